@@ -1,0 +1,1 @@
+//! The object model: objects, catalog, selectors, quantities, patches, defaulting and validation.

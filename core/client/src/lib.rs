@@ -1,0 +1,1 @@
+//! One client, typed and dynamic, over a transport; cached listers.

@@ -1,0 +1,1 @@
+//! The reconcile loop: triggers, queue, workers, backoff.

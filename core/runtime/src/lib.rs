@@ -1,0 +1,82 @@
+//! What runs containers.
+//!
+//! [`Runtime`] is the one door between the node agent and the real world of processes. It speaks
+//! of pods and containers in the words of the CRI, but knows no Kubernetes objects: the node agent
+//! turns a `Pod` into a [`PodConfig`] and [`ContainerConfig`]s and decides about restarts.
+
+mod error;
+mod types;
+
+pub use error::{Error, Result};
+pub use types::*;
+
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// A container runtime.
+///
+/// Every method is idempotent: repeating it after a crash of the caller gives the same world.
+/// A runtime keeps no decisions of its own: it never restarts a container. Whatever it runs is
+/// marked with its namespace (one per engine and node), so that several engines may share a
+/// machine and each finds its own pods again after a restart.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// The adapter's name: `containerd`, `process` or `simulated`.
+    fn name(&self) -> &'static str;
+
+    /// Name and version as `node.status.nodeInfo.containerRuntimeVersion` shows it, for example
+    /// `containerd://1.6.20`.
+    async fn version(&self) -> Result<String>;
+
+    /// Whether the runtime answers now. An error says why not; the node agent turns it into the
+    /// node's `Ready` condition.
+    async fn check(&self) -> Result<()>;
+
+    /// Subscribes to what happens to containers. A receiver that lags gets
+    /// [`broadcast::error::RecvError::Lagged`] and must look at [`Runtime::list_pods`] again.
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent>;
+
+    /// Makes what the containers of a pod share: namespaces, cgroup, directories. Gives what
+    /// exists when the pod was made before.
+    async fn create_pod(&self, config: &PodConfig) -> Result<PodSandbox>;
+
+    /// Kills what still runs in the pod and removes everything of it: containers, snapshots,
+    /// namespaces, cgroup, directories. A pod that does not exist is no error.
+    async fn remove_pod(&self, pod: &PodId) -> Result<()>;
+
+    /// All pods of this runtime's namespace with their containers, for adoption after a restart.
+    async fn list_pods(&self) -> Result<Vec<PodState>>;
+
+    /// Makes a container of a pod from an image that is present, without starting it.
+    async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId>;
+
+    /// Starts a created container. When this returns the container's process has been executed.
+    async fn start_container(&self, container: &ContainerId) -> Result<()>;
+
+    /// Asks a container to stop with its stop signal, and kills it when it has not exited within
+    /// `grace`. Returns when it has exited. A container that does not run is no error.
+    async fn stop_container(&self, container: &ContainerId, grace: Duration) -> Result<()>;
+
+    /// Removes an exited or created container; kills it first if it runs. Its log stays.
+    async fn remove_container(&self, container: &ContainerId) -> Result<()>;
+
+    /// One container as it is now, `None` when there is none.
+    async fn container(&self, container: &ContainerId) -> Result<Option<ContainerState>>;
+
+    /// The image that `reference` names on this machine, `None` when it is not present.
+    async fn image(&self, reference: &str) -> Result<Option<Image>>;
+
+    /// Fetches an image from its registry.
+    async fn pull_image(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<Image>;
+
+    /// Imports every image of an OCI archive (`.tar`) or an OCI layout directory.
+    async fn import_image(&self, path: &std::path::Path) -> Result<Vec<Image>>;
+
+    /// All images on this machine.
+    async fn list_images(&self) -> Result<Vec<Image>>;
+
+    /// Lets go of background tasks and connections. What runs goes on running and can be found
+    /// again with [`Runtime::list_pods`] by a later runtime of the same namespace.
+    async fn shutdown(&self);
+}

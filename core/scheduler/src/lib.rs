@@ -1,0 +1,1 @@
+//! The scheduler: a framework of plugins that picks a node for each pod.

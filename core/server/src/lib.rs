@@ -1,0 +1,1 @@
+//! The request pipeline: authenticate, authorize, admit, default, validate, commit.

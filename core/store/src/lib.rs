@@ -1,0 +1,1 @@
+//! The versioned store: transactions, snapshots, watch.
