@@ -1,1 +1,33 @@
-//! The object model: objects, catalog, selectors, quantities, patches, defaulting and validation.
+//! The object model of Pinnace: Kubernetes 1.36 objects and what can be said of them without any
+//! I/O, clock or async.
+//!
+//! - [`Object`]: an immutable, shared object; [`Draft`]: one being made.
+//! - [`Catalog`] and [`Resource`]: which kinds there are, and the [`Strategy`] of each.
+//! - [`ApiError`]: an error as a Kubernetes `Status`; [`field`]: paths and causes within it.
+//! - [`selector`], [`quantity`], [`patch`]: the small languages of the API.
+//! - [`kinds`]: defaulting and validation of the built-in kinds.
+//!
+//! Everything here is a function from values to values, so it is the place where behaviour is
+//! cheapest to document and test.
+
+mod catalog;
+mod dynamic;
+mod error;
+pub mod field;
+pub mod kinds;
+mod key;
+mod object;
+pub mod patch;
+pub mod quantity;
+mod resource;
+pub mod selector;
+mod strategy;
+
+pub use catalog::Catalog;
+pub use dynamic::DynamicObject;
+pub use error::{ApiError, Reason, Result};
+pub use k8s_openapi;
+pub use key::Key;
+pub use object::{Codec, Draft, Kind, Object, Payload, Typed};
+pub use resource::{Resource, ScaleTarget, Scope, Subresources, Verbs};
+pub use strategy::{AnyStrategy, ScaleView, Strategy};

@@ -1,0 +1,180 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{ApiError, Reason, Resource, Result, kinds};
+
+/// Which kinds an engine knows. Kinds may come and go while it runs; readers see a consistent
+/// state and never wait. Cheap to clone, clones share.
+#[derive(Clone, Debug)]
+pub struct Catalog(Arc<ArcSwap<Entries>>);
+
+#[derive(Clone, Debug, Default)]
+struct Entries {
+    /// In the order of registration: what discovery shows and what a short name means first.
+    all: Vec<Arc<Resource>>,
+    /// By `plural.group`; the preferred version.
+    by_name: HashMap<Arc<str>, Arc<Resource>, ahash::RandomState>,
+}
+
+impl Catalog {
+    /// The built-in kinds.
+    pub fn builtin() -> Self {
+        let mut entries = Entries::default();
+        for resource in kinds::all() {
+            entries.insert(Arc::new(resource));
+        }
+        Self(Arc::new(ArcSwap::from_pointee(entries)))
+    }
+
+    /// Adds a kind, or replaces the one of the same group, version and plural.
+    pub fn register(&self, resource: Resource) -> Arc<Resource> {
+        let resource = Arc::new(resource);
+        self.0.rcu(|entries| {
+            let mut entries = Entries::clone(entries);
+            entries.insert(resource.clone());
+            entries
+        });
+        resource
+    }
+
+    /// Removes every version of a kind.
+    pub fn unregister(&self, group: &str, plural: &str) {
+        self.0.rcu(|entries| {
+            let mut entries = Entries::clone(entries);
+            entries.all.retain(|entry| entry.group != group || entry.plural != plural);
+            entries.by_name.retain(|_, entry| entry.group != group || entry.plural != plural);
+            entries
+        });
+    }
+
+    /// All kinds.
+    pub fn all(&self) -> Vec<Arc<Resource>> {
+        self.0.load().all.clone()
+    }
+
+    /// The kind of a `k8s-openapi` type.
+    ///
+    /// # Errors
+    /// `NotFound` when this engine does not serve it.
+    pub fn of<K: k8s_openapi::Resource>(&self) -> Result<Arc<Resource>> {
+        self.find(|entry| {
+            entry.kind == K::KIND && entry.version == K::VERSION && entry.group == K::GROUP
+        })
+        .ok_or_else(|| no_match(&format!("{}, {}", K::API_VERSION, K::KIND)))
+    }
+
+    /// A kind by its `plural.group`.
+    pub fn by_name(&self, name: &str) -> Option<Arc<Resource>> {
+        self.0.load().by_name.get(name).cloned()
+    }
+
+    /// A kind by group, version and plural, as in a request's path.
+    pub fn by_path(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
+        self.find(|entry| {
+            entry.plural == plural && entry.group == group && entry.version == version
+        })
+    }
+
+    /// A kind by the `apiVersion` and `kind` of a manifest.
+    ///
+    /// # Errors
+    /// `NotFound`, worded as kubectl words it, when there is no such kind.
+    pub fn by_kind(&self, api_version: &str, kind: &str) -> Result<Arc<Resource>> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        self.find(|entry| {
+            entry.kind == kind && entry.group == group && entry.version == version
+        })
+        .ok_or_else(|| {
+            let message = format!("no matches for kind {kind:?} in version {api_version:?}");
+            ApiError::new(Reason::NotFound, message)
+        })
+    }
+
+    /// A kind by any of the names that kubectl takes: plural, singular, short name or kind, each
+    /// also with `.group` or `.version.group` behind it; upper and lower case are the same.
+    ///
+    /// # Errors
+    /// `NotFound`, worded as kubectl words it, when there is no such kind.
+    pub fn resolve(&self, text: &str) -> Result<Arc<Resource>> {
+        let wanted = text.to_ascii_lowercase();
+        let (name, group) = wanted.split_once('.').unwrap_or((&wanted, ""));
+        let entries = self.0.load();
+        let qualified = |entry: &Resource| {
+            group.is_empty()
+                || entry.group == group
+                || group.split_once('.').map_or(
+                    entry.group.is_empty() && entry.version == group,
+                    |(version, rest)| entry.version == version && entry.group == rest,
+                )
+        };
+        let names: [fn(&Resource, &str) -> bool; 3] = [
+            |entry, name| entry.plural == name,
+            |entry, name| entry.singular == name || entry.kind.eq_ignore_ascii_case(name),
+            |entry, name| entry.short_names.contains(&name),
+        ];
+        names
+            .iter()
+            .find_map(|is| entries.all.iter().find(|entry| is(entry, name) && qualified(entry)))
+            .cloned()
+            .ok_or_else(|| no_match(text))
+    }
+
+    fn find(&self, is: impl Fn(&Resource) -> bool) -> Option<Arc<Resource>> {
+        self.0.load().all.iter().find(|entry| is(entry)).cloned()
+    }
+}
+
+impl Entries {
+    fn insert(&mut self, resource: Arc<Resource>) {
+        self.by_name.entry(resource.name().clone()).or_insert_with(|| resource.clone());
+        let same = |entry: &Arc<Resource>| {
+            entry.name() == resource.name() && entry.version == resource.version
+        };
+        match self.all.iter().position(same) {
+            Some(index) => {
+                self.all[index] = resource.clone();
+                let preferred = &self.by_name[resource.name()];
+                if preferred.version == resource.version {
+                    self.by_name.insert(resource.name().clone(), resource);
+                }
+            }
+            None => self.all.push(resource),
+        }
+    }
+}
+
+fn no_match(text: &str) -> ApiError {
+    ApiError::new(
+        Reason::NotFound,
+        format!("the server doesn't have a resource type {text:?}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_by_every_name_that_kubectl_takes() {
+        let catalog = Catalog::builtin();
+        for text in ["deploy", "deployment", "Deployment", "deployments.apps", "deployments.v1.apps"] {
+            assert_eq!(&*catalog.resolve(text).unwrap().kind, "Deployment", "{text}");
+        }
+        assert_eq!(&*catalog.resolve("po").unwrap().kind, "Pod");
+        let error = catalog.resolve("shps").unwrap_err();
+        assert_eq!(error.message(), "the server doesn't have a resource type \"shps\"");
+    }
+
+    #[test]
+    fn every_strategy_belongs_to_its_codec() {
+        for resource in Catalog::builtin().all() {
+            let value = serde_json::json!({
+                "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": {}
+            });
+            let draft = crate::Draft::from_value(resource.codec, value).unwrap();
+            assert_eq!(draft.kind(), resource.kind);
+        }
+    }
+}

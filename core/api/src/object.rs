@@ -1,0 +1,543 @@
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{ApiError, DynamicObject, Key, Result};
+
+/// A type that an object can be read as: every top-level type of `k8s-openapi`, and
+/// [`DynamicObject`] for kinds that are known only at run time.
+pub trait Kind: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// `metadata`.
+    fn meta(&self) -> &ObjectMeta;
+    /// `metadata`, to change.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// `apiVersion`, for example `apps/v1`.
+    fn api_version(&self) -> &str;
+    /// `kind`.
+    fn kind(&self) -> &str;
+}
+
+impl<K> Kind for K
+where
+    K: k8s_openapi::Metadata<Ty = ObjectMeta>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    fn meta(&self) -> &ObjectMeta {
+        self.metadata()
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.metadata_mut()
+    }
+    fn api_version(&self) -> &str {
+        K::API_VERSION
+    }
+    fn kind(&self) -> &str {
+        K::KIND
+    }
+}
+
+/// A [`Kind`] with its type erased: what [`Draft`] and [`Object`] hold.
+pub trait Payload: Any + Send + Sync {
+    /// `metadata`.
+    fn meta(&self) -> &ObjectMeta;
+    /// `metadata`, to change.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// `apiVersion`.
+    fn api_version(&self) -> &str;
+    /// `kind`.
+    fn kind(&self) -> &str;
+    /// Appends the JSON form.
+    ///
+    /// # Errors
+    /// When a value has no JSON form; types of `k8s-openapi` always have one.
+    fn write_json(&self, out: &mut Vec<u8>) -> serde_json::Result<()>;
+    /// The JSON form as a tree.
+    ///
+    /// # Errors
+    /// As [`Payload::write_json`].
+    fn to_value(&self) -> serde_json::Result<serde_json::Value>;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn Payload>;
+    /// How this type is read back from JSON.
+    fn codec(&self) -> &'static Codec;
+}
+
+impl<K: Kind> Payload for K {
+    fn meta(&self) -> &ObjectMeta {
+        Kind::meta(self)
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        Kind::meta_mut(self)
+    }
+    fn api_version(&self) -> &str {
+        Kind::api_version(self)
+    }
+    fn kind(&self) -> &str {
+        Kind::kind(self)
+    }
+    fn write_json(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(out, self)
+    }
+    fn to_value(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
+    }
+    fn boxed(&self) -> Box<dyn Payload> {
+        Box::new(self.clone())
+    }
+    fn codec(&self) -> &'static Codec {
+        Codec::of::<K>()
+    }
+}
+
+/// How a type is read from JSON.
+pub struct Codec {
+    decode: fn(&[u8]) -> serde_json::Result<Box<dyn Payload>>,
+    from_value: fn(serde_json::Value) -> serde_json::Result<Box<dyn Payload>>,
+}
+
+impl Codec {
+    /// The codec of a type.
+    pub fn of<K: Kind>() -> &'static Self {
+        &Self {
+            decode: |bytes| Ok(Box::new(serde_json::from_slice::<K>(bytes)?)),
+            from_value: |value| Ok(Box::new(serde_json::from_value::<K>(value)?)),
+        }
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Codec")
+    }
+}
+
+/// An object that is still being made: owned by one, free to change.
+pub struct Draft(Box<dyn Payload>);
+
+impl Draft {
+    /// A draft of a typed value.
+    pub fn new(value: impl Kind) -> Self {
+        Self(Box::new(value))
+    }
+
+    /// Reads a draft from JSON text.
+    ///
+    /// # Errors
+    /// `BadRequest` with what does not fit and where.
+    pub fn from_json(codec: &Codec, json: &[u8]) -> Result<Self> {
+        (codec.decode)(json).map(Self).map_err(|error| ApiError::decode(&error))
+    }
+
+    /// Reads a draft from a JSON tree.
+    ///
+    /// # Errors
+    /// `BadRequest` with what does not fit.
+    pub fn from_value(codec: &Codec, value: serde_json::Value) -> Result<Self> {
+        (codec.from_value)(value).map(Self).map_err(|error| ApiError::decode(&error))
+    }
+
+    /// `metadata`.
+    pub fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+
+    /// `metadata`, to change.
+    pub fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.meta_mut()
+    }
+
+    /// `apiVersion`.
+    pub fn api_version(&self) -> &str {
+        self.0.api_version()
+    }
+
+    /// `kind`.
+    pub fn kind(&self) -> &str {
+        self.0.kind()
+    }
+
+    /// The draft as `K`, `None` if it is of another type.
+    pub fn get<K: Kind>(&self) -> Option<&K> {
+        let any: &dyn Any = &*self.0;
+        any.downcast_ref()
+    }
+
+    /// The draft as `K`, to change; `None` if it is of another type.
+    pub fn get_mut<K: Kind>(&mut self) -> Option<&mut K> {
+        let any: &mut dyn Any = &mut *self.0;
+        any.downcast_mut()
+    }
+
+    /// The JSON form as a tree.
+    ///
+    /// # Errors
+    /// `InternalError` when a value has no JSON form.
+    pub fn to_value(&self) -> Result<serde_json::Value> {
+        self.0.to_value().map_err(|error| ApiError::encode(&error))
+    }
+
+    /// The key of the object, by its metadata.
+    pub fn key(&self) -> Key {
+        key_of(self.meta())
+    }
+
+    /// Freezes the draft as the version of the object at `revision`, which becomes its
+    /// `resourceVersion`.
+    pub fn commit(mut self, revision: u64) -> Object {
+        self.meta_mut().resource_version = Some(revision.to_string());
+        Object::from_payload(self.0, revision)
+    }
+
+    /// Freezes the draft as it is: an object that was never stored, as the answer to a dry run.
+    pub fn freeze(self) -> Object {
+        let revision = revision_of(self.meta());
+        Object::from_payload(self.0, revision)
+    }
+}
+
+impl Clone for Draft {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Draft({} {})", self.kind(), self.key())
+    }
+}
+
+/// One version of an object: immutable, shared, cheap to clone.
+///
+/// Its typed form and its JSON form are derived from each other at most once and shared by all
+/// who hold the object.
+#[derive(Clone)]
+pub struct Object(Arc<Inner>);
+
+struct Inner {
+    revision: u64,
+    codec: &'static Codec,
+    /// Set from the start, or derived from `json`; an error is kept, for it would come again.
+    payload: OnceLock<Result<Box<dyn Payload>, String>>,
+    /// Set from the start, or derived from `payload`.
+    json: OnceLock<Bytes>,
+    /// Only for objects that came as JSON and whose typed form nobody has asked for.
+    meta: OnceLock<Box<ObjectMeta>>,
+}
+
+impl Object {
+    fn from_payload(payload: Box<dyn Payload>, revision: u64) -> Self {
+        Self(Arc::new(Inner {
+            revision,
+            codec: payload.codec(),
+            payload: OnceLock::from(Ok(payload)),
+            json: OnceLock::new(),
+            meta: OnceLock::new(),
+        }))
+    }
+
+    /// An object from its stored JSON form; nothing is parsed until somebody asks.
+    pub fn from_stored(codec: &'static Codec, json: Bytes, revision: u64) -> Self {
+        Self(Arc::new(Inner {
+            revision,
+            codec,
+            payload: OnceLock::new(),
+            json: OnceLock::from(json),
+            meta: OnceLock::new(),
+        }))
+    }
+
+    /// An object from a typed value, with the `resourceVersion` it carries.
+    pub fn new(value: impl Kind) -> Self {
+        Draft::new(value).freeze()
+    }
+
+    fn payload(&self) -> Result<&dyn Payload> {
+        let derived = self.0.payload.get_or_init(|| {
+            let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
+            (self.0.codec.decode)(json).map_err(|error| error.to_string())
+        });
+        match derived {
+            Ok(payload) => Ok(&**payload),
+            Err(message) => {
+                Err(ApiError::internal(format!("stored object cannot be read: {message}")))
+            }
+        }
+    }
+
+    /// `metadata`.
+    pub fn meta(&self) -> &ObjectMeta {
+        if let Some(Ok(payload)) = self.0.payload.get() {
+            return payload.meta();
+        }
+        self.0.meta.get_or_init(|| {
+            #[derive(serde::Deserialize)]
+            struct Partial {
+                #[serde(default)]
+                metadata: ObjectMeta,
+            }
+            let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
+            Box::new(
+                serde_json::from_slice::<Partial>(json)
+                    .map(|partial| partial.metadata)
+                    .unwrap_or_default(),
+            )
+        })
+    }
+
+    /// The object read as `K`.
+    ///
+    /// # Errors
+    /// `InternalError` when the object is of another type or its stored form does not fit.
+    pub fn get<K: Kind>(&self) -> Result<&K> {
+        let payload = self.payload()?;
+        let any: &dyn Any = payload;
+        any.downcast_ref().ok_or_else(|| {
+            ApiError::internal(format!(
+                "{} {} is not a {}",
+                payload.kind(),
+                self.key(),
+                std::any::type_name::<K>()
+            ))
+        })
+    }
+
+    /// A handle that reads as `K` wherever a `K` is asked for.
+    ///
+    /// # Errors
+    /// As [`Object::get`].
+    pub fn typed<K: Kind>(&self) -> Result<Typed<K>> {
+        self.get::<K>()?;
+        Ok(Typed { object: self.clone(), kind: PhantomData })
+    }
+
+    /// A copy that may be changed.
+    ///
+    /// # Errors
+    /// `InternalError` when the stored form cannot be read.
+    pub fn draft(&self) -> Result<Draft> {
+        Ok(Draft(self.payload()?.boxed()))
+    }
+
+    /// The JSON form: encoded at most once, shared by all readers.
+    pub fn json(&self) -> Bytes {
+        self.0
+            .json
+            .get_or_init(|| {
+                let mut out = Vec::with_capacity(1024);
+                if let Some(Ok(payload)) = self.0.payload.get()
+                    && payload.write_json(&mut out).is_err()
+                {
+                    out.clear();
+                }
+                out.shrink_to_fit();
+                Bytes::from(out)
+            })
+            .clone()
+    }
+
+    /// The JSON form as a tree.
+    ///
+    /// # Errors
+    /// `InternalError` when the stored form cannot be read.
+    pub fn to_value(&self) -> Result<serde_json::Value> {
+        match self.0.payload.get() {
+            Some(Ok(payload)) => payload.to_value().map_err(|error| ApiError::encode(&error)),
+            _ => serde_json::from_slice(&self.json()).map_err(|error| ApiError::decode(&error)),
+        }
+    }
+
+    /// `apiVersion`.
+    ///
+    /// # Errors
+    /// `InternalError` when the stored form cannot be read.
+    pub fn api_version(&self) -> Result<&str> {
+        Ok(self.payload()?.api_version())
+    }
+
+    /// `kind`.
+    ///
+    /// # Errors
+    /// `InternalError` when the stored form cannot be read.
+    pub fn kind(&self) -> Result<&str> {
+        Ok(self.payload()?.kind())
+    }
+
+    /// The revision of the store at which this version was written; 0 for one never stored.
+    pub fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    /// `metadata.name`, empty when there is none.
+    pub fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.namespace`, empty for cluster-scoped objects.
+    pub fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.uid`, empty when there is none.
+    pub fn uid(&self) -> &str {
+        self.meta().uid.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.labels`.
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.meta().labels.as_ref()
+    }
+
+    /// Namespace and name.
+    pub fn key(&self) -> Key {
+        key_of(self.meta())
+    }
+
+    /// The owner reference with `controller: true`.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+    }
+
+    /// Whether the object has a deletion timestamp.
+    pub fn is_deleting(&self) -> bool {
+        self.meta().deletion_timestamp.is_some()
+    }
+
+    /// Whether both are the same version in memory.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({}@{})", self.key(), self.0.revision)
+    }
+}
+
+fn key_of(meta: &ObjectMeta) -> Key {
+    Key::new(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn revision_of(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// An [`Object`] known to be a `K`; dereferences to it without copying.
+pub struct Typed<K> {
+    object: Object,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Typed<K> {
+    /// Freezes a typed value.
+    pub fn new(value: K) -> Self {
+        Self { object: Object::new(value), kind: PhantomData }
+    }
+
+    /// The object behind it.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The object behind it.
+    pub fn into_object(self) -> Object {
+        self.object
+    }
+
+    /// A copy of the value, to change.
+    pub fn to_owned(&self) -> K {
+        K::clone(self)
+    }
+}
+
+impl<K> Clone for Typed<K> {
+    fn clone(&self) -> Self {
+        Self { object: self.object.clone(), kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Deref for Typed<K> {
+    type Target = K;
+
+    #[expect(clippy::unwrap_used, reason = "every constructor has checked the type")]
+    fn deref(&self) -> &K {
+        self.object.get().unwrap()
+    }
+}
+
+impl<K> fmt::Debug for Typed<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.object, f)
+    }
+}
+
+impl Kind for DynamicObject {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn api_version(&self) -> &str {
+        &self.api_version
+    }
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
+    fn config_map(name: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta { name: Some(name.into()), ..Default::default() },
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn typed_and_json_forms_are_derived_once_and_shared() {
+        let object = Draft::new(config_map("a")).commit(7);
+        assert_eq!(object.json().as_ptr(), object.clone().json().as_ptr());
+        let read = Object::from_stored(Codec::of::<ConfigMap>(), object.json(), 7);
+        assert_eq!(read.name(), "a");
+        assert_eq!(read.meta().resource_version.as_deref(), Some("7"));
+        assert!(std::ptr::eq(
+            read.get::<ConfigMap>().unwrap(),
+            read.clone().get::<ConfigMap>().unwrap()
+        ));
+    }
+
+    #[test]
+    fn reading_as_another_kind_is_an_error() {
+        assert!(Object::new(config_map("a")).get::<Secret>().is_err());
+    }
+
+    #[test]
+    fn dynamic_objects_keep_what_they_do_not_know() {
+        let json = br#"{"apiVersion":"example.com/v1","kind":"Ship","metadata":{"name":"s"},"spec":{"masts":2}}"#;
+        let draft = Draft::from_json(Codec::of::<DynamicObject>(), json).unwrap();
+        assert_eq!(draft.kind(), "Ship");
+        assert_eq!(draft.to_value().unwrap()["spec"]["masts"], 2);
+    }
+}

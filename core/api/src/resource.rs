@@ -1,0 +1,208 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{AnyStrategy, Codec, Kind, Strategy};
+
+/// Whether objects of a kind live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// In a namespace.
+    Namespaced,
+    /// In the cluster as a whole.
+    Cluster,
+}
+
+/// Which subresources a kind has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subresources {
+    /// `status`: status and the rest are written separately.
+    pub status: bool,
+    /// `scale`.
+    pub scale: ScaleTarget,
+    /// `binding`, of pods.
+    pub binding: bool,
+}
+
+/// Whether a kind has the `scale` subresource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScaleTarget {
+    /// It does not.
+    #[default]
+    None,
+    /// It does: [`Strategy::scale`] and [`Strategy::set_replicas`] say how.
+    Replicas,
+}
+
+/// The verbs that discovery lists for a kind that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verbs(pub &'static [&'static str]);
+
+impl Verbs {
+    /// Everything that can be done with a stored kind.
+    pub const ALL: Self = Self(&[
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ]);
+}
+
+/// One kind in the catalog: its names, its scope, and the strategy by which it is handled.
+///
+/// Built-in kinds and custom kinds are the same to every room of the engine.
+pub struct Resource {
+    /// API group, empty for the core group.
+    pub group: Cow<'static, str>,
+    /// Version.
+    pub version: Cow<'static, str>,
+    /// Kind, `Deployment`.
+    pub kind: Cow<'static, str>,
+    /// Kind of the list, `DeploymentList`.
+    pub list_kind: Cow<'static, str>,
+    /// Plural name, `deployments`.
+    pub plural: Cow<'static, str>,
+    /// Singular name, `deployment`.
+    pub singular: Cow<'static, str>,
+    /// Short names, `deploy`.
+    pub short_names: Cow<'static, [&'static str]>,
+    /// Categories, `all`.
+    pub categories: Cow<'static, [&'static str]>,
+    /// Whether it lives in namespaces.
+    pub scope: Scope,
+    /// Its subresources.
+    pub subresources: Subresources,
+    /// The fields beyond `metadata.name` and `metadata.namespace` that a field selector may name.
+    pub selectable_fields: Cow<'static, [&'static str]>,
+    /// Its verbs.
+    pub verbs: Verbs,
+    /// How it is read.
+    pub codec: &'static Codec,
+    /// How it is defaulted, validated and prepared.
+    pub strategy: Arc<dyn AnyStrategy>,
+    /// `plural.group`, the name of its table in the store and in error messages.
+    name: Arc<str>,
+}
+
+impl Resource {
+    /// The catalog entry of a built-in kind; the builder methods add what is not the default.
+    pub fn builtin<S>(singular: &'static str, strategy: S) -> Self
+    where
+        S: Strategy,
+        S::Kind: Kind + k8s_openapi::ListableResource,
+        <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
+    {
+        use k8s_openapi::{ListableResource as _, Resource as _};
+        let group = S::Kind::GROUP;
+        let plural = S::Kind::URL_PATH_SEGMENT;
+        Self {
+            group: group.into(),
+            version: S::Kind::VERSION.into(),
+            kind: S::Kind::KIND.into(),
+            list_kind: S::Kind::LIST_KIND.into(),
+            plural: plural.into(),
+            singular: singular.into(),
+            short_names: Cow::Borrowed(&[]),
+            categories: Cow::Borrowed(&[]),
+            scope: <<S::Kind as k8s_openapi::Resource>::Scope as StaticScope>::SCOPE,
+            subresources: Subresources::default(),
+            selectable_fields: Cow::Borrowed(&[]),
+            verbs: Verbs::ALL,
+            codec: Codec::of::<S::Kind>(),
+            strategy: Arc::new(strategy),
+            name: qualified(plural, group),
+        }
+    }
+
+    /// Adds short names.
+    pub fn short(mut self, names: &'static [&'static str]) -> Self {
+        self.short_names = Cow::Borrowed(names);
+        self
+    }
+
+    /// Adds categories.
+    pub fn category(mut self, names: &'static [&'static str]) -> Self {
+        self.categories = Cow::Borrowed(names);
+        self
+    }
+
+    /// Adds the `status` subresource.
+    pub fn with_status(mut self) -> Self {
+        self.subresources.status = true;
+        self
+    }
+
+    /// Adds the `scale` subresource.
+    pub fn with_scale(mut self) -> Self {
+        self.subresources.scale = ScaleTarget::Replicas;
+        self
+    }
+
+    /// Adds the `binding` subresource.
+    pub fn with_binding(mut self) -> Self {
+        self.subresources.binding = true;
+        self
+    }
+
+    /// Adds fields that selectors may name.
+    pub fn fields(mut self, paths: &'static [&'static str]) -> Self {
+        self.selectable_fields = Cow::Borrowed(paths);
+        self
+    }
+
+    /// `plural.group`, or the plural alone in the core group: `pods`, `deployments.apps`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// `apiVersion`.
+    pub fn api_version(&self) -> Cow<'_, str> {
+        if self.group.is_empty() {
+            Cow::Borrowed(&self.version)
+        } else {
+            Cow::Owned(format!("{}/{}", self.group, self.version))
+        }
+    }
+
+    /// `Kind.group`, or the kind alone in the core group, as error messages name it.
+    pub fn qualified_kind(&self) -> Cow<'_, str> {
+        if self.group.is_empty() {
+            Cow::Borrowed(&self.kind)
+        } else {
+            Cow::Owned(format!("{}.{}", self.kind, self.group))
+        }
+    }
+
+    /// Whether its objects live in namespaces.
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resource({}/{})", self.name, self.version)
+    }
+}
+
+/// The scopes of `k8s-openapi`, as a value.
+pub trait StaticScope {
+    /// Which.
+    const SCOPE: Scope;
+}
+
+impl StaticScope for k8s_openapi::NamespaceResourceScope {
+    const SCOPE: Scope = Scope::Namespaced;
+}
+
+impl StaticScope for k8s_openapi::ClusterResourceScope {
+    const SCOPE: Scope = Scope::Cluster;
+}
+
+fn qualified(plural: &str, group: &str) -> Arc<str> {
+    if group.is_empty() { plural.into() } else { format!("{plural}.{group}").into() }
+}
