@@ -3,7 +3,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use crate::Strategy;
 
 /// ConfigMaps.
-pub struct ConfigMapStrategy;
+pub(super) struct ConfigMapStrategy;
 
 impl Strategy for ConfigMapStrategy {
     type Kind = ConfigMap;

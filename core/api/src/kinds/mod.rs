@@ -1,7 +1,22 @@
-//! Defaulting and validation of the built-in kinds, a file each.
+//! Defaulting, validation and preparation of the built-in kinds, a file each.
 
-pub mod names;
 mod config_map;
+mod deployment;
+mod event;
+mod lease;
+pub mod names;
+mod namespace;
+mod node;
+mod pod;
+mod pod_spec;
+mod priority_class;
+pub mod qos;
+mod replica_set;
+mod secret;
+mod service;
+mod service_account;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::Resource;
 
@@ -9,5 +24,115 @@ use crate::Resource;
 pub fn all() -> Vec<Resource> {
     vec![
         Resource::builtin("configmap", config_map::ConfigMapStrategy).short(&["cm"]),
+        Resource::builtin("event", event::EventStrategy).short(&["ev"]).fields(event::FIELDS),
+        Resource::builtin("namespace", namespace::NamespaceStrategy)
+            .short(&["ns"])
+            .with_status()
+            .fields(&["status.phase"]),
+        Resource::builtin("node", node::NodeStrategy)
+            .short(&["no"])
+            .with_status()
+            .fields(&["spec.unschedulable"]),
+        Resource::builtin("pod", pod::PodStrategy)
+            .short(&["po"])
+            .category(&["all"])
+            .with_status()
+            .with_binding()
+            .fields(pod::FIELDS),
+        Resource::builtin("secret", secret::SecretStrategy).fields(&["type"]),
+        Resource::builtin("serviceaccount", service_account::ServiceAccountStrategy).short(&["sa"]),
+        Resource::builtin("service", service::ServiceStrategy)
+            .short(&["svc"])
+            .category(&["all"])
+            .with_status()
+            .fields(&["spec.clusterIP", "spec.type"]),
+        Resource::builtin("deployment", deployment::DeploymentStrategy)
+            .short(&["deploy"])
+            .category(&["all"])
+            .with_status()
+            .with_scale(),
+        Resource::builtin("replicaset", replica_set::ReplicaSetStrategy)
+            .short(&["rs"])
+            .category(&["all"])
+            .with_status()
+            .with_scale()
+            .fields(&["status.replicas"]),
+        Resource::builtin("lease", lease::LeaseStrategy),
+        Resource::builtin("priorityclass", priority_class::PriorityClassStrategy).short(&["pc"]),
     ]
+}
+
+/// Carries `metadata.generation` over from the stored object, one higher when the desired state
+/// has changed.
+fn next_generation(new: &mut ObjectMeta, old: &ObjectMeta, changed: bool) {
+    new.generation = match (old.generation, changed) {
+        (generation, false) => generation,
+        (generation, true) => Some(generation.unwrap_or(0).saturating_add(1)),
+    };
+}
+
+/// Whether a text is absent or empty, which the API does not tell apart.
+fn is_blank(text: &Option<String>) -> bool {
+    text.as_deref().is_none_or(str::is_empty)
+}
+
+/// Fills in a text that is absent or empty.
+fn fill(text: &mut Option<String>, default: &str) {
+    if is_blank(text) {
+        *text = Some(default.to_owned());
+    }
+}
+
+/// Fills in a number that is absent or zero.
+fn fill_number(number: &mut Option<i32>, default: i32) {
+    if number.unwrap_or(0) == 0 {
+        *number = Some(default);
+    }
+}
+
+/// Drops fields that say nothing, as upstream's encoding does: an empty text, list or map, and
+/// `false` or zero where that is the same as absent. So a client that leaves them out when it
+/// writes an object back has changed nothing.
+macro_rules! omit_empty {
+    ($object:expr; $($field:ident),* $(,)?) => {
+        $(if $object.$field.as_ref().is_some_and($crate::kinds::Empty::is_empty) {
+            $object.$field = None;
+        })*
+    };
+}
+use omit_empty;
+
+/// What upstream's encoding leaves out.
+trait Empty {
+    fn is_empty(&self) -> bool;
+}
+
+impl Empty for String {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Empty for bool {
+    fn is_empty(&self) -> bool {
+        !self
+    }
+}
+
+impl Empty for i32 {
+    fn is_empty(&self) -> bool {
+        *self == 0
+    }
+}
+
+impl<T> Empty for Vec<T> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<K, V> Empty for std::collections::BTreeMap<K, V> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
 }
