@@ -1,1 +1,25 @@
-//! One client, typed and dynamic, over a transport; cached listers.
+//! One client for everybody: a controller, the node agent on another machine, and the host
+//! application use the same [`Client`], which speaks to the API through a [`Transport`]: straight
+//! into the engine, or over HTTPS.
+//!
+//! - [`Client`]: hands out [`Api`] (typed) and [`DynamicApi`] (any kind of the catalog).
+//! - [`Informers`] and [`Informer`]: a watched kind as an indexed cache, shared by all who read it.
+//! - [`Recorder`]: Kubernetes Events, grouped and limited as upstream does.
+//!
+//! Nothing here copies objects: what a get, a list, a watch and a cache give is the same
+//! [`Object`](pinnace_api::Object), shared.
+
+mod api;
+mod informer;
+mod options;
+mod recorder;
+mod transport;
+
+pub use api::{Api, Client, DynamicApi, MODIFY_ATTEMPTS};
+pub use informer::{Delta, Informer, Informers, Lister};
+pub use options::{
+    DeleteOptions, List, ListOptions, Preconditions, PropagationPolicy, VersionMatch, WatchEvent,
+    WatchStream, WriteOptions,
+};
+pub use recorder::{EventType, Recorder};
+pub use transport::{Subresource, Target, Transport};

@@ -1,0 +1,145 @@
+use futures::stream::BoxStream;
+use pinnace_api::selector::{FieldSelector, Selector};
+use pinnace_api::{Object, Result};
+
+/// What to list or watch, and from when. The default is everything, as it is now.
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    /// Only objects with matching labels.
+    pub labels: Option<Selector>,
+    /// Only objects with matching fields.
+    pub fields: Option<FieldSelector>,
+    /// At most so many objects; the list then carries a token to go on with.
+    pub limit: Option<u64>,
+    /// Goes on with a list that was cut by `limit`.
+    pub continue_token: Option<String>,
+    /// List: the state at, or not older than, this revision. Watch: only what came after it.
+    /// `None` and, for a list, `0` mean what is there now.
+    pub resource_version: Option<u64>,
+    /// How a list takes `resource_version`.
+    pub version_match: Option<VersionMatch>,
+    /// Watch: whether the stream tells from time to time how far it is.
+    pub bookmarks: bool,
+    /// Watch: begins with what is there now, as `Added`, and a bookmark that says it is whole.
+    pub initial_events: bool,
+}
+
+impl ListOptions {
+    /// Only objects whose labels match, in the form `app=web,tier!=cache`.
+    ///
+    /// # Errors
+    /// `BadRequest` when the text is no selector.
+    pub fn labels(mut self, selector: &str) -> Result<Self> {
+        self.labels = Some(Selector::parse(selector)?);
+        Ok(self)
+    }
+
+    /// Only objects whose fields match, in the form `spec.nodeName=a`.
+    ///
+    /// # Errors
+    /// `BadRequest` when the text is no selector.
+    pub fn fields(mut self, selector: &str) -> Result<Self> {
+        self.fields = Some(FieldSelector::parse(selector)?);
+        Ok(self)
+    }
+
+    /// Watch: only what came after `revision`.
+    pub fn after(mut self, revision: u64) -> Self {
+        self.resource_version = Some(revision);
+        self
+    }
+}
+
+/// How a list takes the resource version it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionMatch {
+    /// The state exactly then.
+    Exact,
+    /// The state then or later.
+    NotOlderThan,
+}
+
+/// A list of objects at one revision.
+#[derive(Clone, Debug)]
+pub struct List<T> {
+    /// The objects, by namespace and name.
+    pub items: Vec<T>,
+    /// The revision at which they looked like this.
+    pub revision: u64,
+    /// Set when `limit` has cut the list.
+    pub continue_token: Option<String>,
+    /// How many were cut off, when that is known.
+    pub remaining: Option<u64>,
+}
+
+/// How a write is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Does everything but storing.
+    pub dry_run: bool,
+    /// Who is named as the manager of the fields; required to apply.
+    pub field_manager: Option<String>,
+    /// Apply: takes fields from other managers instead of failing with a conflict.
+    pub force: bool,
+}
+
+/// How a deletion is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Seconds that the object has to end gracefully; its own choice when not set.
+    pub grace_period_seconds: Option<i64>,
+    /// What happens to the objects that it owns.
+    pub propagation: Option<PropagationPolicy>,
+    /// Only delete the object if it is this one.
+    pub preconditions: Option<Preconditions>,
+    /// Does everything but deleting.
+    pub dry_run: bool,
+}
+
+/// What a deletion does to the objects that the deleted one owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PropagationPolicy {
+    /// They stay, without owner.
+    Orphan,
+    /// They go later.
+    Background,
+    /// They go first.
+    Foreground,
+}
+
+impl PropagationPolicy {
+    /// The policy of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "Orphan" => Some(Self::Orphan),
+            "Background" => Some(Self::Background),
+            "Foreground" => Some(Self::Foreground),
+            _ => None,
+        }
+    }
+}
+
+/// What must be true of an object for it to be deleted.
+#[derive(Clone, Debug, Default)]
+pub struct Preconditions {
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its resource version.
+    pub resource_version: Option<String>,
+}
+
+/// Something that happened to an object, as a watch tells it.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// It appeared, or began to match.
+    Added(Object),
+    /// It changed.
+    Modified(Object),
+    /// It went, or ceased to match: its last state.
+    Deleted(Object),
+    /// Everything up to this revision has been told; `true` when the initial events end here.
+    Bookmark(u64, bool),
+}
+
+/// The events of a watch. An error ends it: `Expired` says to list again.
+pub type WatchStream = BoxStream<'static, Result<WatchEvent>>;
