@@ -1,0 +1,142 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ahash::AHashMap;
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
+
+use crate::log::{Event, Limits, TableLog};
+use crate::state::State;
+use crate::{Snapshot, StoreError};
+
+/// What readers see: the published state and the event logs.
+pub(crate) struct Core {
+    published: ArcSwap<State>,
+    logs: RwLock<AHashMap<Arc<str>, Arc<TableLog>>>,
+    /// Held while a state and its events are published, so that who holds it finds in the logs
+    /// every event up to the published state.
+    publishing: Mutex<()>,
+    pub(crate) feed: Arc<Feed>,
+    /// The revision the store was opened at: no log reaches further back.
+    base: u64,
+    limits: Limits,
+}
+
+/// How far the logs of all tables are, for cursors.
+pub(crate) struct Feed {
+    /// Every event up to this revision is in its log.
+    pub(crate) logged: AtomicU64,
+    /// No more events will come.
+    pub(crate) closed: AtomicBool,
+}
+
+/// An event and the table it belongs to.
+pub(crate) type TableEvent = (Arc<str>, Arc<Event>);
+
+/// Logs that have news, to be woken once nothing is locked any more.
+pub(crate) struct News(SmallVec<[Arc<TableLog>; 1]>);
+
+impl News {
+    pub(crate) fn spread(self) {
+        for log in self.0 {
+            log.appended.notify_waiters();
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn new(state: State, limits: Limits) -> Self {
+        let base = state.revision;
+        Self {
+            published: ArcSwap::from_pointee(state),
+            logs: RwLock::default(),
+            publishing: Mutex::new(()),
+            feed: Arc::new(Feed { logged: AtomicU64::new(base), closed: AtomicBool::new(false) }),
+            base,
+            limits,
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot(self.published.load_full())
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.published.load().revision
+    }
+
+    /// Shows readers a new state and the events that led to it. The state comes first: who hears
+    /// of an event and looks must find it.
+    pub(crate) fn publish<'e>(
+        &self,
+        state: State,
+        events: impl Iterator<Item = &'e TableEvent>,
+    ) -> News {
+        let revision = state.revision;
+        let mut news = SmallVec::<[Arc<TableLog>; 1]>::new();
+        let publishing = self.publishing.lock();
+        self.published.store(Arc::new(state));
+        for (table, event) in events {
+            let log = self.log(table);
+            log.append(event.clone());
+            if !news.iter().any(|known| Arc::ptr_eq(known, &log)) {
+                news.push(log);
+            }
+        }
+        self.feed.logged.store(revision, Ordering::Release);
+        drop(publishing);
+        News(news)
+    }
+
+    /// Ends all watches once they have given what there is.
+    pub(crate) fn close(&self) {
+        self.feed.closed.store(true, Ordering::Release);
+        let logs = self.logs.read().values().cloned().collect();
+        News(logs).spread();
+    }
+
+    pub(crate) fn log(&self, table: &str) -> Arc<TableLog> {
+        if let Some(log) = self.logs.read().get(table) {
+            return log.clone();
+        }
+        let mut logs = self.logs.write();
+        logs.entry(table.into())
+            .or_insert_with(|| Arc::new(TableLog::new(self.base, self.limits)))
+            .clone()
+    }
+
+    /// An earlier state: the present one with the events since undone.
+    pub(crate) fn snapshot_at(&self, revision: u64) -> Result<Snapshot, StoreError> {
+        let present = {
+            let _publishing = self.publishing.lock();
+            self.snapshot()
+        };
+        let current = present.revision();
+        if revision == current {
+            return Ok(present);
+        }
+        self.check_reached(revision)?;
+        if revision < self.base {
+            return Err(StoreError::Expired { requested: revision, oldest: self.base });
+        }
+        let logs: Vec<_> =
+            self.logs.read().iter().map(|(table, log)| (table.clone(), log.clone())).collect();
+        let mut state = State::clone(&present.0);
+        for (table, log) in &logs {
+            for event in log.backwards(revision, current)? {
+                state.set(table, event.key.clone(), event.previous.clone());
+            }
+        }
+        state.revision = revision;
+        Ok(Snapshot(Arc::new(state)))
+    }
+
+    pub(crate) fn check_reached(&self, revision: u64) -> Result<(), StoreError> {
+        let current = self.revision();
+        if revision > current {
+            return Err(StoreError::Future { requested: revision, current });
+        }
+        Ok(())
+    }
+}

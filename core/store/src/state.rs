@@ -1,0 +1,49 @@
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use pinnace_api::{Key, Object};
+
+/// All tables at one revision. Cloning is O(1); changing a clone copies only the path to the
+/// change.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    pub(crate) revision: u64,
+    tables: OrdMap<Arc<str>, Table>,
+}
+
+/// The objects of one table, ordered by key.
+pub(crate) type Table = OrdMap<Key, Object>;
+
+impl State {
+    pub(crate) fn at(revision: u64) -> Self {
+        Self { revision, tables: OrdMap::new() }
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.get(name)
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&Arc<str>, &Table)> {
+        self.tables.iter()
+    }
+
+    pub(crate) fn get(&self, table: &str, key: &Key) -> Option<&Object> {
+        self.table(table)?.get(key)
+    }
+
+    /// Puts an object in place, or takes it away.
+    pub(crate) fn set(&mut self, table: &Arc<str>, key: Key, object: Option<Object>) {
+        match (self.tables.get_mut(&**table), object) {
+            (Some(rows), Some(object)) => {
+                rows.insert(key, object);
+            }
+            (Some(rows), None) => {
+                rows.remove(&key);
+            }
+            (None, Some(object)) => {
+                self.tables.insert(table.clone(), OrdMap::unit(key, object));
+            }
+            (None, None) => {}
+        }
+    }
+}
