@@ -14,7 +14,7 @@ use crate::{ApiError, DynamicObject, Key, Result};
 
 /// A type that an object can be read as: every top-level type of `k8s-openapi`, and
 /// [`DynamicObject`] for kinds that are known only at run time.
-pub trait Kind: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// `metadata`.
     fn meta(&self) -> &ObjectMeta;
     /// `metadata`, to change.
@@ -29,6 +29,7 @@ impl<K> Kind for K
 where
     K: k8s_openapi::Metadata<Ty = ObjectMeta>
         + Clone
+        + PartialEq
         + Serialize
         + DeserializeOwned
         + Send
@@ -71,6 +72,8 @@ pub trait Payload: Any + Send + Sync {
     fn to_value(&self) -> serde_json::Result<serde_json::Value>;
     /// A copy.
     fn boxed(&self) -> Box<dyn Payload>;
+    /// Whether `other` is of the same type and equal.
+    fn equals(&self, other: &dyn Payload) -> bool;
     /// How this type is read back from JSON.
     fn codec(&self) -> &'static Codec;
 }
@@ -96,6 +99,10 @@ impl<K: Kind> Payload for K {
     }
     fn boxed(&self) -> Box<dyn Payload> {
         Box::new(self.clone())
+    }
+    fn equals(&self, other: &dyn Payload) -> bool {
+        let other: &dyn Any = other;
+        other.downcast_ref::<K>().is_some_and(|other| self == other)
     }
     fn codec(&self) -> &'static Codec {
         Codec::of::<K>()
@@ -192,6 +199,11 @@ impl Draft {
     /// The key of the object, by its metadata.
     pub fn key(&self) -> Key {
         key_of(self.meta())
+    }
+
+    /// Whether the draft says what `object` says, `resourceVersion` included.
+    pub fn equals(&self, object: &Object) -> bool {
+        object.payload().is_ok_and(|payload| self.0.equals(payload))
     }
 
     /// Freezes the draft as the version of the object at `revision`, which becomes its

@@ -22,6 +22,8 @@ pub struct Subresources {
     pub scale: ScaleTarget,
     /// `binding`, of pods.
     pub binding: bool,
+    /// `finalize`, of namespaces.
+    pub finalize: bool,
 }
 
 /// Whether a kind has the `scale` subresource.
@@ -145,6 +147,12 @@ impl Resource {
     /// Adds the `binding` subresource.
     pub fn with_binding(mut self) -> Self {
         self.subresources.binding = true;
+        self
+    }
+
+    /// Adds the `finalize` subresource.
+    pub fn with_finalize(mut self) -> Self {
+        self.subresources.finalize = true;
         self
     }
 

@@ -59,6 +59,17 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
+    /// Notes in an object that its deletion has begun, such as a phase.
+    fn begin_deletion(&self, _object: &mut Self::Kind) {}
+
+    /// Whether something beyond `metadata.finalizers` keeps an object that is being deleted.
+    fn is_held(&self, _object: &Self::Kind) -> bool {
+        false
+    }
+
+    /// Takes over from `old` everything that the `finalize` subresource may not change.
+    fn prepare_for_finalize(&self, _new: &mut Self::Kind, _old: &Self::Kind) {}
+
     /// What the `scale` subresource shows; `None` for kinds without one.
     fn scale(&self, _object: &Self::Kind) -> Option<ScaleView> {
         None
@@ -103,6 +114,12 @@ pub trait AnyStrategy: Send + Sync + 'static {
     fn warnings(&self, object: &Draft) -> Vec<String>;
     /// See [`Strategy::grace_period`].
     fn grace_period(&self, object: &Object, requested: Option<i64>) -> Option<i64>;
+    /// See [`Strategy::begin_deletion`].
+    fn begin_deletion(&self, object: &mut Draft);
+    /// See [`Strategy::is_held`].
+    fn is_held(&self, object: &Draft) -> bool;
+    /// See [`Strategy::prepare_for_finalize`].
+    fn prepare_for_finalize(&self, new: &mut Draft, old: &Object);
     /// See [`Strategy::scale`].
     fn scale(&self, object: &Object) -> Option<ScaleView>;
     /// See [`Strategy::set_replicas`].
@@ -158,6 +175,19 @@ impl<S: Strategy> AnyStrategy for S {
     }
     fn grace_period(&self, object: &Object, requested: Option<i64>) -> Option<i64> {
         object.get().ok().and_then(|object| Strategy::grace_period(self, object, requested))
+    }
+    fn begin_deletion(&self, object: &mut Draft) {
+        if let Some(object) = object.get_mut() {
+            Strategy::begin_deletion(self, object);
+        }
+    }
+    fn is_held(&self, object: &Draft) -> bool {
+        object.get().is_some_and(|object| Strategy::is_held(self, object))
+    }
+    fn prepare_for_finalize(&self, new: &mut Draft, old: &Object) {
+        if let (Some(new), Ok(old)) = (new.get_mut(), old.get()) {
+            Strategy::prepare_for_finalize(self, new, old);
+        }
     }
     fn scale(&self, object: &Object) -> Option<ScaleView> {
         object.get().ok().and_then(|object| Strategy::scale(self, object))

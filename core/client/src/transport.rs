@@ -15,6 +15,8 @@ pub enum Subresource {
     Scale,
     /// `binding`, of pods
     Binding,
+    /// `finalize`, of namespaces
+    Finalize,
 }
 
 impl Subresource {
@@ -24,6 +26,7 @@ impl Subresource {
             Self::Status => "status",
             Self::Scale => "scale",
             Self::Binding => "binding",
+            Self::Finalize => "finalize",
         }
     }
 }

@@ -28,6 +28,7 @@ pub fn all() -> Vec<Resource> {
         Resource::builtin("namespace", namespace::NamespaceStrategy)
             .short(&["ns"])
             .with_status()
+            .with_finalize()
             .fields(&["status.phase"]),
         Resource::builtin("node", node::NodeStrategy)
             .short(&["no"])

@@ -52,6 +52,19 @@ impl Strategy for NamespaceStrategy {
         new.spec.clone_from(&old.spec);
     }
 
+    fn begin_deletion(&self, namespace: &mut Namespace) {
+        namespace.status.get_or_insert_default().phase = Some("Terminating".to_owned());
+    }
+
+    fn is_held(&self, namespace: &Namespace) -> bool {
+        let spec = namespace.spec.as_ref();
+        spec.and_then(|spec| spec.finalizers.as_ref()).is_some_and(|held| !held.is_empty())
+    }
+
+    fn prepare_for_finalize(&self, new: &mut Namespace, old: &Namespace) {
+        new.status.clone_from(&old.status);
+    }
+
     fn field<'a>(&self, namespace: &'a Namespace, path: &str) -> Option<Cow<'a, str>> {
         let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
         (path == "status.phase").then(|| Cow::Borrowed(phase.unwrap_or_default()))
