@@ -1,0 +1,392 @@
+mod cable;
+mod config;
+mod device;
+mod gate;
+mod label;
+mod link;
+mod surroundings;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+use nix::sched::{CloneFlags, setns};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, oneshot};
+
+pub use self::config::BridgeConfig;
+use self::{
+    cable::{Cable, LayError},
+    device::{BridgeDevice, kernel},
+    gate::{Gate, Pass},
+    label::{PodLabel, interface_name},
+};
+use crate::{
+    AttachedPod, Error, PodAddresses, PodAttachment, PodNetwork, address_pool::AddressPool,
+    netlink::RouteSocket, pod_network::check_pod_uid,
+};
+
+/// The name of a pod's interface inside its namespace.
+pub const POD_INTERFACE: &str = "eth0";
+
+/// The names of the node's ends of pods' cables begin so.
+const CABLE_PREFIX: &str = "pod";
+
+/// Operations at work at once, a thread each. The kernel changes links one at a time, so more
+/// would only wait.
+const MAX_THREADS: usize = 8;
+
+/// The pod network of a node: a bridge, and a virtual cable from it to each pod.
+///
+/// The kernel's own tables are the record of who has which address: each cable's end on the bridge
+/// is labelled with the pod's uid and addresses once all else is done. So a program that dies at
+/// any moment loses nothing, and the next one to open the bridge finds every pod.
+///
+/// Everything happens in the network namespace that [`open`](Self::open) is called in. No thread
+/// of the caller changes its namespace, and no setting of the machine is changed. Pods reach the
+/// host and each other; a way out to other networks is not part of it. Where the machine has
+/// bridged packets pass the host's firewall (`net.bridge.bridge-nf-call-iptables`), that firewall
+/// must let pods' packets through.
+///
+/// Dropping it leaves the bridge and the pods' cables in place, as `shutdown(true)` does.
+pub struct BridgeNetwork {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: Mutex<RouteSocket>,
+    bridge: BridgeDevice,
+    cidrs: Vec<IpNet>,
+    gate: Arc<Gate>,
+    threads: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+struct State {
+    pool: AddressPool,
+    pods: HashMap<String, Pod>,
+    closed: bool,
+}
+
+struct Pod {
+    slot: usize,
+    /// Found when the bridge was opened rather than attached since.
+    adopted: bool,
+}
+
+impl BridgeNetwork {
+    /// Makes the node's bridge, or finds it with the pods that are on it.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] without the privileges, in which case nothing was made;
+    /// [`Error::is_unavailable`] tells when a [`HostNetwork`](crate::HostNetwork) is what remains.
+    pub async fn open(config: BridgeConfig) -> Result<Self, Error> {
+        config.check()?;
+        // Here and not on the thread below: the caller's namespace decides.
+        let mut node =
+            RouteSocket::open().map_err(kernel("open a netlink socket for", &config.bridge))?;
+        let shared = on_thread("open the bridge", move || {
+            probe_namespace_entry()?;
+            let (bridge, mut pool) = device::open(&mut node, &config)?;
+            let pods = find_pods(&mut node, &bridge, &mut pool)?;
+            Ok(Shared {
+                cidrs: pool.cidrs(),
+                node: Mutex::new(node),
+                bridge,
+                gate: Arc::default(),
+                threads: Arc::new(Semaphore::new(MAX_THREADS)),
+                state: Mutex::new(State { pool, pods, closed: false }),
+            })
+        })
+        .await?;
+        tracing::info!(bridge = shared.bridge.name, cidrs = ?shared.cidrs, "pod network open");
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The bridge's interface name.
+    pub fn bridge(&self) -> &str {
+        &self.shared.bridge.name
+    }
+
+    /// The node's own addresses on the pod network, where pods reach the host.
+    pub fn gateways(&self) -> Vec<std::net::IpAddr> {
+        self.shared.state.lock().pool.gateways()
+    }
+
+    /// Runs `work` on a thread of our own, whether or not the caller waits for it.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.shared.threads.clone().acquire_owned().await;
+        let shared = self.shared.clone();
+        on_thread(operation, move || {
+            let _permit = permit;
+            work(&shared)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl PodNetwork for BridgeNetwork {
+    async fn attach(&self, pod: &PodAttachment<'_>) -> Result<PodAddresses, Error> {
+        check_pod_uid(pod.pod_uid)?;
+        let pass = self.shared.gate.enter(pod.pod_uid).await;
+        if self.shared.state.lock().closed {
+            return Err(Error::Closed);
+        }
+        let (pod_uid, namespace) = (pod.pod_uid.to_owned(), pod.namespace.to_owned());
+        self.run("attach a pod", move |shared| {
+            let _pass: Pass = pass;
+            shared.attach(&pod_uid, namespace)
+        })
+        .await
+    }
+
+    async fn detach(&self, pod_uid: &str) -> Result<(), Error> {
+        check_pod_uid(pod_uid)?;
+        let pass = self.shared.gate.enter(pod_uid).await;
+        let pod_uid = pod_uid.to_owned();
+        self.run("detach a pod", move |shared| {
+            let _pass: Pass = pass;
+            shared.detach(&pod_uid)
+        })
+        .await
+    }
+
+    async fn attached(&self) -> Result<Vec<AttachedPod>, Error> {
+        self.run("list pods", |shared| {
+            let gateways = shared.state.lock().pool.gateways();
+            let mut pods: Vec<_> = ports(&mut shared.node.lock(), &shared.bridge)?
+                .into_iter()
+                .filter_map(|port| port.label)
+                .map(|label| AttachedPod {
+                    pod_uid: label.pod_uid,
+                    addresses: PodAddresses { ips: label.ips, gateways: gateways.clone() },
+                })
+                .collect();
+            pods.sort_by(|one, other| one.pod_uid.cmp(&other.pod_uid));
+            Ok(pods)
+        })
+        .await
+    }
+
+    async fn reconcile(&self, known_uids: &HashSet<String>) -> Result<Vec<String>, Error> {
+        let mut unknown: Vec<_> = {
+            let state = self.shared.state.lock();
+            let stale = |(uid, pod): &(&String, &Pod)| pod.adopted && !known_uids.contains(*uid);
+            state.pods.iter().filter(stale).map(|(uid, _)| uid.clone()).collect()
+        };
+        unknown.sort();
+        for pod_uid in &unknown {
+            self.detach(pod_uid).await?;
+        }
+        Ok(unknown)
+    }
+
+    async fn shutdown(&self, leave: bool) -> Result<(), Error> {
+        self.shared.state.lock().closed = true;
+        self.shared.gate.idle().await;
+        if leave {
+            return Ok(());
+        }
+        self.run("remove the bridge", Shared::remove).await
+    }
+
+    fn pod_cidrs(&self) -> Vec<IpNet> {
+        self.shared.cidrs.clone()
+    }
+}
+
+impl Shared {
+    fn attach(&self, pod_uid: &str, path: PathBuf) -> Result<PodAddresses, Error> {
+        let unavailable = |source| Error::NamespaceUnavailable {
+            pod_uid: pod_uid.to_owned(),
+            path: path.clone(),
+            source,
+        };
+        let namespace = File::open(&path).map_err(unavailable)?;
+        let namespace_id = namespace.metadata().map_err(unavailable)?.ino();
+        let name = self.cable_name(pod_uid);
+
+        let held = self.state.lock().pods.get(pod_uid).map(|pod| pod.slot);
+        let slot = match held {
+            Some(slot) => slot,
+            None => self.state.lock().pool.allocate()?,
+        };
+        let addresses = self.state.lock().pool.addresses(slot);
+        let cable = Cable {
+            node: &self.node,
+            bridge: &self.bridge,
+            name: &name,
+            pod_uid,
+            namespace: &namespace,
+            namespace_id,
+            addresses: &addresses,
+            cidrs: &self.cidrs,
+        };
+        if held.is_some() && self.is_connected(&cable)? {
+            self.keep(pod_uid, slot);
+            return Ok(addresses);
+        }
+        match self.connect(&cable, &path, held.is_some()) {
+            Ok(()) => {
+                self.keep(pod_uid, slot);
+                Ok(addresses)
+            }
+            Err(error) => {
+                if let Err(error) = link::delete(&mut self.node.lock(), &name) {
+                    tracing::warn!(%error, interface = name, "half a cable could not be removed");
+                }
+                if held.is_none() {
+                    self.state.lock().pool.release(slot);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn keep(&self, pod_uid: &str, slot: usize) {
+        self.state.lock().pods.insert(pod_uid.to_owned(), Pod { slot, adopted: false });
+    }
+
+    /// Whether the pod is connected in the namespace it is in now.
+    fn is_connected(&self, cable: &Cable<'_>) -> Result<bool, Error> {
+        let found = link::find(&mut self.node.lock(), cable.name)
+            .map_err(kernel("look for", cable.name))?;
+        let label = found.as_ref().and_then(link::alias).and_then(PodLabel::from_alias);
+        Ok(label.is_some_and(|label| {
+            label.namespace == cable.namespace_id && label.ips == cable.addresses.ips
+        }))
+    }
+
+    fn connect(&self, cable: &Cable<'_>, path: &Path, renew: bool) -> Result<(), Error> {
+        let delete = || {
+            link::delete(&mut self.node.lock(), cable.name).map_err(kernel("remove", cable.name))
+        };
+        if renew {
+            delete()?;
+        }
+        let mut laid = cable.lay();
+        if matches!(laid, Err(LayError::Exists)) {
+            // The name follows from the uid, so one that is taken is left from an earlier life of
+            // the same pod. The one in the pod's namespace isn't ours to remove.
+            delete()?;
+            laid = cable.lay();
+        }
+        let (pod_uid, path) = (cable.pod_uid.to_owned(), path.to_owned());
+        laid.map_err(|error| match error {
+            LayError::Namespace(source) => Error::NamespaceUnavailable { pod_uid, path, source },
+            LayError::Exists => Error::InterfaceExists { pod_uid, path, interface: POD_INTERFACE },
+            LayError::Other(error) => error,
+        })
+    }
+
+    fn detach(&self, pod_uid: &str) -> Result<(), Error> {
+        let name = self.cable_name(pod_uid);
+        link::delete(&mut self.node.lock(), &name).map_err(kernel("remove", &name))?;
+        let state = &mut *self.state.lock();
+        if let Some(pod) = state.pods.remove(pod_uid) {
+            state.pool.release(pod.slot);
+        }
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<(), Error> {
+        let mut node = self.node.lock();
+        for port in ports(&mut node, &self.bridge)? {
+            link::delete(&mut node, &port.name).map_err(kernel("remove", &port.name))?;
+        }
+        link::delete(&mut node, &self.bridge.name).map_err(kernel("remove", &self.bridge.name))?;
+        let state = &mut *self.state.lock();
+        for (_, pod) in state.pods.drain() {
+            state.pool.release(pod.slot);
+        }
+        Ok(())
+    }
+
+    fn cable_name(&self, pod_uid: &str) -> String {
+        interface_name(CABLE_PREFIX, &format!("{} {pod_uid}", self.bridge.name))
+    }
+}
+
+/// A cable's end on the bridge.
+struct Port {
+    index: u32,
+    name: String,
+    /// `None` when a program died before the cable was finished.
+    label: Option<PodLabel>,
+}
+
+/// The pods' cables on the bridge; whatever else was plugged into it isn't ours.
+fn ports(node: &mut RouteSocket, bridge: &BridgeDevice) -> Result<Vec<Port>, Error> {
+    let links = link::list(node).map_err(kernel("list the ports of", &bridge.name))?;
+    let port = |link: &_| {
+        let name = link::name(link).to_owned();
+        let alias = link::alias(link);
+        let label = alias.and_then(PodLabel::from_alias);
+        let ours = label.is_some() || (alias.is_none() && name.starts_with(CABLE_PREFIX));
+        ours.then_some(Port { index: link.header.index, name, label })
+    };
+    let plugged = |link: &&_| link::bridge(link) == Some(bridge.index);
+    Ok(links.iter().filter(plugged).filter_map(port).collect())
+}
+
+/// Takes over the pods of an earlier program and removes the cables it didn't finish.
+fn find_pods(
+    node: &mut RouteSocket,
+    bridge: &BridgeDevice,
+    pool: &mut AddressPool,
+) -> Result<HashMap<String, Pod>, Error> {
+    let mut found = ports(node, bridge)?;
+    // Indexes only grow, so the newest pod comes last and the rotation goes on after it.
+    found.sort_by_key(|port| port.index);
+    let mut pods = HashMap::new();
+    for port in found {
+        let slot =
+            port.label.as_ref().and_then(|label| label.ips.first().and_then(|ip| pool.claim(*ip)));
+        match (port.label, slot) {
+            (Some(label), Some(slot)) => {
+                pods.insert(label.pod_uid, Pod { slot, adopted: true });
+            }
+            _ => {
+                tracing::info!(interface = port.name, "unfinished pod interface removed");
+                link::delete(node, &port.name).map_err(kernel("remove", &port.name))?;
+            }
+        }
+    }
+    Ok(pods)
+}
+
+/// Entering a namespace takes a privilege of its own, which is better missed now than when the
+/// first pod comes.
+fn probe_namespace_entry() -> Result<(), Error> {
+    let entered = File::open("/proc/thread-self/ns/net")
+        .and_then(|own| setns(own, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from));
+    entered.map_err(kernel("enter network namespaces for", "the pod bridge"))
+}
+
+/// Runs `work` on a new thread and waits for what it says.
+async fn on_thread<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, answer) = oneshot::channel();
+    thread::Builder::new()
+        .name("pinnace-network".to_owned())
+        .spawn(move || {
+            // Nobody may be waiting any more; the work counts all the same.
+            let _ = done.send(work());
+        })
+        .map_err(kernel("start a thread for", "the pod bridge"))?;
+    answer.await.map_err(|_| Error::ThreadLost { operation })?
+}
