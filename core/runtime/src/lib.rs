@@ -4,7 +4,14 @@
 //! of pods and containers in the words of the CRI, but knows no Kubernetes objects: the node agent
 //! turns a `Pod` into a [`PodConfig`] and [`ContainerConfig`]s and decides about restarts.
 
+#[cfg(target_os = "linux")]
+pub mod cgroup;
+#[cfg(target_os = "linux")]
+mod descriptor;
 mod error;
+pub mod logs;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
 mod types;
 
 pub use error::{Error, Result};
