@@ -5,6 +5,7 @@
 //! - [`Catalog`] and [`Resource`]: which kinds there are, and the [`Strategy`] of each.
 //! - [`ApiError`]: an error as a Kubernetes `Status`; [`field`]: paths and causes within it.
 //! - [`selector`], [`quantity`], [`patch`]: the small languages of the API.
+//! - [`schema`]: what types objects are made of.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
@@ -20,6 +21,7 @@ mod object;
 pub mod patch;
 pub mod quantity;
 mod resource;
+pub mod schema;
 pub mod selector;
 mod strategy;
 
