@@ -12,9 +12,11 @@ mod error;
 pub mod logs;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
+pub mod simulated;
 mod types;
 
 pub use error::{Error, Result};
+pub use simulated::{Script, Simulated, SimulatedConfig};
 pub use types::*;
 
 use async_trait::async_trait;
