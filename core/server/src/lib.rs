@@ -1,1 +1,27 @@
-//! The request pipeline: authenticate, authorize, admit, default, validate, commit.
+//! The request pipeline: one way into the store for everybody, the host application included.
+//!
+//! ```text
+//! authenticate → authorize → default → admit → validate → commit → respond
+//! ```
+//!
+//! A [`Server`] holds the store, the catalog and the rules. [`Server::client`] gives a client that
+//! acts as a user: its requests are function calls, without sockets and without encoding.
+
+mod admission;
+mod authorization;
+mod binding;
+mod create;
+mod delete;
+mod in_process;
+mod list_token;
+mod patching;
+mod read;
+mod scale;
+mod server;
+mod update;
+mod watch;
+
+pub use admission::{Admission, AdmissionRequest, Operation};
+pub use authorization::{Attributes, Authorizer, Decision, MastersOnly, User};
+pub use in_process::InProcess;
+pub use server::{Server, ServerBuilder};

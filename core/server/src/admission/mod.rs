@@ -1,0 +1,65 @@
+//! Rules for what may be written, beyond what makes an object valid: each sees the object after
+//! defaulting and before validation, may change it or refuse it.
+
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod pod_priority;
+
+use pinnace_api::{Draft, Key, Object, Resource, Result};
+use pinnace_client::Subresource;
+use pinnace_store::Snapshot;
+
+use crate::User;
+
+/// What is about to be done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It is new.
+    Create,
+    /// It changes.
+    Update,
+    /// It goes.
+    Delete,
+}
+
+/// A write that waits to be admitted.
+#[derive(Debug)]
+pub struct AdmissionRequest<'a> {
+    /// Who writes.
+    pub user: &'a User,
+    /// What is done.
+    pub operation: Operation,
+    /// The kind.
+    pub resource: &'a Resource,
+    /// Namespace and name.
+    pub key: &'a Key,
+    /// Which part is written.
+    pub subresource: Option<Subresource>,
+    /// The object as it would be stored; `None` for a deletion.
+    pub new: Option<&'a mut Draft>,
+    /// The object as it is; `None` for a creation.
+    pub old: Option<&'a Object>,
+    /// The state of the world in which to decide.
+    pub snapshot: &'a Snapshot,
+}
+
+/// A rule.
+pub trait Admission: Send + Sync + 'static {
+    /// Its name, as messages give it.
+    fn name(&self) -> &'static str;
+
+    /// Changes what is to be written, or refuses it.
+    ///
+    /// # Errors
+    /// The answer that the writer gets, most often `Forbidden`.
+    fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()>;
+}
+
+/// The rules that every server has, in upstream's order.
+pub(crate) fn builtin() -> Vec<Box<dyn Admission>> {
+    vec![
+        Box::new(namespace_lifecycle::NamespaceLifecycle),
+        Box::new(pod_priority::PodPriority),
+        Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+    ]
+}

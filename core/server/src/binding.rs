@@ -1,0 +1,85 @@
+use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pinnace_api::{ApiError, Draft, Object, Result};
+use pinnace_client::{Subresource, Target, WriteOptions};
+
+use crate::{Server, User};
+
+impl Server {
+    /// Puts a pod on a node. Only a pod that is on none, is not going and waits for nothing can be
+    /// bound, so two schedulers never bind the same pod.
+    pub(crate) async fn bind(
+        &self,
+        user: &User,
+        target: Target,
+        draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let (namespace, name) = (target.key.namespace(), target.key.name());
+        let part = Some(Subresource::Binding);
+        self.authorize(user, "create", resource, part, namespace, name)?;
+        let binding = draft.get::<Binding>().ok_or_else(|| {
+            ApiError::bad_request("the body of a binding must be a v1 Binding")
+        })?;
+        let node = binding.target.name.as_deref().unwrap_or_default();
+        let kind = binding.target.kind.as_deref().unwrap_or_default();
+        if node.is_empty() || !matches!(kind, "" | "Node") {
+            return Err(ApiError::bad_request("a binding's target must be a Node with a name"));
+        }
+        let now = self.env().clock().now_seconds();
+        self.rewrite(&target, &options, |old| {
+            let pod = old.get::<Pod>()?;
+            let conflict = |why: String| Err(ApiError::conflict(resource, "", &why));
+            if let Some(uid) = &binding.metadata.uid
+                && uid != old.uid()
+            {
+                return conflict(format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    old.uid()
+                ));
+            }
+            if old.is_deleting() {
+                return conflict(format!(
+                    "pod {name} is being deleted, cannot be assigned to a host"
+                ));
+            }
+            let spec = pod.spec.as_ref();
+            let bound = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+            if !bound.is_empty() {
+                return conflict(format!("pod {name} is already assigned to node {bound:?}"));
+            }
+            if spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|g| !g.is_empty()) {
+                return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+            }
+            let mut draft = old.draft()?;
+            if let Some(pod) = draft.get_mut::<Pod>() {
+                pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
+                if let Some(annotations) = &binding.metadata.annotations {
+                    let kept = pod.metadata.annotations.get_or_insert_default();
+                    kept.extend(annotations.iter().map(|(k, v)| (k.clone(), v.clone())));
+                }
+                mark_scheduled(pod, now);
+            }
+            Ok(draft)
+        })
+        .await
+    }
+}
+
+fn mark_scheduled(pod: &mut Pod, now: jiff::Timestamp) {
+    let status = pod.status.get_or_insert_default();
+    let conditions = status.conditions.get_or_insert_default();
+    let scheduled = PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "True".to_owned(),
+        last_transition_time: Some(Time(now)),
+        observed_generation: pod.metadata.generation,
+        ..Default::default()
+    };
+    match conditions.iter_mut().find(|condition| condition.type_ == scheduled.type_) {
+        Some(condition) if condition.status == scheduled.status => {}
+        Some(condition) => *condition = scheduled,
+        None => conditions.push(scheduled),
+    }
+}

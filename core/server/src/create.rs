@@ -1,0 +1,178 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pinnace_api::field::{ErrorList, Path};
+use pinnace_api::kinds::metadata;
+use pinnace_api::{ApiError, Draft, Object, Resource, Result};
+use pinnace_client::{Target, WriteOptions};
+use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
+
+use crate::{AdmissionRequest, Operation, Server, User};
+
+/// Characters that `generateName` appends, and the longest prefix that leaves room for them.
+const SUFFIX: usize = 5;
+const MAX_PREFIX: usize = 63 - SUFFIX;
+/// How many generated names are tried before the caller is told that they are taken.
+const NAME_ATTEMPTS: usize = 8;
+
+impl Server {
+    pub(crate) async fn create(
+        &self,
+        user: &User,
+        target: Target,
+        mut draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let namespace = target.key.namespace();
+        let name = target.key.name();
+        self.authorize(user, "create", resource, target.subresource, namespace, name)?;
+        Self::check_kind(resource, &draft)?;
+        if resource.is_namespaced() && namespace.is_empty() {
+            return Err(ApiError::bad_request(
+                "an empty namespace may not be set during creation",
+            ));
+        }
+        Self::check_namespace(&mut draft, resource, namespace)?;
+        if draft.meta().resource_version.as_deref().is_some_and(|version| !version.is_empty()) {
+            return Err(ApiError::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        self.prepare_new(&mut draft, resource);
+        let snapshot = self.snapshot();
+        self.generate_name(&mut draft, resource, &snapshot);
+        let key = draft.key();
+        self.admit(&mut AdmissionRequest {
+            user,
+            operation: Operation::Create,
+            resource,
+            key: &key,
+            subresource: None,
+            new: Some(&mut draft),
+            old: None,
+            snapshot: &snapshot,
+        })?;
+        validate_new(resource, &draft)?;
+        if options.dry_run {
+            if snapshot.get(resource.name(), &key).is_some() {
+                return Err(ApiError::already_exists(resource, key.name()));
+            }
+            return Ok(draft.freeze());
+        }
+        drop(snapshot);
+        let mut transaction = Transaction::new();
+        transaction.put(resource.name(), key.clone(), Expect::Absent, draft);
+        match self.store().commit(transaction).await {
+            Ok(committed) => first(committed),
+            Err(CommitError::Conflict { .. }) => {
+                Err(ApiError::already_exists(resource, key.name()))
+            }
+            Err(CommitError::Storage(error)) => Err(storage_error(&error)),
+        }
+    }
+
+    /// Puts a draft of an object that does not exist yet in order, name apart.
+    fn prepare_new(&self, draft: &mut Draft, resource: &Resource) {
+        let meta = draft.meta_mut();
+        meta.deletion_timestamp = None;
+        meta.deletion_grace_period_seconds = None;
+        meta.self_link = None;
+        meta.resource_version = None;
+        meta.generation = None;
+        meta.uid = Some(self.env().random().uid());
+        meta.creation_timestamp = Some(Time(self.env().clock().now_seconds()));
+        resource.strategy.prepare_for_create(draft);
+        resource.strategy.default(draft);
+    }
+
+    /// Makes up the name of an object that has only `generateName`: one that is free now. Should
+    /// another writer take it before the commit, the caller is told that it exists, as upstream
+    /// does after its last try.
+    fn generate_name(&self, draft: &mut Draft, resource: &Resource, snapshot: &Snapshot) {
+        let meta = draft.meta();
+        let named = meta.name.as_deref().is_some_and(|name| !name.is_empty());
+        let prefix = meta.generate_name.as_deref().unwrap_or_default();
+        if named || prefix.is_empty() {
+            return;
+        }
+        let end = (0..=prefix.len().min(MAX_PREFIX)).rev().find(|end| prefix.is_char_boundary(*end));
+        let prefix = prefix[..end.unwrap_or(0)].to_owned();
+        for _ in 0..NAME_ATTEMPTS {
+            let name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));
+            draft.meta_mut().name = Some(name);
+            if snapshot.get(resource.name(), &draft.key()).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Checks that a draft is of the kind that the request is about.
+    pub(crate) fn check_kind(resource: &Resource, draft: &Draft) -> Result<()> {
+        if draft.kind() == resource.kind && draft.api_version() == resource.api_version() {
+            return Ok(());
+        }
+        Err(ApiError::bad_request(format!(
+            "the API version in the data ({}, {}) does not match the expected API version ({}, {})",
+            draft.api_version(),
+            draft.kind(),
+            resource.api_version(),
+            resource.kind
+        )))
+    }
+
+    /// Fills in the namespace of the request, or checks that the draft names the same.
+    pub(crate) fn check_namespace(
+        draft: &mut Draft,
+        resource: &Resource,
+        namespace: &str,
+    ) -> Result<()> {
+        let meta = draft.meta_mut();
+        if !resource.is_namespaced() {
+            meta.namespace = None;
+            return Ok(());
+        }
+        match meta.namespace.as_deref() {
+            None | Some("") => meta.namespace = Some(namespace.to_owned()),
+            Some(given) if given != namespace => {
+                return Err(ApiError::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on \
+                     the request",
+                ));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn validate_new(resource: &Resource, draft: &Draft) -> Result<()> {
+    let mut errors = ErrorList::default();
+    let path = Path::root("metadata");
+    metadata::validate_meta(draft.meta(), resource.is_namespaced(), &path, &mut errors);
+    let name = draft.meta().name.as_deref().unwrap_or_default();
+    if !name.is_empty()
+        && let Err(why) = resource.strategy.validate_name(name)
+    {
+        errors.invalid(&path.child("name"), name, &why);
+    }
+    resource.strategy.validate(draft, &mut errors);
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, name, &errors)) }
+}
+
+/// What a caller is told when the store itself fails.
+pub(crate) fn storage_error(error: &pinnace_store::StoreError) -> ApiError {
+    use pinnace_api::Reason;
+    use pinnace_store::StoreError;
+    match error {
+        StoreError::Expired { .. } => ApiError::expired(error.to_string()),
+        StoreError::Future { .. } => ApiError::new(Reason::Timeout, error.to_string()),
+        StoreError::Closed => {
+            ApiError::new(Reason::ServiceUnavailable, "the engine has been shut down")
+        }
+        _ => ApiError::internal(error),
+    }
+}
+
+/// What a transaction of one operation has written.
+pub(crate) fn first(mut committed: Committed) -> Result<Object> {
+    committed.objects.pop().ok_or_else(|| ApiError::internal("the store gave nothing back"))
+}

@@ -1,0 +1,190 @@
+use std::fmt;
+use std::sync::Arc;
+
+use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
+use pinnace_client::{Client, Subresource};
+use pinnace_env::Env;
+use pinnace_store::{Snapshot, Store};
+
+use crate::admission::{self, Admission, AdmissionRequest};
+use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
+
+/// How often a write is tried anew when other writers come between, before its caller is told.
+pub(crate) const WRITE_ATTEMPTS: usize = 64;
+
+/// The API of one engine. Cheap to clone; clones share.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    catalog: Catalog,
+    env: Env,
+    authorizer: Box<dyn Authorizer>,
+    admission: Vec<Box<dyn Admission>>,
+}
+
+/// Puts a [`Server`] together.
+pub struct ServerBuilder {
+    store: Store,
+    catalog: Catalog,
+    env: Env,
+    authorizer: Box<dyn Authorizer>,
+    admission: Vec<Box<dyn Admission>>,
+}
+
+impl ServerBuilder {
+    /// Sets who decides what may be done, instead of [`MastersOnly`].
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Box::new(authorizer);
+        self
+    }
+
+    /// Adds a rule for what may be written, after the built-in ones.
+    pub fn admission(mut self, rule: impl Admission) -> Self {
+        self.admission.push(Box::new(rule));
+        self
+    }
+
+    /// The server.
+    pub fn build(self) -> Server {
+        let Self { store, catalog, env, authorizer, admission } = self;
+        Server(Arc::new(Inner { store, catalog, env, authorizer, admission }))
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerBuilder")
+    }
+}
+
+impl Server {
+    /// A server over a store, with the built-in rules of admission.
+    pub fn builder(store: Store, catalog: Catalog, env: Env) -> ServerBuilder {
+        ServerBuilder {
+            store,
+            catalog,
+            env,
+            authorizer: Box::new(MastersOnly),
+            admission: admission::builtin(),
+        }
+    }
+
+    /// A client that acts as `user`.
+    pub fn client(&self, user: User) -> Client {
+        Client::new(InProcess::new(self.clone(), user))
+    }
+
+    /// The kinds that are served.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.0.store.snapshot()
+    }
+
+    /// Asks the authorizer.
+    pub(crate) fn authorize(
+        &self,
+        user: &User,
+        verb: &str,
+        resource: &Resource,
+        subresource: Option<Subresource>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<()> {
+        let subresource = subresource.map_or("", Subresource::as_str);
+        let request = Attributes {
+            user,
+            verb,
+            group: &resource.group,
+            resource: &resource.plural,
+            subresource,
+            namespace,
+            name,
+        };
+        match self.0.authorizer.authorize(&request) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(why) => Err(forbidden(&request, resource, &why)),
+        }
+    }
+
+    /// Asks every rule of admission, in order.
+    pub(crate) fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()> {
+        self.0.admission.iter().try_for_each(|rule| rule.admit(request))
+    }
+
+    /// Checks that a request names a namespace where the kind needs one, and none elsewhere.
+    pub(crate) fn check_scope(resource: &Resource, key: &Key) -> Result<()> {
+        if resource.is_namespaced() && key.namespace().is_empty() {
+            return Err(ApiError::bad_request(
+                "an empty namespace may not be set when a resource name is provided",
+            ));
+        }
+        if !resource.is_namespaced() && !key.namespace().is_empty() {
+            return Err(ApiError::bad_request(
+                "namespace may not be set for a cluster-scoped resource",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that a kind has the subresource.
+    pub(crate) fn check_part(
+        resource: &Resource,
+        name: &str,
+        subresource: Option<Subresource>,
+    ) -> Result<()> {
+        let has = &resource.subresources;
+        let served = match subresource {
+            None => true,
+            Some(Subresource::Status) => has.status,
+            Some(Subresource::Scale) => has.scale != pinnace_api::ScaleTarget::None,
+            Some(Subresource::Binding) => has.binding,
+            Some(Subresource::Finalize) => has.finalize,
+        };
+        if served { Ok(()) } else { Err(ApiError::not_found(resource, name)) }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+fn forbidden(request: &Attributes<'_>, resource: &Resource, why: &str) -> ApiError {
+    let part = if request.subresource.is_empty() {
+        request.resource.to_owned()
+    } else {
+        format!("{}/{}", request.resource, request.subresource)
+    };
+    let scope = if request.namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {:?}", request.namespace)
+    };
+    let mut message = format!(
+        "User {:?} cannot {} resource {part:?} in API group {:?} {scope}",
+        &*request.user.name, request.verb, request.group
+    );
+    if !why.is_empty() {
+        message = format!("{message}: {why}");
+    }
+    if request.name.is_empty() {
+        let message = format!("{} is forbidden: {message}", resource.name());
+        return ApiError::new(Reason::Forbidden, message);
+    }
+    ApiError::forbidden(resource, request.name, &message)
+}

@@ -1,0 +1,221 @@
+use pinnace_api::field::{ErrorList, Path};
+use pinnace_api::kinds::metadata;
+use pinnace_api::patch::Patch;
+use pinnace_api::{ApiError, Draft, Object, Resource, Result};
+use pinnace_client::{Subresource, Target, WriteOptions};
+use pinnace_store::{CommitError, Expect, Transaction};
+
+use crate::create::{first, storage_error};
+use crate::patching::apply_patch;
+use crate::server::WRITE_ATTEMPTS;
+use crate::{AdmissionRequest, Operation, Server, User};
+
+impl Server {
+    pub(crate) async fn update(
+        &self,
+        user: &User,
+        target: Target,
+        mut draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let (namespace, name) = (target.key.namespace(), target.key.name());
+        self.authorize(user, "update", resource, target.subresource, namespace, name)?;
+        Self::check_part(resource, name, target.subresource)?;
+        Self::check_scope(resource, &target.key)?;
+        if target.subresource == Some(Subresource::Scale) {
+            return self.update_scale(user, target, draft, options).await;
+        }
+        Self::check_kind(resource, &draft)?;
+        Self::check_namespace(&mut draft, resource, namespace)?;
+        let given = draft.meta().name.as_deref().unwrap_or_default();
+        if given != name {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({given}) does not match the name on the URL ({name})"
+            )));
+        }
+        resource.strategy.default(&mut draft);
+        // A draft that names its version is written at most once, so it need not be kept.
+        let versioned = !version_of(&draft).is_empty();
+        let mut draft = Some(draft);
+        self.rewrite(&target, &options, |old| {
+            let new = if versioned { draft.take() } else { draft.clone() };
+            let new = new.ok_or_else(|| ApiError::modified(resource, name))?;
+            self.finish_update(user, &target, new, old)
+        })
+        .await
+    }
+
+    pub(crate) async fn patch(
+        &self,
+        user: &User,
+        target: Target,
+        patch: Patch,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let (namespace, name) = (target.key.namespace(), target.key.name());
+        self.authorize(user, "patch", resource, target.subresource, namespace, name)?;
+        Self::check_part(resource, name, target.subresource)?;
+        Self::check_scope(resource, &target.key)?;
+        if target.subresource == Some(Subresource::Scale) {
+            return self.patch_scale(user, target, &patch, options).await;
+        }
+        self.rewrite(&target, &options, |old| {
+            let patched = apply_patch(resource, &patch, old.to_value()?)?;
+            let mut new = Draft::from_value(resource.codec, patched)?;
+            Self::check_unmoved(resource, &new, old)?;
+            resource.strategy.default(&mut new);
+            self.finish_update(user, &target, new, old)
+        })
+        .await
+    }
+
+    /// Checks that a patch has not made the object another one.
+    pub(crate) fn check_unmoved(resource: &Resource, new: &Draft, old: &Object) -> Result<()> {
+        Self::check_kind(resource, new)?;
+        if new.key() != old.key() {
+            return Err(ApiError::bad_request(format!(
+                "a patch may not change the name or namespace of an object ({} to {})",
+                old.key(),
+                new.key()
+            )));
+        }
+        Ok(())
+    }
+
+    /// From what a caller wants to what is stored: checks versions, keeps what this part of the
+    /// object may not change, admits and validates.
+    pub(crate) fn finish_update(
+        &self,
+        user: &User,
+        target: &Target,
+        mut new: Draft,
+        old: &Object,
+    ) -> Result<Draft> {
+        let resource = &*target.resource;
+        let name = target.key.name();
+        let version = version_of(&new);
+        if !version.is_empty() && old.meta().resource_version.as_deref() != Some(version) {
+            return Err(ApiError::modified(resource, name));
+        }
+        if let Some(uid) = new.meta().uid.as_deref().filter(|uid| !uid.is_empty())
+            && uid != old.uid()
+        {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                old.uid()
+            );
+            return Err(ApiError::conflict(resource, name, &why));
+        }
+        keep_system_metadata(&mut new, old);
+        match target.subresource {
+            Some(Subresource::Status) => {
+                keep_metadata_for_status(&mut new, old);
+                resource.strategy.prepare_for_status_update(&mut new, old);
+            }
+            Some(Subresource::Finalize) => resource.strategy.prepare_for_finalize(&mut new, old),
+            _ => resource.strategy.prepare_for_update(&mut new, old),
+        }
+        let snapshot = self.snapshot();
+        self.admit(&mut AdmissionRequest {
+            user,
+            operation: Operation::Update,
+            resource,
+            key: &target.key,
+            subresource: target.subresource,
+            new: Some(&mut new),
+            old: Some(old),
+            snapshot: &snapshot,
+        })?;
+        let mut errors = ErrorList::default();
+        let path = Path::root("metadata");
+        metadata::validate_meta_update(new.meta(), old.meta(), &path, &mut errors);
+        match target.subresource {
+            Some(Subresource::Status) => {
+                resource.strategy.validate_status_update(&new, old, &mut errors);
+            }
+            Some(Subresource::Finalize) => {}
+            _ => resource.strategy.validate_update(&new, old, &mut errors),
+        }
+        if errors.is_empty() { Ok(new) } else { Err(ApiError::invalid(resource, name, &errors)) }
+    }
+
+    /// Reads an object, has `change` make its next version, and writes that, anew when another
+    /// writer comes between. An unchanged object is not written; one that was only kept by what
+    /// `change` has removed goes.
+    pub(crate) async fn rewrite(
+        &self,
+        target: &Target,
+        options: &WriteOptions,
+        mut change: impl FnMut(&Object) -> Result<Draft>,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let (table, key) = (resource.name(), &target.key);
+        for _ in 0..WRITE_ATTEMPTS {
+            let snapshot = self.snapshot();
+            let old = snapshot
+                .get(table, key)
+                .ok_or_else(|| ApiError::not_found(resource, key.name()))?
+                .clone();
+            drop(snapshot);
+            let mut new = change(&old)?;
+            new.meta_mut().resource_version.clone_from(&old.meta().resource_version);
+            if new.equals(&old) {
+                return Ok(old);
+            }
+            if options.dry_run {
+                return Ok(new.freeze());
+            }
+            let expect = Expect::Revision(old.revision());
+            let mut transaction = Transaction::new();
+            if may_go(resource, &new) {
+                transaction.delete(table, key.clone(), expect);
+            } else {
+                transaction.put(table, key.clone(), expect, new);
+            }
+            match self.store().commit(transaction).await {
+                Ok(committed) => return first(committed),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Storage(error)) => return Err(storage_error(&error)),
+            }
+        }
+        Err(ApiError::modified(resource, key.name()))
+    }
+}
+
+/// Whether an object that is being deleted has nothing left that keeps it.
+fn may_go(resource: &Resource, draft: &Draft) -> bool {
+    let meta = draft.meta();
+    meta.deletion_timestamp.is_some()
+        && meta.finalizers.as_ref().is_none_or(Vec::is_empty)
+        && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
+        && !resource.strategy.is_held(draft)
+}
+
+fn version_of(draft: &Draft) -> &str {
+    draft.meta().resource_version.as_deref().unwrap_or_default()
+}
+
+fn keep_system_metadata(new: &mut Draft, old: &Object) {
+    let old = old.meta();
+    let new = new.meta_mut();
+    new.uid.clone_from(&old.uid);
+    new.creation_timestamp.clone_from(&old.creation_timestamp);
+    new.deletion_timestamp.clone_from(&old.deletion_timestamp);
+    new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    new.generation = old.generation;
+    new.generate_name.clone_from(&old.generate_name);
+    new.self_link = None;
+    if new.managed_fields.is_none() {
+        new.managed_fields.clone_from(&old.managed_fields);
+    }
+}
+
+/// The status of an object is written without its metadata, but for labels and annotations.
+fn keep_metadata_for_status(new: &mut Draft, old: &Object) {
+    let old = old.meta();
+    let new = new.meta_mut();
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
+}

@@ -1,0 +1,410 @@
+//! The request pipeline through its in-process client, on a memory store.
+
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Binding, ConfigMap, Namespace, ObjectReference, Pod};
+use pinnace_api::patch::Patch;
+use pinnace_api::{ApiError, Catalog, Codec, DynamicObject, Key, Kind, Reason};
+use pinnace_client::{
+    Api, Client, DeleteOptions, ListOptions, Preconditions, PropagationPolicy, WatchEvent,
+    WriteOptions,
+};
+use pinnace_env::Env;
+use pinnace_server::{Server, User};
+use pinnace_store::Store;
+use serde_json::{Value, json};
+
+async fn client() -> Client {
+    let server =
+        Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
+    let client = server.client(User::host());
+    client.of::<Namespace>().unwrap().create(from(json!({"metadata": {"name": "default"}}))).await.unwrap();
+    client
+}
+
+fn from<K: Kind>(value: Value) -> K {
+    serde_json::from_value(value).unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::new("default", name)
+}
+
+fn config_map(name: &str) -> ConfigMap {
+    from(json!({"metadata": {"name": name, "namespace": "default"}, "data": {"a": "1"}}))
+}
+
+fn pod(name: &str) -> Pod {
+    from(json!({
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}
+    }))
+}
+
+fn deployment(name: &str) -> Deployment {
+    from(json!({
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "c", "image": "i"}]}
+            }
+        }
+    }))
+}
+
+fn reason<T: std::fmt::Debug>(result: Result<T, ApiError>) -> (Reason, String) {
+    let error = result.unwrap_err();
+    (error.reason(), error.message().to_owned())
+}
+
+fn check_error<T: std::fmt::Debug>(result: Result<T, ApiError>, expected: Reason, part: &str) {
+    let (reason, message) = reason(result);
+    assert_eq!(reason, expected, "{message}");
+    assert!(message.contains(part), "{message:?} does not contain {part:?}");
+}
+
+#[tokio::test]
+async fn create_fills_in_what_the_server_knows() {
+    let client = client().await;
+    let created = client.of::<Deployment>().unwrap().create(deployment("web")).await.unwrap();
+    let meta = &created.metadata;
+    assert_eq!(meta.generation, Some(1));
+    assert_eq!(meta.uid.as_ref().unwrap().len(), 36);
+    assert!(meta.creation_timestamp.is_some());
+    assert_eq!(meta.resource_version, Some(created.object().revision().to_string()));
+    assert_eq!(created.spec.as_ref().unwrap().replicas, Some(1));
+}
+
+#[tokio::test]
+async fn create_refuses_what_upstream_refuses() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    maps.create(config_map("a")).await.unwrap();
+    check_error(maps.create(config_map("a")).await, Reason::AlreadyExists, "configmaps \"a\" already exists");
+    check_error(maps.create(from(json!({"metadata": {"namespace": "default"}}))).await, Reason::Invalid,
+        "name or generateName is required");
+    check_error(maps.create(from(json!({"metadata": {"name": "a", "namespace": "gone"}}))).await,
+        Reason::NotFound, "namespaces \"gone\" not found");
+    check_error(maps.create(config_map("No_Name")).await, Reason::Invalid, "ConfigMap \"No_Name\" is invalid: metadata.name");
+}
+
+#[tokio::test]
+async fn generate_name_makes_a_free_name() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    for _ in 0..3 {
+        let made = maps
+            .create(from(json!({"metadata": {"generateName": "web-", "namespace": "default"}})))
+            .await
+            .unwrap();
+        assert_eq!(made.object().name().len(), "web-".len() + 5);
+    }
+    assert_eq!(maps.list(Some("default"), ListOptions::default()).await.unwrap().items.len(), 3);
+}
+
+#[tokio::test]
+async fn an_update_with_an_old_version_is_a_conflict() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    let first = maps.create(config_map("a")).await.unwrap();
+    let mut change = first.to_owned();
+    change.data.as_mut().unwrap().insert("a".into(), "2".into());
+    maps.update(change.clone()).await.unwrap();
+    check_error(maps.update(change.clone()).await, Reason::Conflict, "the object has been modified");
+    change.metadata.resource_version = None;
+    change.data.as_mut().unwrap().insert("a".into(), "3".into());
+    assert_eq!(maps.update(change).await.unwrap().data.as_ref().unwrap()["a"], "3");
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_is_not_written() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    let first = maps.create(config_map("a")).await.unwrap();
+    let second = maps.update(first.to_owned()).await.unwrap();
+    assert!(first.object().same(second.object()));
+}
+
+#[tokio::test]
+async fn spec_and_status_are_written_apart() {
+    let client = client().await;
+    let deployments = client.of::<Deployment>().unwrap();
+    let made = deployments.create(deployment("web")).await.unwrap();
+    let mut change = made.to_owned();
+    change.spec.as_mut().unwrap().replicas = Some(7);
+    change.status = Some(from_value(json!({"replicas": 3})));
+    let status = deployments.update_status(change.clone()).await.unwrap();
+    assert_eq!(status.spec.as_ref().unwrap().replicas, Some(1));
+    assert_eq!(status.status.as_ref().unwrap().replicas, Some(3));
+    assert_eq!(status.metadata.generation, Some(1));
+    change.metadata.resource_version = None;
+    change.status = None;
+    let spec = deployments.update(change).await.unwrap();
+    assert_eq!(spec.spec.as_ref().unwrap().replicas, Some(7));
+    assert_eq!(spec.status.as_ref().unwrap().replicas, Some(3));
+    assert_eq!(spec.metadata.generation, Some(2));
+}
+
+fn from_value<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+#[tokio::test]
+async fn patches_of_each_type_change_an_object() {
+    let client = client().await;
+    let deployments = client.of::<Deployment>().unwrap();
+    deployments.create(deployment("web")).await.unwrap();
+    let patches = [
+        Patch::Merge(json!({"spec": {"replicas": 2}})),
+        Patch::Json(json!([{"op": "replace", "path": "/spec/replicas", "value": 3}])),
+        Patch::StrategicMerge(json!({"spec": {"replicas": 4, "template": {"spec": {"containers": [
+            {"name": "side", "image": "s"}
+        ]}}}})),
+    ];
+    for (patch, replicas) in patches.into_iter().zip(2..) {
+        let patched = deployments.patch(&key("web"), patch).await.unwrap();
+        assert_eq!(patched.spec.as_ref().unwrap().replicas, Some(replicas));
+    }
+    let containers = deployments.get(&key("web")).await.unwrap();
+    let containers = &containers.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers;
+    assert_eq!(containers.len(), 2, "a strategic merge adds to the list");
+}
+
+#[tokio::test]
+async fn apply_creates_and_then_merges() {
+    let client = client().await;
+    let deployments = client.of::<Deployment>().unwrap();
+    let manifest = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "image": "i:1"}]}
+        }}
+    });
+    let apply = async |manifest: &Value, manager: &str| {
+        let options =
+            WriteOptions { field_manager: Some(manager.into()), ..WriteOptions::default() };
+        deployments.dynamic().patch(&key("web"), Patch::Apply(manifest.clone()), options).await
+    };
+    let made = apply(&manifest, "me").await.unwrap();
+    assert_eq!(made.meta().managed_fields.as_ref().unwrap().len(), 1);
+    let again = apply(&manifest, "me").await.unwrap();
+    assert_eq!(made.revision(), again.revision(), "applying the same changes nothing");
+
+    let mut other = manifest.clone();
+    other["spec"]["replicas"] = json!(5);
+    check_error(apply(&other, "you").await, Reason::Conflict, "conflict with \"me\"");
+    let mut less = manifest.clone();
+    less["spec"].as_object_mut().unwrap().remove("replicas");
+    apply(&less, "me").await.unwrap();
+    let stays = deployments.get(&key("web")).await.unwrap();
+    assert_eq!(stays.spec.as_ref().unwrap().replicas, Some(1), "what nobody applies is defaulted");
+}
+
+#[tokio::test]
+async fn scale_reads_and_sets_replicas() {
+    let client = client().await;
+    let deployments = client.of::<Deployment>().unwrap();
+    deployments.create(deployment("web")).await.unwrap();
+    let scale = deployments.dynamic().set_replicas(&key("web"), 5).await.unwrap();
+    assert_eq!(scale.spec.as_ref().unwrap().replicas, Some(5));
+    assert_eq!(scale.status.as_ref().unwrap().selector.as_deref(), Some("app=web"));
+    check_error(deployments.dynamic().set_replicas(&key("web"), -1).await, Reason::Invalid, "spec.replicas");
+    check_error(client.of::<ConfigMap>().unwrap().dynamic().scale(&key("x")).await, Reason::NotFound, "");
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once() {
+    let client = client().await;
+    let pods = client.of::<Pod>().unwrap();
+    pods.create(pod("p")).await.unwrap();
+    let binding = || Binding {
+        target: ObjectReference {
+            kind: Some("Node".into()),
+            name: Some("n1".into()),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    pods.bind(&key("p"), binding()).await.unwrap();
+    let bound = pods.get(&key("p")).await.unwrap();
+    assert_eq!(bound.spec.as_ref().unwrap().node_name.as_deref(), Some("n1"));
+    let conditions = bound.status.as_ref().unwrap().conditions.as_ref().unwrap();
+    assert!(conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True"));
+    check_error(pods.bind(&key("p"), binding()).await, Reason::Conflict, "already assigned to node \"n1\"");
+}
+
+#[tokio::test]
+async fn a_bound_pod_goes_gracefully_and_may_be_hurried() {
+    let client = client().await;
+    let pods = client.of::<Pod>().unwrap();
+    let mut bound = pod("p");
+    bound.spec.as_mut().unwrap().node_name = Some("n1".into());
+    pods.create(bound).await.unwrap();
+    let going = pods.delete(&key("p"), DeleteOptions::default()).await.unwrap();
+    assert_eq!(going.metadata.deletion_grace_period_seconds, Some(30));
+    let hurry = |seconds| DeleteOptions { grace_period_seconds: Some(seconds), ..Default::default() };
+    assert_eq!(
+        pods.delete(&key("p"), hurry(60)).await.unwrap().metadata.deletion_grace_period_seconds,
+        Some(30),
+        "a second deletion only shortens"
+    );
+    assert_eq!(
+        pods.delete(&key("p"), hurry(5)).await.unwrap().metadata.deletion_grace_period_seconds,
+        Some(5)
+    );
+    pods.delete(&key("p"), hurry(0)).await.unwrap();
+    assert!(pods.find(&key("p")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_unscheduled_pod_goes_at_once() {
+    let client = client().await;
+    let pods = client.of::<Pod>().unwrap();
+    pods.create(pod("p")).await.unwrap();
+    pods.delete(&key("p"), DeleteOptions::default()).await.unwrap();
+    assert!(pods.find(&key("p")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object_until_the_last_is_removed() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    let mut map = config_map("a");
+    map.metadata.finalizers = Some(vec!["example.com/hold".into()]);
+    maps.create(map).await.unwrap();
+    let going = maps.delete(&key("a"), DeleteOptions::default()).await.unwrap();
+    assert!(going.object().is_deleting());
+    maps.modify(&key("a"), |map| {
+        map.metadata.finalizers = None;
+        true
+    })
+    .await
+    .unwrap();
+    assert!(maps.find(&key("a")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn propagation_policies_become_finalizers() {
+    let client = client().await;
+    let deployments = client.of::<Deployment>().unwrap();
+    for (policy, finalizer) in [
+        (PropagationPolicy::Foreground, Some("foregroundDeletion")),
+        (PropagationPolicy::Orphan, Some("orphan")),
+        (PropagationPolicy::Background, None),
+    ] {
+        deployments.create(deployment("web")).await.unwrap();
+        let options = DeleteOptions { propagation: Some(policy), ..Default::default() };
+        deployments.delete(&key("web"), options).await.unwrap();
+        let left = deployments.find(&key("web")).await.unwrap();
+        let finalizers = left.as_ref().and_then(|left| left.metadata.finalizers.clone());
+        assert_eq!(finalizers.unwrap_or_default().first().map(String::as_str), finalizer);
+        if left.is_some() {
+            deployments
+                .modify(&key("web"), |web| {
+                    web.metadata.finalizers = None;
+                    true
+                })
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_stays_until_it_is_finalized_and_takes_nothing_new() {
+    let client = client().await;
+    let namespaces = client.of::<Namespace>().unwrap();
+    namespaces.create(from(json!({"metadata": {"name": "team"}}))).await.unwrap();
+    let going = namespaces.delete(&Key::cluster("team"), DeleteOptions::default()).await.unwrap();
+    assert_eq!(going.status.as_ref().unwrap().phase.as_deref(), Some("Terminating"));
+    let map = from(json!({"metadata": {"name": "a", "namespace": "team"}}));
+    check_error(client.of::<ConfigMap>().unwrap().create(map).await, Reason::Forbidden, "because it is being terminated");
+    let default = namespaces.delete(&Key::cluster("default"), DeleteOptions::default()).await;
+    check_error(default, Reason::Forbidden, "this namespace may not be deleted");
+}
+
+#[tokio::test]
+async fn preconditions_and_dry_run_leave_the_object() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    maps.create(config_map("a")).await.unwrap();
+    let other = Preconditions { uid: Some("other".into()), resource_version: None };
+    let options = DeleteOptions { preconditions: Some(other), ..Default::default() };
+    check_error(maps.delete(&key("a"), options).await, Reason::Conflict, "Precondition failed: UID");
+    maps.delete(&key("a"), DeleteOptions { dry_run: true, ..Default::default() }).await.unwrap();
+    assert!(maps.find(&key("a")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn lists_are_selected_and_paged_at_one_revision() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let mut map = config_map(name);
+        map.metadata.labels = Some([("half".into(), if name < "c" { "1" } else { "2" }.into())].into());
+        maps.create(map).await.unwrap();
+    }
+    let select = ListOptions::default().labels("half=2").unwrap();
+    let names: Vec<_> = maps.list(None, select).await.unwrap().items.iter().map(|m| m.object().name().to_owned()).collect();
+    assert_eq!(names, ["c", "d"]);
+    let one = ListOptions::default().fields("metadata.name=b").unwrap();
+    assert_eq!(maps.list(Some("default"), one).await.unwrap().items.len(), 1);
+    check_error(maps.list(None, ListOptions::default().fields("data.a=1").unwrap()).await, Reason::BadRequest, "field label not supported");
+
+    let page = ListOptions { limit: Some(3), ..ListOptions::default() };
+    let first = maps.list(None, page.clone()).await.unwrap();
+    assert_eq!((first.items.len(), first.remaining), (3, Some(1)));
+    maps.delete(&key("d"), DeleteOptions::default()).await.unwrap();
+    let rest = ListOptions { continue_token: first.continue_token, ..page };
+    let rest = maps.list(None, rest).await.unwrap();
+    assert_eq!(rest.items[0].object().name(), "d", "the second page shows the state of the first");
+    assert_eq!(rest.revision, first.revision);
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_what_begins_and_ceases_to_match() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    let made = maps.create(config_map("a")).await.unwrap();
+    let options = ListOptions::default().labels("on").unwrap().after(made.object().revision());
+    let mut events = maps.watch(None, options).await.unwrap();
+    for on in [true, true, false] {
+        let flip = maps.modify(&key("a"), |map| {
+            map.metadata.labels = on.then(|| [("on".into(), String::new())].into());
+            map.data.get_or_insert_default().entry("n".into()).or_default().push('x');
+            true
+        });
+        flip.await.unwrap();
+        let event = events.next().await.unwrap().unwrap();
+        match (on, event) {
+            (true, WatchEvent::Added(_) | WatchEvent::Modified(_))
+            | (false, WatchEvent::Deleted(_)) => {}
+            (on, event) => panic!("{on}: {event:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_masters_may_act_until_rules_say_otherwise() {
+    let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
+    let jane = server.client(User::new("jane", ["dev".to_owned()]));
+    let answer = jane.of::<Pod>().unwrap().list(Some("default"), ListOptions::default()).await;
+    check_error(answer, Reason::Forbidden,
+        "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+}
+
+#[tokio::test]
+async fn a_body_of_another_kind_is_refused() {
+    let client = client().await;
+    let maps: Api<ConfigMap> = client.of().unwrap();
+    let draft = pinnace_api::Draft::from_value(
+        Codec::of::<DynamicObject>(),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "default"}}),
+    );
+    let answer = maps.dynamic().create(draft.unwrap(), WriteOptions::default()).await;
+    check_error(answer, Reason::BadRequest, "does not match the expected API version");
+}
