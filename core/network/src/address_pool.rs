@@ -64,6 +64,7 @@ impl AddressPool {
 
     /// Takes the slot of an address that a pod has already; `None` when the address isn't a pod's
     /// of this pool or is taken.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for the bridge alone"))]
     pub(crate) fn claim(&mut self, ip: IpAddr) -> Option<usize> {
         let IpAddr::V4(ip) = ip else { return None };
         let offset = u32::from(ip).checked_sub(u32::from(self.v4.network()))?;
@@ -115,8 +116,6 @@ fn host_bits(net: Ipv4Net) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -191,24 +190,24 @@ mod tests {
     proptest! {
         #[test]
         fn no_slot_has_two_owners_and_none_is_lost(
-            prefix in 24_u8..=29,
-            takes in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..600),
+            prefix in 26_u8..=29,
+            takes in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..200),
         ) {
             let net = Ipv4Net::new([10, 9, 8, 0].into(), prefix).unwrap();
             let mut pool = AddressPool::new(net, None).unwrap();
             let mut held: Vec<usize> = Vec::new();
             for (take, which) in takes {
-                if take {
-                    match pool.allocate() {
-                        Ok(slot) => held.push(slot),
-                        Err(_) => prop_assert_eq!(held.len(), pool.capacity),
-                    }
-                } else if !held.is_empty() {
+                if !take && !held.is_empty() {
                     pool.release(held.swap_remove(which.index(held.len())));
+                    continue;
                 }
-                let distinct: HashSet<_> = held.iter().collect();
-                prop_assert_eq!(distinct.len(), held.len());
-                prop_assert!(held.iter().all(|slot| *slot < pool.capacity));
+                match pool.allocate() {
+                    Ok(slot) => {
+                        prop_assert!(slot < pool.capacity && !held.contains(&slot));
+                        held.push(slot);
+                    }
+                    Err(_) => prop_assert_eq!(held.len(), pool.capacity),
+                }
             }
         }
     }

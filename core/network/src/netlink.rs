@@ -12,6 +12,9 @@ use rtnetlink::{
 /// One read takes what the kernel sends at once, which is at most 32 KiB.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Messages sent at once: the answers to all of them wait in the socket's buffer.
+const MAX_BATCH: usize = 64;
+
 /// How often a dump is asked for again when the tables changed while the kernel walked them.
 const MAX_DUMP_ATTEMPTS: usize = 20;
 
@@ -42,7 +45,18 @@ impl RouteSocket {
 
     /// Has the kernel do all of `requests` in their order. It goes on after one that fails; the
     /// first failure is reported.
-    pub(crate) fn execute(&mut self, requests: Vec<Request>) -> io::Result<()> {
+    pub(crate) fn execute(&mut self, mut requests: Vec<Request>) -> io::Result<()> {
+        let mut result = Ok(());
+        while !requests.is_empty() {
+            let rest = requests.split_off(requests.len().min(MAX_BATCH));
+            result = result.and(self.execute_batch(requests)?);
+            requests = rest;
+        }
+        result
+    }
+
+    /// The outer result is that of talking to the kernel, the inner one what it said.
+    fn execute_batch(&mut self, requests: Vec<Request>) -> io::Result<io::Result<()>> {
         let mut unanswered = requests.len();
         let first = self.send(requests, NLM_F_ACK)?;
         let mut failure: Option<(u32, io::Error)> = None;
@@ -62,7 +76,7 @@ impl RouteSocket {
                 }
             }
         }
-        failure.map_or(Ok(()), |(_, error)| Err(error))
+        Ok(failure.map_or(Ok(()), |(_, error)| Err(error)))
     }
 
     /// Asks for one object, such as a link by name.

@@ -5,7 +5,8 @@ use ipnet::IpNet;
 
 use crate::Error;
 
-/// Gives pods their addresses and takes them back.
+/// Gives pods their addresses and takes them back. Pods that ask for the host's network
+/// (`hostNetwork`) have nothing to do with it.
 ///
 /// Every method may be called from many tasks at once; calls about the same pod are done one after
 /// the other. A future that is dropped half-way leaves a state that `detach` cleans up.

@@ -4,6 +4,8 @@ mod device;
 mod gate;
 mod label;
 mod link;
+mod ports;
+mod removal;
 mod surroundings;
 
 use std::{
@@ -26,7 +28,9 @@ use self::{
     cable::{Cable, LayError},
     device::{BridgeDevice, kernel},
     gate::{Gate, Pass},
-    label::{PodLabel, interface_name},
+    label::PodLabel,
+    ports::{Pod, cable_name},
+    removal::Removals,
 };
 use crate::{
     AttachedPod, Error, PodAddresses, PodAttachment, PodNetwork, address_pool::AddressPool,
@@ -35,9 +39,6 @@ use crate::{
 
 /// The name of a pod's interface inside its namespace.
 pub const POD_INTERFACE: &str = "eth0";
-
-/// The names of the node's ends of pods' cables begin so.
-const CABLE_PREFIX: &str = "pod";
 
 /// Operations at work at once, a thread each. The kernel changes links one at a time, so more
 /// would only wait.
@@ -62,6 +63,7 @@ pub struct BridgeNetwork {
 
 struct Shared {
     node: Mutex<RouteSocket>,
+    removals: Removals,
     bridge: BridgeDevice,
     cidrs: Vec<IpNet>,
     gate: Arc<Gate>,
@@ -75,12 +77,6 @@ struct State {
     closed: bool,
 }
 
-struct Pod {
-    slot: usize,
-    /// Found when the bridge was opened rather than attached since.
-    adopted: bool,
-}
-
 impl BridgeNetwork {
     /// Makes the node's bridge, or finds it with the pods that are on it.
     ///
@@ -90,15 +86,17 @@ impl BridgeNetwork {
     pub async fn open(config: BridgeConfig) -> Result<Self, Error> {
         config.check()?;
         // Here and not on the thread below: the caller's namespace decides.
-        let mut node =
-            RouteSocket::open().map_err(kernel("open a netlink socket for", &config.bridge))?;
+        let socket =
+            || RouteSocket::open().map_err(kernel("open a netlink socket for", &config.bridge));
+        let (mut node, removals) = (socket()?, Removals::new(socket()?));
         let shared = on_thread("open the bridge", move || {
             probe_namespace_entry()?;
             let (bridge, mut pool) = device::open(&mut node, &config)?;
-            let pods = find_pods(&mut node, &bridge, &mut pool)?;
+            let pods = ports::adopt(&mut node, &bridge, &mut pool)?;
             Ok(Shared {
                 cidrs: pool.cidrs(),
                 node: Mutex::new(node),
+                removals,
                 bridge,
                 gate: Arc::default(),
                 threads: Arc::new(Semaphore::new(MAX_THREADS)),
@@ -155,18 +153,14 @@ impl PodNetwork for BridgeNetwork {
     async fn detach(&self, pod_uid: &str) -> Result<(), Error> {
         check_pod_uid(pod_uid)?;
         let pass = self.shared.gate.enter(pod_uid).await;
-        let pod_uid = pod_uid.to_owned();
-        self.run("detach a pod", move |shared| {
-            let _pass: Pass = pass;
-            shared.detach(&pod_uid)
-        })
-        .await
+        let removed = removal::enqueue(&self.shared, pod_uid, pass)?;
+        removed.await.map_err(|_| Error::ThreadLost { operation: "detach a pod" })?
     }
 
     async fn attached(&self) -> Result<Vec<AttachedPod>, Error> {
         self.run("list pods", |shared| {
             let gateways = shared.state.lock().pool.gateways();
-            let mut pods: Vec<_> = ports(&mut shared.node.lock(), &shared.bridge)?
+            let mut pods: Vec<_> = ports::list(&mut shared.node.lock(), &shared.bridge)?
                 .into_iter()
                 .filter_map(|port| port.label)
                 .map(|label| AttachedPod {
@@ -187,8 +181,13 @@ impl PodNetwork for BridgeNetwork {
             state.pods.iter().filter(stale).map(|(uid, _)| uid.clone()).collect()
         };
         unknown.sort();
+        let mut removed = Vec::new();
         for pod_uid in &unknown {
-            self.detach(pod_uid).await?;
+            let pass = self.shared.gate.enter(pod_uid).await;
+            removed.push(removal::enqueue(&self.shared, pod_uid, pass)?);
+        }
+        for removed in removed {
+            removed.await.map_err(|_| Error::ThreadLost { operation: "detach a pod" })??;
         }
         Ok(unknown)
     }
@@ -216,7 +215,7 @@ impl Shared {
         };
         let namespace = File::open(&path).map_err(unavailable)?;
         let namespace_id = namespace.metadata().map_err(unavailable)?.ino();
-        let name = self.cable_name(pod_uid);
+        let name = cable_name(&self.bridge, pod_uid);
 
         let held = self.state.lock().pods.get(pod_uid).map(|pod| pod.slot);
         let slot = match held {
@@ -291,21 +290,18 @@ impl Shared {
         })
     }
 
-    fn detach(&self, pod_uid: &str) -> Result<(), Error> {
-        let name = self.cable_name(pod_uid);
-        link::delete(&mut self.node.lock(), &name).map_err(kernel("remove", &name))?;
+    fn forget(&self, pod_uid: &str) {
         let state = &mut *self.state.lock();
         if let Some(pod) = state.pods.remove(pod_uid) {
             state.pool.release(pod.slot);
         }
-        Ok(())
     }
 
     fn remove(&self) -> Result<(), Error> {
         let mut node = self.node.lock();
-        for port in ports(&mut node, &self.bridge)? {
-            link::delete(&mut node, &port.name).map_err(kernel("remove", &port.name))?;
-        }
+        let cables: Vec<_> =
+            ports::list(&mut node, &self.bridge)?.into_iter().map(|port| port.name).collect();
+        self.removals.remove_now(self, &cables)?;
         link::delete(&mut node, &self.bridge.name).map_err(kernel("remove", &self.bridge.name))?;
         let state = &mut *self.state.lock();
         for (_, pod) in state.pods.drain() {
@@ -313,58 +309,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    fn cable_name(&self, pod_uid: &str) -> String {
-        interface_name(CABLE_PREFIX, &format!("{} {pod_uid}", self.bridge.name))
-    }
-}
-
-/// A cable's end on the bridge.
-struct Port {
-    index: u32,
-    name: String,
-    /// `None` when a program died before the cable was finished.
-    label: Option<PodLabel>,
-}
-
-/// The pods' cables on the bridge; whatever else was plugged into it isn't ours.
-fn ports(node: &mut RouteSocket, bridge: &BridgeDevice) -> Result<Vec<Port>, Error> {
-    let links = link::list(node).map_err(kernel("list the ports of", &bridge.name))?;
-    let port = |link: &_| {
-        let name = link::name(link).to_owned();
-        let alias = link::alias(link);
-        let label = alias.and_then(PodLabel::from_alias);
-        let ours = label.is_some() || (alias.is_none() && name.starts_with(CABLE_PREFIX));
-        ours.then_some(Port { index: link.header.index, name, label })
-    };
-    let plugged = |link: &&_| link::bridge(link) == Some(bridge.index);
-    Ok(links.iter().filter(plugged).filter_map(port).collect())
-}
-
-/// Takes over the pods of an earlier program and removes the cables it didn't finish.
-fn find_pods(
-    node: &mut RouteSocket,
-    bridge: &BridgeDevice,
-    pool: &mut AddressPool,
-) -> Result<HashMap<String, Pod>, Error> {
-    let mut found = ports(node, bridge)?;
-    // Indexes only grow, so the newest pod comes last and the rotation goes on after it.
-    found.sort_by_key(|port| port.index);
-    let mut pods = HashMap::new();
-    for port in found {
-        let slot =
-            port.label.as_ref().and_then(|label| label.ips.first().and_then(|ip| pool.claim(*ip)));
-        match (port.label, slot) {
-            (Some(label), Some(slot)) => {
-                pods.insert(label.pod_uid, Pod { slot, adopted: true });
-            }
-            _ => {
-                tracing::info!(interface = port.name, "unfinished pod interface removed");
-                link::delete(node, &port.name).map_err(kernel("remove", &port.name))?;
-            }
-        }
-    }
-    Ok(pods)
 }
 
 /// Entering a namespace takes a privilege of its own, which is better missed now than when the
@@ -381,12 +325,14 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let (done, answer) = oneshot::channel();
-    thread::Builder::new()
-        .name("pinnace-network".to_owned())
-        .spawn(move || {
-            // Nobody may be waiting any more; the work counts all the same.
-            let _ = done.send(work());
-        })
-        .map_err(kernel("start a thread for", "the pod bridge"))?;
+    start_thread(move || {
+        // Nobody may be waiting any more; the work counts all the same.
+        let _ = done.send(work());
+    })?;
     answer.await.map_err(|_| Error::ThreadLost { operation })?
+}
+
+fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let started = thread::Builder::new().name("pinnace-network".to_owned()).spawn(work);
+    started.map(drop).map_err(kernel("start a thread for", "the pod bridge"))
 }

@@ -120,13 +120,23 @@ pub(crate) fn pick(seed: &str, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
             return None;
         }
         let count = 1_u32 << (PICKED_PREFIX - prefix);
-        let start = stable_hash(seed) as u32;
-        (0..count).find_map(|step| {
-            let place = start.wrapping_add(step) % count;
+        let start = stable_hash(seed) as u32 % count;
+        let candidate = |place: u32| {
             let network = u32::from(base.network()) + (place << (32 - PICKED_PREFIX));
-            let candidate = Ipv4Net::new_assert(network.into(), PICKED_PREFIX);
-            (!taken.iter().any(|net| overlap(candidate, **net))).then_some(candidate)
-        })
+            Ipv4Net::new_assert(network.into(), PICKED_PREFIX)
+        };
+        let first_free = |mut place: u32, end: u32| {
+            while place < end {
+                let candidate = candidate(place);
+                let Some(other) = taken.iter().find(|net| overlap(candidate, ***net)) else {
+                    return Some(candidate);
+                };
+                let last = u32::from(other.broadcast()) - u32::from(base.network());
+                place = (last >> (32 - PICKED_PREFIX)) + 1;
+            }
+            None
+        };
+        first_free(start, count).or_else(|| first_free(0, start))
     })
 }
 

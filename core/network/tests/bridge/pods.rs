@@ -1,6 +1,15 @@
-use std::{collections::HashSet, fs, future::Future, net::IpAddr, pin::pin, task};
+use std::{
+    collections::HashSet,
+    fs,
+    future::Future,
+    net::{IpAddr, UdpSocket},
+    panic::{AssertUnwindSafe, resume_unwind},
+    pin::pin,
+    task,
+};
 
-use pinnace_network::{Error, PodAttachment, PodNetwork};
+use futures::{FutureExt, future::join_all};
+use pinnace_network::{Error, PodNetwork};
 
 use crate::support::{
     Namespace, assert_talks, attach, block_on, cables, folder, interfaces, on_a_node, on_a_thread,
@@ -33,35 +42,33 @@ fn pods_are_reached_from_the_host_and_from_each_other() {
             assert_talks(ip, &one, None);
             assert_talks(ip, &one, Some(&two));
         }
-        for gateway in first.gateways {
-            let address = one.run(move || {
-                let socket = std::net::UdpSocket::bind((unspecified(gateway), 0)).unwrap();
-                socket.connect((gateway, 9)).unwrap();
-                socket.local_addr().unwrap().ip()
-            });
-            assert!(network.attached().await.unwrap()[0].addresses.ips.contains(&address));
-        }
         assert_talks(ip("127.0.0.1"), &one, Some(&one));
         assert_eq!(before, own(), "the caller's thread must stay where it is");
     });
-}
-
-fn unspecified(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() { ip("0.0.0.0") } else { ip("::") }
 }
 
 #[test]
 fn the_default_route_leads_to_the_gateway() {
     on_a_node(async || {
         let (folder, pod) = (folder(), Namespace::new());
-        let network = open(&folder, |_| {}).await.unwrap();
+        let network = open(&folder, |config| {
+            config.pod_cidr_v6 = Some("fd00:77::/64".parse().unwrap());
+        })
+        .await
+        .unwrap();
         let addresses = attach(&network, "one", &pod).await.unwrap();
-        let local = pod.run(|| {
-            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-            socket.connect("198.51.100.1:9").unwrap();
-            socket.local_addr().unwrap().ip()
-        });
-        assert_eq!(local, addresses.ips[0]);
+        for (ip, (any, far)) in addresses
+            .ips
+            .into_iter()
+            .zip([("0.0.0.0:0", "198.51.100.1:9"), ("[::]:0", "[2001:db8::1]:9")])
+        {
+            let from = pod.run(move || {
+                let socket = UdpSocket::bind(any).unwrap();
+                socket.connect(far).unwrap();
+                socket.local_addr().unwrap().ip()
+            });
+            assert_eq!(from, ip, "packets to {far} leave by the pod's own address");
+        }
     });
 }
 
@@ -121,6 +128,12 @@ fn many_pods_at_once_get_an_address_each() {
             assert!(ips.insert(addresses.ips[0]));
             assert_talks(addresses.ips[0], pod, None);
         }
+        let (leaving, staying) = uids.split_at(PODS / 2);
+        for detached in join_all(leaving.iter().map(|uid| network.detach(uid))).await {
+            detached.unwrap();
+        }
+        assert_eq!(cables(), staying.len());
+        assert_eq!(network.attached().await.unwrap().len(), staying.len());
         network.shutdown(false).await.unwrap();
         assert_eq!(interfaces(), ["lo"]);
     });
@@ -177,23 +190,17 @@ fn it_works_beside_what_the_machine_has() {
                 }
                 Err(error) => panic!("{error}"),
             };
-            // The check comes after the cleaning up, whatever it says.
             let bridge = network.bridge().to_owned();
-            let attempt = async {
+            // Cleaned up before it is judged, whatever went wrong.
+            let attempt = AssertUnwindSafe(async {
                 let pod = Namespace::new();
-                let namespace = PodAttachment { pod_uid: "one", namespace: &pod.path };
-                let addresses = network.attach(&namespace).await?;
-                let listener = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    assert_talks(addresses.ips[0], &pod, None);
-                }));
-                Ok::<_, Error>(listener)
-            }
-            .await;
+                let addresses = attach(&network, "one", &pod).await.unwrap();
+                assert_talks(addresses.ips[0], &pod, None);
+            });
+            let outcome = attempt.catch_unwind().await;
             network.shutdown(false).await.unwrap();
             assert!(!interfaces().contains(&bridge));
-            if let Err(panic) = attempt.unwrap() {
-                std::panic::resume_unwind(panic);
-            }
+            outcome.unwrap_or_else(|panic| resume_unwind(panic));
         });
     });
 }

@@ -17,14 +17,17 @@ use nix::sched::{CloneFlags, unshare};
 use pinnace_network::{
     BridgeConfig, BridgeNetwork, Error, PodAddresses, PodAttachment, PodNetwork,
 };
+use rustix::thread::{CapabilitySet, capabilities};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs a test on a node of its own: a network namespace whose interfaces nobody else sees.
 pub(crate) fn on_a_node<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     on_a_thread(move || {
-        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: network namespaces can't be made here: {error}");
+        let needed = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
+        let permitted = capabilities(None).is_ok_and(|own| own.effective.contains(needed));
+        if !permitted || unshare(CloneFlags::CLONE_NEWNET).is_err() {
+            eprintln!("skipped: it takes CAP_NET_ADMIN and CAP_SYS_ADMIN to make a node");
             return;
         }
         block_on(test());
@@ -108,26 +111,14 @@ pub(crate) fn assert_talks(ip: IpAddr, server: &Namespace, client: Option<&Names
     let listener = server.run(move || TcpListener::bind((ip, 0)).expect("a listener"));
     let address = listener.local_addr().expect("an address");
     let talk = move || echo(address);
-    let heard = match client {
-        Some(client) => {
-            let caller = answer_once(listener);
-            let heard = client.run(talk);
-            caller.join().expect("a server");
-            heard
-        }
-        None => {
-            let caller = answer_once(listener);
-            let heard = talk();
-            caller.join().expect("a server");
-            heard
-        }
-    };
+    let answering = answer_once(listener);
+    let heard = client.map_or_else(talk, |client| client.run(talk));
+    answering.join().expect("a server");
     assert_eq!(heard, "ahoy from the other side");
 }
 
 fn answer_once(listener: TcpListener) -> JoinHandle<()> {
     thread::spawn(move || {
-        listener.set_nonblocking(false).expect("a socket");
         if let Ok((mut stream, _)) = listener.accept() {
             stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
             let mut words = String::new();
