@@ -6,6 +6,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod cgroup;
+#[cfg(all(target_os = "linux", feature = "containerd"))]
+mod containerd;
 #[cfg(target_os = "linux")]
 mod descriptor;
 mod error;
@@ -15,6 +17,8 @@ pub mod namespaces;
 pub mod simulated;
 mod types;
 
+#[cfg(all(target_os = "linux", feature = "containerd"))]
+pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{Error, Result};
 pub use simulated::{Script, Simulated, SimulatedConfig};
 pub use types::*;
