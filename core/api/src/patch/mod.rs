@@ -1,4 +1,14 @@
-//! Patches: ways to say what is to change about an object.
+//! Patches: ways to say what is to change about an object. All are functions from trees of JSON to
+//! trees of JSON; the request pipeline decodes and validates what comes out.
+//!
+//! [`json`] and [`merge`] know nothing of types. [`strategic_merge`] finds in the
+//! [`Schema`](crate::schema::Schema) how a list is merged.
+
+mod json;
+mod strategic;
+
+pub use json::{MAX_COPIED_BYTES, MAX_DEPTH, MAX_OPERATIONS, json, merge};
+pub use strategic::strategic_merge;
 
 /// A patch of one of the four types that Kubernetes knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,4 +21,16 @@ pub enum Patch {
     StrategicMerge(serde_json::Value),
     /// What one manager wants of an object: server-side apply.
     Apply(serde_json::Value),
+}
+
+impl Patch {
+    /// The media type by which a request says what kind of patch it carries.
+    pub fn media_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json-patch+json",
+            Self::Merge(_) => "application/merge-patch+json",
+            Self::StrategicMerge(_) => "application/strategic-merge-patch+json",
+            Self::Apply(_) => "application/apply-patch+yaml",
+        }
+    }
 }
