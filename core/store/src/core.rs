@@ -125,7 +125,7 @@ impl Core {
         let mut state = State::clone(&present.0);
         for (table, log) in &logs {
             for event in log.backwards(revision, current)? {
-                state.set(table, event.key.clone(), event.previous.clone());
+                state.set(table, &event.key, event.previous.clone());
             }
         }
         state.revision = revision;

@@ -15,6 +15,8 @@ use crate::{CommitError, Committed, StoreError};
 pub(crate) struct Head {
     pub(crate) state: State,
     pub(crate) queue: Vec<Pending>,
+    /// How many commits the writer thread waits for.
+    pub(crate) wanted: usize,
     pub(crate) closed: bool,
 }
 
@@ -30,7 +32,7 @@ pub(crate) type Events = SmallVec<[TableEvent; 1]>;
 
 impl Head {
     pub(crate) fn new(state: State) -> Self {
-        Self { state, queue: Vec::new(), closed: false }
+        Self { state, queue: Vec::new(), wanted: 1, closed: false }
     }
 
     /// Applies a transaction to the head, or nothing of it.
@@ -69,7 +71,7 @@ fn apply(state: &mut State, operation: Operation) -> Result<(TableEvent, Object)
         (None, None) => return Err(None),
     };
     let stored = (change != Change::Deleted).then(|| object.clone());
-    state.set(&table, key.clone(), stored);
+    state.set(&table, &key, stored);
     state.revision = revision;
     let event = Event { revision, change, key, object: object.clone(), previous };
     Ok(((table, Arc::new(event)), object))

@@ -4,6 +4,7 @@ mod core;
 mod error;
 mod head;
 mod log;
+mod row_key;
 mod snapshot;
 mod state;
 mod store;
@@ -11,6 +12,8 @@ mod transaction;
 mod watch;
 mod writer;
 
+#[cfg(feature = "disk")]
+pub use backend::DiskBackend;
 pub use backend::{Backend, Loaded, MemoryBackend, Record};
 pub use error::{CommitError, StoreError};
 pub use log::{Change, Event, Limits};

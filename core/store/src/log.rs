@@ -243,22 +243,19 @@ impl Place {
         }
     }
 
-    /// Whether there is an event to step over.
-    pub(crate) fn has_next(&self) -> bool {
-        let Some(mut segment) = self.segment.upgrade() else { return true };
+    /// The revision up to which no event is ahead, if the log is complete up to `logged`.
+    pub(crate) fn reached(&self, logged: u64) -> u64 {
+        let Some(mut segment) = self.segment.upgrade() else { return self.revision };
         let mut index = self.index;
         loop {
-            match segment.slots.get(index) {
-                Some(slot) => match slot.get() {
-                    Some(event) if event.revision > self.revision => return true,
-                    Some(_) => index += 1,
-                    None => return false,
+            match segment.slots.get(index).map(OnceLock::get) {
+                Some(Some(event)) if event.revision > self.revision => return event.revision - 1,
+                Some(Some(_)) => index += 1,
+                Some(None) => return self.revision.max(logged),
+                None => match segment.next.get().cloned() {
+                    Some(next) => (segment, index) = (next, 0),
+                    None => return self.revision.max(logged),
                 },
-                None => {
-                    let Some(next) = segment.next.get().cloned() else { return false };
-                    segment = next;
-                    index = 0;
-                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pinnace_api::{Key, Object};
 
+use crate::row_key::RowKey;
 use crate::state::State;
 
 /// The whole store at one revision. It never changes, and holding it holds up nobody.
@@ -42,9 +43,9 @@ impl Snapshot {
         table: &str,
         namespace: &str,
     ) -> impl Iterator<Item = &'s Object> + use<'s> {
-        let start = Key::new(namespace, "");
+        let start = RowKey::start_of(namespace);
         self.range(table, Bound::Included(start.clone()))
-            .take_while(move |(key, _)| key.namespace() == start.namespace())
+            .take_while(move |(key, _)| key.starts_with(&start))
             .map(|(_, object)| object)
     }
 
@@ -57,14 +58,14 @@ impl Snapshot {
     ) -> impl Iterator<Item = &'s Object> + use<'s> {
         let start = match namespace {
             Some(namespace) if after.namespace() < namespace => {
-                Bound::Included(Key::new(namespace, ""))
+                Bound::Included(RowKey::start_of(namespace))
             }
-            _ => Bound::Excluded(after.clone()),
+            _ => Bound::Excluded(RowKey::new(after)),
         };
-        let namespace: Option<Arc<str>> = namespace.map(Into::into);
+        let within = namespace.map(RowKey::start_of);
         self.range(table, start)
             .take_while(move |(key, _)| {
-                namespace.as_deref().is_none_or(|namespace| key.namespace() == namespace)
+                within.as_ref().is_none_or(|namespace| key.starts_with(namespace))
             })
             .map(|(_, object)| object)
     }
@@ -77,8 +78,8 @@ impl Snapshot {
     fn range<'s>(
         &'s self,
         table: &str,
-        start: Bound<Key>,
-    ) -> impl Iterator<Item = (&'s Key, &'s Object)> + use<'s> {
+        start: Bound<RowKey>,
+    ) -> impl Iterator<Item = (&'s RowKey, &'s Object)> + use<'s> {
         self.0
             .table(table)
             .into_iter()

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use pinnace_api::{Key, Object};
 
+use crate::row_key::RowKey;
+
 /// All tables at one revision. Cloning is O(1); changing a clone copies only the path to the
 /// change.
 #[derive(Clone, Default)]
@@ -12,7 +14,7 @@ pub(crate) struct State {
 }
 
 /// The objects of one table, ordered by key.
-pub(crate) type Table = OrdMap<Key, Object>;
+pub(crate) type Table = OrdMap<RowKey, Object>;
 
 impl State {
     pub(crate) fn at(revision: u64) -> Self {
@@ -28,11 +30,12 @@ impl State {
     }
 
     pub(crate) fn get(&self, table: &str, key: &Key) -> Option<&Object> {
-        self.table(table)?.get(key)
+        self.table(table)?.get(&RowKey::new(key))
     }
 
     /// Puts an object in place, or takes it away.
-    pub(crate) fn set(&mut self, table: &Arc<str>, key: Key, object: Option<Object>) {
+    pub(crate) fn set(&mut self, table: &Arc<str>, key: &Key, object: Option<Object>) {
+        let key = RowKey::new(key);
         match (self.tables.get_mut(&**table), object) {
             (Some(rows), Some(object)) => {
                 rows.insert(key, object);

@@ -138,9 +138,11 @@ impl Store {
                 Err(error) => return Err(error),
             };
             head.queue.push(Pending { events, acknowledge, _permit: permit });
+            if head.queue.len() >= head.wanted {
+                shared.work.notify_one();
+            }
             outcome
         };
-        shared.work.notify_one();
         durable.await.map_err(|_| StoreError::Closed)??;
         outcome
     }

@@ -68,7 +68,7 @@ impl Cursor {
     pub fn revision(&self) -> u64 {
         // Asked first: events up to here are in the log when it is looked at.
         let logged = self.feed.logged.load(Ordering::Acquire);
-        if self.place.has_next() { self.place.revision } else { self.place.revision.max(logged) }
+        self.place.reached(logged)
     }
 }
 

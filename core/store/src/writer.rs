@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use pinnace_api::{Key, Object};
 use tokio::sync::{oneshot, watch};
@@ -12,6 +13,10 @@ use crate::log::{Change, Limits};
 use crate::state::State;
 use crate::store::{Codecs, FIRST_REVISION, Shared};
 use crate::{Snapshot, StoreError};
+
+/// How long a batch waits for as many commits as the one before had: less than a disk takes to
+/// synchronize.
+const GATHERING: Duration = Duration::from_micros(200);
 
 /// The thread that owns the back end: it takes every commit that waits, writes them as one batch,
 /// shows them to readers and answers them all.
@@ -70,7 +75,9 @@ fn run(
         return;
     }
     let mut batches = Batches { backend, doubtful: BTreeSet::new() };
-    while let Some((pending, state)) = next_batch(&shared) {
+    let mut before = 0;
+    while let Some((pending, state)) = next_batch(&shared, before) {
+        before = pending.len();
         match batches.write(&shared, &pending) {
             Ok(()) => {
                 let events = pending.iter().flat_map(|pending| &pending.events);
@@ -90,20 +97,28 @@ fn restore(loaded: Loaded, codecs: &Codecs) -> State {
     let mut state = State::at(loaded.revision.max(FIRST_REVISION));
     for Record { table, key, revision, json } in loaded.records {
         let object = json.map(|json| Object::from_stored(codecs(&table), json, revision));
-        state.set(&table, key, object);
+        state.set(&table, &key, object);
     }
     state
 }
 
 /// Waits for commits, takes all there are and the state after the last; `None` when the store is
 /// closed and there are no more.
-fn next_batch(shared: &Shared) -> Option<(Vec<Pending>, State)> {
+///
+/// Those who were answered together come back together: where the batch before had many, waiting
+/// a moment for as many spares each of them a second turn of the disk.
+fn next_batch(shared: &Shared, before: usize) -> Option<(Vec<Pending>, State)> {
     let mut head = shared.head.lock();
     while head.queue.is_empty() {
         if head.closed {
             return None;
         }
         shared.work.wait(&mut head);
+    }
+    if head.queue.len() < before && !head.closed {
+        head.wanted = before;
+        shared.work.wait_for(&mut head, GATHERING);
+        head.wanted = 1;
     }
     Some((std::mem::take(&mut head.queue), head.state.clone()))
 }

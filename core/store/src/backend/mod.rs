@@ -5,7 +5,16 @@ use pinnace_api::Key;
 
 use crate::StoreError;
 
+#[cfg(feature = "disk")]
+mod directory;
+#[cfg(feature = "disk")]
+mod disk;
 mod memory;
+#[cfg(feature = "disk")]
+mod row;
+
+#[cfg(feature = "disk")]
+pub use disk::DiskBackend;
 pub use memory::MemoryBackend;
 
 /// Where a store keeps its objects. One thread uses it, so it may block.

@@ -1,0 +1,11 @@
+//! The store from outside: against a model, watched, read while it is written, on back ends that
+//! fail, and on disk.
+
+mod backends;
+mod consistency;
+#[cfg(feature = "disk")]
+mod disk;
+mod durability;
+mod model;
+mod support;
+mod watch;
