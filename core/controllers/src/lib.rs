@@ -1,1 +1,62 @@
-//! The built-in controllers.
+//! The built-in controllers, a file or folder each.
+//!
+//! Each is a [`Reconciler`](pinnace_reconcile::Reconciler): it reads from shared caches, writes
+//! through the client, and knows no other controller. What upstream does with counted
+//! *expectations* is done here by waiting: after a write a controller remembers the revision, and
+//! before the next look at the same key it waits until its cache has seen it.
+
+mod condition;
+mod context;
+mod deployment;
+mod garbage_collector;
+mod namespace;
+mod node_lifecycle;
+mod pod_gc;
+mod pods;
+mod replicaset;
+mod taint_eviction;
+mod written;
+
+pub use context::Context;
+use garbage_collector::GarbageCollector;
+use pinnace_reconcile::Controller;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Every built-in controller, ready to run.
+#[derive(Debug)]
+pub struct Controllers {
+    controllers: Vec<Controller>,
+    garbage_collector: GarbageCollector,
+}
+
+impl Controllers {
+    /// The controllers over shared informers.
+    ///
+    /// # Errors
+    /// `NotFound` when the API does not serve a kind that a controller needs.
+    pub fn new(context: &Context) -> pinnace_api::Result<Self> {
+        Ok(Self {
+            controllers: vec![
+                deployment::controller(context)?,
+                replicaset::controller(context)?,
+                namespace::controller(context)?,
+                node_lifecycle::controller(context)?,
+                taint_eviction::controller(context)?,
+                pod_gc::controller(context)?,
+            ],
+            garbage_collector: GarbageCollector::new(context)?,
+        })
+    }
+
+    /// Runs them until stopped, and waits until all have ended.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        for controller in self.controllers {
+            tasks.spawn(controller.run(stop.clone()));
+        }
+        tasks.spawn(self.garbage_collector.run(stop));
+        tasks.close();
+        tasks.wait().await;
+    }
+}

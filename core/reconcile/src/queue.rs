@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,44 +21,58 @@ const JITTER: f64 = 0.1;
 ///
 /// A key that is added while it is being worked on comes again afterwards. The queue holds at most
 /// as many keys as there are objects, so it needs no bound of its own. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Queue(Arc<Inner>);
+#[derive(Debug)]
+pub struct Queue<K = Key>(Arc<Inner<K>>);
 
 #[derive(Debug)]
-struct Inner {
-    state: Mutex<State>,
+struct Inner<K> {
+    state: Mutex<State<K>>,
     /// Wakes workers: something is ready, or becomes so earlier than thought.
     changed: Notify,
     random: Random,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    ready: VecDeque<Key>,
+#[derive(Debug)]
+struct State<K> {
+    ready: VecDeque<K>,
     /// Waiting in `ready`, or to be put there when the work on them ends.
-    dirty: HashSet<Key, ahash::RandomState>,
-    working: HashSet<Key, ahash::RandomState>,
-    failures: HashMap<Key, u32, ahash::RandomState>,
-    later: BinaryHeap<Reverse<(Instant, Key)>>,
+    dirty: HashSet<K, ahash::RandomState>,
+    working: HashSet<K, ahash::RandomState>,
+    failures: HashMap<K, u32, ahash::RandomState>,
+    later: BinaryHeap<Reverse<(Instant, K)>>,
     /// The earliest moment of each key in `later`; other entries there are out of date.
-    due: HashMap<Key, Instant, ahash::RandomState>,
+    due: HashMap<K, Instant, ahash::RandomState>,
 }
 
-impl Queue {
+impl<K> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Clone + Ord + Hash> Queue<K> {
     /// An empty queue that takes its jitter from `random`.
     pub fn new(random: Random) -> Self {
-        Self(Arc::new(Inner { state: Mutex::default(), changed: Notify::new(), random }))
+        let state = Mutex::new(State {
+            ready: VecDeque::new(),
+            dirty: HashSet::default(),
+            working: HashSet::default(),
+            failures: HashMap::default(),
+            later: BinaryHeap::new(),
+            due: HashMap::default(),
+        });
+        Self(Arc::new(Inner { state, changed: Notify::new(), random }))
     }
 
     /// Asks for a key to be reconciled.
-    pub fn add(&self, key: Key) {
+    pub fn add(&self, key: K) {
         if self.0.state.lock().add(key) {
             self.0.changed.notify_one();
         }
     }
 
     /// Asks for a key to be reconciled after a while, or earlier if that was asked for before.
-    pub fn add_after(&self, key: Key, delay: Duration) {
+    pub fn add_after(&self, key: K, delay: Duration) {
         if delay.is_zero() {
             return self.add(key);
         }
@@ -72,7 +87,7 @@ impl Queue {
     }
 
     /// Asks for a key that has failed to be reconciled again, later with each failure.
-    pub fn retry(&self, key: Key) {
+    pub fn retry(&self, key: K) {
         let failures = {
             let mut state = self.0.state.lock();
             let failures = state.failures.entry(key.clone()).or_default();
@@ -84,12 +99,12 @@ impl Queue {
     }
 
     /// Forgets the failures of a key.
-    pub fn forget(&self, key: &Key) {
+    pub fn forget(&self, key: &K) {
         self.0.state.lock().failures.remove(key);
     }
 
     /// Waits for a key and takes it; [`Queue::done`] gives it back. Cancel-safe.
-    pub async fn next(&self) -> Key {
+    pub async fn next(&self) -> K {
         loop {
             let changed = self.0.changed.notified();
             let due = {
@@ -114,7 +129,7 @@ impl Queue {
     }
 
     /// Says that the work on a key has ended.
-    pub fn done(&self, key: &Key) {
+    pub fn done(&self, key: &K) {
         if self.0.state.lock().done(key) {
             self.0.changed.notify_one();
         }
@@ -131,9 +146,9 @@ impl Queue {
     }
 }
 
-impl State {
+impl<K: Clone + Ord + Hash> State<K> {
     /// Whether a worker should look.
-    fn add(&mut self, key: Key) -> bool {
+    fn add(&mut self, key: K) -> bool {
         if !self.dirty.insert(key.clone()) || self.working.contains(&key) {
             return false;
         }
@@ -141,14 +156,14 @@ impl State {
         true
     }
 
-    fn take(&mut self) -> Option<Key> {
+    fn take(&mut self) -> Option<K> {
         let key = self.ready.pop_front()?;
         self.dirty.remove(&key);
         self.working.insert(key.clone());
         Some(key)
     }
 
-    fn done(&mut self, key: &Key) -> bool {
+    fn done(&mut self, key: &K) -> bool {
         self.working.remove(key);
         let again = self.dirty.contains(key);
         if again {

@@ -6,7 +6,7 @@ use pinnace_api::selector::Selector;
 use pinnace_api::{ApiError, Codec, Draft, Object, Resource, Result};
 use pinnace_client::{Target, WriteOptions};
 
-use crate::patching::apply_patch;
+use crate::patching::{apply_patch, scale_type};
 use crate::{Server, User};
 
 /// The `scale` subresource of an object.
@@ -55,12 +55,11 @@ impl Server {
         patch: &Patch,
         options: WriteOptions,
     ) -> Result<Object> {
-        let resource = target.resource.clone();
         self.write_scale(user, target, options, |current| {
             let current = Draft::new(current).to_value()?;
             let patched = Draft::from_value(
                 Codec::of::<Scale>(),
-                apply_patch(&resource, patch, current)?,
+                apply_patch(scale_type(), patch, current)?,
             )?;
             patched.get().cloned().ok_or_else(|| ApiError::internal("a patched Scale is none"))
         })

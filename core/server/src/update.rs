@@ -6,7 +6,7 @@ use pinnace_client::{Subresource, Target, WriteOptions};
 use pinnace_store::{CommitError, Expect, Transaction};
 
 use crate::create::{first, storage_error};
-use crate::patching::apply_patch;
+use crate::patching::{apply_patch, type_of};
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
@@ -61,8 +61,9 @@ impl Server {
         if target.subresource == Some(Subresource::Scale) {
             return self.patch_scale(user, target, &patch, options).await;
         }
+        let kind = type_of(resource);
         self.rewrite(&target, &options, |old| {
-            let patched = apply_patch(resource, &patch, old.to_value()?)?;
+            let patched = apply_patch(kind, &patch, old.to_value()?)?;
             let mut new = Draft::from_value(resource.codec, patched)?;
             Self::check_unmoved(resource, &new, old)?;
             resource.strategy.default(&mut new);
@@ -108,6 +109,7 @@ impl Server {
             );
             return Err(ApiError::conflict(resource, name, &why));
         }
+        new.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         keep_system_metadata(&mut new, old);
         match target.subresource {
             Some(Subresource::Status) => {
@@ -159,8 +161,7 @@ impl Server {
                 .ok_or_else(|| ApiError::not_found(resource, key.name()))?
                 .clone();
             drop(snapshot);
-            let mut new = change(&old)?;
-            new.meta_mut().resource_version.clone_from(&old.meta().resource_version);
+            let new = change(&old)?;
             if new.equals(&old) {
                 return Ok(old);
             }

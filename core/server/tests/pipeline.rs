@@ -373,12 +373,13 @@ async fn a_watch_tells_of_what_begins_and_ceases_to_match() {
     let options = ListOptions::default().labels("on").unwrap().after(made.object().revision());
     let mut events = maps.watch(None, options).await.unwrap();
     for on in [true, true, false] {
-        let flip = maps.modify(&key("a"), |map| {
+        maps.modify(&key("a"), |map| {
             map.metadata.labels = on.then(|| [("on".into(), String::new())].into());
             map.data.get_or_insert_default().entry("n".into()).or_default().push('x');
             true
-        });
-        flip.await.unwrap();
+        })
+        .await
+        .unwrap();
         let event = events.next().await.unwrap().unwrap();
         match (on, event) {
             (true, WatchEvent::Added(_) | WatchEvent::Modified(_))
