@@ -6,6 +6,7 @@
 //! - [`ApiError`]: an error as a Kubernetes `Status`; [`field`]: paths and causes within it.
 //! - [`selector`], [`quantity`], [`patch`]: the small languages of the API.
 //! - [`schema`]: what types objects are made of.
+//! - [`manifest`]: files of objects, in YAML or JSON.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
@@ -17,6 +18,7 @@ mod error;
 pub mod field;
 pub mod kinds;
 mod key;
+pub mod manifest;
 mod object;
 pub mod patch;
 pub mod quantity;

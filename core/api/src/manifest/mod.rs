@@ -1,0 +1,118 @@
+//! Manifests: files with any number of objects, as YAML or JSON.
+//!
+//! YAML is read as Kubernetes' tools read it, which is YAML 1.1 in what a plain word means: `yes`,
+//! `on` and `y` are true, `0777` is octal. Every error tells line and column.
+
+mod scalar;
+mod yaml;
+
+use serde_json::Value;
+
+use crate::{ApiError, Reason, Result};
+
+/// How large a manifest may be, in bytes; as large as upstream lets a request be.
+pub const MAX_BYTES: usize = 3 * 1024 * 1024;
+/// How deep lists and maps may be nested in a document.
+pub const MAX_DEPTH: usize = crate::patch::MAX_DEPTH;
+/// How much aliases may add to a manifest, about in bytes.
+pub const MAX_ALIASED_BYTES: usize = 3 * 1024 * 1024;
+
+/// Reads the objects of a manifest: of a stream of JSON objects or of YAML documents. Documents
+/// without content are passed over; objects of `kind: List` stand for their items.
+///
+/// # Errors
+/// `BadRequest` with line and column: `error parsing manifest: line 7, column 3: …`;
+/// `RequestEntityTooLarge` when it is larger than [`MAX_BYTES`].
+pub fn read(manifest: &[u8]) -> Result<Vec<Value>> {
+    if manifest.len() > MAX_BYTES {
+        let message = format!("Request entity is too large: limit is {MAX_BYTES}");
+        return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
+    }
+    let text = match std::str::from_utf8(manifest) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let (before, _) = manifest.split_at(error.valid_up_to());
+            return Err(ApiError::from(Problem::at_end_of(before, "the text is not UTF-8")));
+        }
+    };
+    let mut objects = Vec::new();
+    for document in documents(text)? {
+        flatten(document, &mut objects);
+    }
+    Ok(objects)
+}
+
+fn documents(text: &str) -> Result<Vec<Value>, Problem> {
+    if !text.trim_start().starts_with('{') {
+        return yaml::documents(text);
+    }
+    // What begins like JSON may still be a YAML flow mapping.
+    json(text).or_else(|problem| yaml::documents(text).map_err(|_| problem))
+}
+
+fn json(text: &str) -> Result<Vec<Value>, Problem> {
+    let mut documents = Vec::new();
+    for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        match document {
+            Ok(document @ Value::Object(_)) => documents.push(document),
+            Ok(_) => return Err(Problem::at_end_of(text.as_bytes(), yaml::NO_OBJECT)),
+            Err(error) => {
+                let what = error.to_string();
+                let what = what.split(" at line ").next().unwrap_or_default();
+                return Err(Problem::new(error.line(), error.column(), what));
+            }
+        }
+    }
+    Ok(documents)
+}
+
+/// Takes lists apart. Items of a `PodList` may leave out that they are pods.
+fn flatten(mut document: Value, objects: &mut Vec<Value>) {
+    let text = |document: &Value, name: &str| document[name].as_str().unwrap_or("").to_owned();
+    let (api_version, kind) = (text(&document, "apiVersion"), text(&document, "kind"));
+    let items = match document.get_mut("items") {
+        Some(Value::Array(items)) if kind.ends_with("List") => std::mem::take(items),
+        _ => return objects.push(document),
+    };
+    let item_kind = kind.trim_end_matches("List");
+    for mut item in items {
+        if let Value::Object(item) = &mut item
+            && !item_kind.is_empty()
+            && !item.contains_key("kind")
+        {
+            item.insert("kind".into(), item_kind.into());
+            item.entry("apiVersion").or_insert_with(|| api_version.clone().into());
+        }
+        flatten(item, objects);
+    }
+}
+
+/// What is wrong with a manifest, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("error parsing manifest: line {line}, column {column}: {what}")]
+struct Problem {
+    line: usize,
+    column: usize,
+    what: String,
+}
+
+impl Problem {
+    fn new(line: usize, column: usize, what: impl Into<String>) -> Self {
+        Self { line, column, what: what.into() }
+    }
+
+    fn at_end_of(before: &[u8], what: &str) -> Self {
+        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        Self::new(lines + 1, column + 1, what)
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self::bad_request(problem.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;
