@@ -83,13 +83,11 @@ impl Catalog {
     /// `NotFound`, worded as kubectl words it, when there is no such kind.
     pub fn by_kind(&self, api_version: &str, kind: &str) -> Result<Arc<Resource>> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        self.find(|entry| {
-            entry.kind == kind && entry.group == group && entry.version == version
-        })
-        .ok_or_else(|| {
-            let message = format!("no matches for kind {kind:?} in version {api_version:?}");
-            ApiError::new(Reason::NotFound, message)
-        })
+        self.find(|entry| entry.kind == kind && entry.group == group && entry.version == version)
+            .ok_or_else(|| {
+                let message = format!("no matches for kind {kind:?} in version {api_version:?}");
+                ApiError::new(Reason::NotFound, message)
+            })
     }
 
     /// A kind by any of the names that kubectl takes: plural, singular, short name or kind, each
@@ -104,10 +102,11 @@ impl Catalog {
         let qualified = |entry: &Resource| {
             group.is_empty()
                 || entry.group == group
-                || group.split_once('.').map_or(
-                    entry.group.is_empty() && entry.version == group,
-                    |(version, rest)| entry.version == version && entry.group == rest,
-                )
+                || group
+                    .split_once('.')
+                    .map_or(entry.group.is_empty() && entry.version == group, |(version, rest)| {
+                        entry.version == version && entry.group == rest
+                    })
         };
         let names: [fn(&Resource, &str) -> bool; 3] = [
             |entry, name| entry.plural == name,
@@ -146,10 +145,7 @@ impl Entries {
 }
 
 fn no_match(text: &str) -> ApiError {
-    ApiError::new(
-        Reason::NotFound,
-        format!("the server doesn't have a resource type {text:?}"),
-    )
+    ApiError::new(Reason::NotFound, format!("the server doesn't have a resource type {text:?}"))
 }
 
 #[cfg(test)]
@@ -159,7 +155,9 @@ mod tests {
     #[test]
     fn kinds_are_found_by_every_name_that_kubectl_takes() {
         let catalog = Catalog::builtin();
-        for text in ["deploy", "deployment", "Deployment", "deployments.apps", "deployments.v1.apps"] {
+        for text in
+            ["deploy", "deployment", "Deployment", "deployments.apps", "deployments.v1.apps"]
+        {
             assert_eq!(&*catalog.resolve(text).unwrap().kind, "Deployment", "{text}");
         }
         assert_eq!(&*catalog.resolve("po").unwrap().kind, "Pod");

@@ -141,10 +141,9 @@ impl ErrorList {
         self.push(path, ErrorKind::Invalid, body);
     }
 
-    /// A value is none of those that are known.
+    /// A value is none of those that are known, which are listed as they are given.
     pub fn not_supported(&mut self, path: &Path<'_>, value: impl Shown, supported: &[&str]) {
-        let mut names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
-        names.sort();
+        let names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
         let body =
             format!("Unsupported value: {}: supported values: {}", value.shown(), names.join(", "));
         self.push(path, ErrorKind::NotSupported, body);
@@ -255,7 +254,7 @@ mod tests {
         let first = containers.index(0);
         errors.required(&first.child("name"), "");
         errors.invalid(&first.child("ports"), 70000, "must be between 1 and 65535, inclusive");
-        errors.not_supported(&spec.child("restartPolicy"), "Maybe", &["Never", "Always"]);
+        errors.not_supported(&spec.child("restartPolicy"), "Maybe", &["Always", "Never"]);
         let text: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             text,

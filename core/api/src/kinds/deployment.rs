@@ -1,8 +1,15 @@
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy as Rollout,
+    RollingUpdateDeployment,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::pod_spec::defaults;
+use super::check::{Json, immutable, non_negative, text};
+use super::names::rules;
+use super::pod_spec::{self, defaults};
+use super::replicated::{Counts, validate_selector};
 use super::{fill, next_generation, omit_empty};
+use crate::field::{Bare, ErrorList, Path};
 use crate::{ScaleView, Strategy};
 
 /// Old replica sets that are kept for rollbacks.
@@ -40,6 +47,12 @@ impl Strategy for DeploymentStrategy {
         deployment.status = Some(DeploymentStatus::default());
     }
 
+    fn validate(&self, deployment: &Deployment, errors: &mut ErrorList) {
+        if let Some(spec) = &deployment.spec {
+            validate_spec(spec, &Path::root("spec"), errors);
+        }
+    }
+
     fn prepare_for_update(&self, new: &mut Deployment, old: &Deployment) {
         new.status.clone_from(&old.status);
         // Annotations count too: the controller copies them to replica sets.
@@ -50,6 +63,20 @@ impl Strategy for DeploymentStrategy {
     fn prepare_for_status_update(&self, new: &mut Deployment, old: &Deployment) {
         new.spec.clone_from(&old.spec);
         new.metadata.labels.clone_from(&old.metadata.labels);
+    }
+
+    fn validate_update(&self, new: &Deployment, old: &Deployment, errors: &mut ErrorList) {
+        self.validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            let spec = Path::root("spec");
+            immutable(errors, &spec.child("selector"), &new.selector, &old.selector);
+        }
+    }
+
+    fn validate_status_update(&self, new: &Deployment, old: &Deployment, errors: &mut ErrorList) {
+        if let Some(status) = &new.status {
+            validate_status(status, old.status.as_ref(), &Path::root("status"), errors);
+        }
     }
 
     fn scale(&self, deployment: &Deployment) -> Option<ScaleView> {
@@ -67,5 +94,111 @@ impl Strategy for DeploymentStrategy {
 
     fn set_replicas(&self, deployment: &mut Deployment, replicas: i32) {
         deployment.spec.get_or_insert_default().replicas = Some(replicas);
+    }
+}
+
+fn validate_spec(spec: &DeploymentSpec, path: &Path<'_>, errors: &mut ErrorList) {
+    non_negative(errors, &path.child("replicas"), spec.replicas.unwrap_or(0));
+    validate_selector(&spec.selector, &path.child("selector"), errors);
+    let at = path.child("template");
+    pod_spec::validate_replicated_template(&spec.template, &spec.selector, &at, errors);
+    if let Some(strategy) = &spec.strategy {
+        validate_rollout(strategy, &path.child("strategy"), errors);
+    }
+    let min_ready = spec.min_ready_seconds.unwrap_or(0);
+    non_negative(errors, &path.child("minReadySeconds"), min_ready);
+    let limit = spec.revision_history_limit.unwrap_or(0);
+    non_negative(errors, &path.child("revisionHistoryLimit"), limit);
+    if let Some(deadline) = spec.progress_deadline_seconds {
+        let at = path.child("progressDeadlineSeconds");
+        non_negative(errors, &at, deadline);
+        if deadline <= min_ready {
+            errors.invalid(&at, deadline, "must be greater than minReadySeconds");
+        }
+    }
+}
+
+fn validate_rollout(strategy: &Rollout, path: &Path<'_>, errors: &mut ErrorList) {
+    let at = path.child("rollingUpdate");
+    match (text(&strategy.type_), &strategy.rolling_update) {
+        ("Recreate", None) => {}
+        ("Recreate", Some(_)) => {
+            let why = "may not be specified when strategy `type` is 'Recreate'";
+            errors.forbidden(&at, why);
+        }
+        ("RollingUpdate", Some(rolling)) => validate_rolling(rolling, &at, errors),
+        ("RollingUpdate", None) => {
+            errors.required(&at, "this should be defaulted and never be nil");
+        }
+        (other, rolling) => {
+            let rolling = serde_json::to_string(rolling).unwrap_or_default();
+            let shown = format!("{{\"type\":{other:?},\"rollingUpdate\":{rolling}}}");
+            errors.not_supported(path, Bare(shown), &["Recreate", "RollingUpdate"]);
+        }
+    }
+}
+
+fn validate_rolling(rolling: &RollingUpdateDeployment, path: &Path<'_>, errors: &mut ErrorList) {
+    let zero = IntOrString::Int(0);
+    let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&zero);
+    let surge = rolling.max_surge.as_ref().unwrap_or(&zero);
+    let at = path.child("maxUnavailable");
+    validate_share(unavailable, &at, errors);
+    validate_share(surge, &path.child("maxSurge"), errors);
+    if number(unavailable) == 0 && number(surge) == 0 {
+        errors.invalid(&at, Json(unavailable), "may not be 0 when `maxSurge` is 0");
+    }
+    if matches!(unavailable, IntOrString::String(_)) && number(unavailable) > 100 {
+        errors.invalid(&at, Json(unavailable), "must not be greater than 100%");
+    }
+}
+
+fn validate_share(share: &IntOrString, path: &Path<'_>, errors: &mut ErrorList) {
+    match share {
+        IntOrString::Int(number) => non_negative(errors, path, *number),
+        IntOrString::String(percent) => {
+            for why in rules::percent(percent) {
+                errors.invalid(path, percent, &why);
+            }
+        }
+    }
+}
+
+/// The number before the `%`, or the number itself; zero if it is none.
+fn number(share: &IntOrString) -> i32 {
+    match share {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(text) => {
+            let digits = text.strip_suffix('%').unwrap_or(text);
+            let fits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if fits { digits.parse().unwrap_or(i32::MAX) } else { 0 }
+        }
+    }
+}
+
+fn validate_status(
+    status: &DeploymentStatus,
+    old: Option<&DeploymentStatus>,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    let collisions = status.collision_count;
+    let counts = Counts {
+        replicas: status.replicas.unwrap_or(0),
+        ready: status.ready_replicas.unwrap_or(0),
+        available: status.available_replicas.unwrap_or(0),
+        parts: &[("updatedReplicas", status.updated_replicas.unwrap_or(0))],
+        others: &[
+            ("observedGeneration", status.observed_generation.unwrap_or(0)),
+            ("unavailableReplicas", status.unavailable_replicas.unwrap_or(0).into()),
+            ("terminatingReplicas", status.terminating_replicas.unwrap_or(0).into()),
+            ("collisionCount", collisions.unwrap_or(0).into()),
+        ],
+    };
+    counts.validate(path, errors);
+    let before = old.and_then(|old| old.collision_count);
+    if before.is_some_and(|before| collisions.is_none_or(|collisions| collisions < before)) {
+        let at = path.child("collisionCount");
+        errors.invalid(&at, collisions.unwrap_or(0), "cannot be decremented");
     }
 }

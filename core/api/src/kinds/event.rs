@@ -2,7 +2,15 @@ use std::borrow::Cow;
 
 use k8s_openapi::api::core::v1::Event;
 
+use super::check::{complain, text};
+use super::names::rules;
 use crate::Strategy;
+use crate::field::{ErrorList, Path};
+
+/// Most bytes of reason, action and reporting instance.
+const WORD_MAX: usize = 128;
+/// Most bytes of the message.
+const MESSAGE_MAX: usize = 1024;
 
 /// Events.
 pub(super) struct EventStrategy;
@@ -25,6 +33,27 @@ pub(super) const FIELDS: &[&str] = &[
 impl Strategy for EventStrategy {
     type Kind = Event;
 
+    fn validate(&self, event: &Event, errors: &mut ErrorList) {
+        let namespace = text(&event.metadata.namespace);
+        match event.event_time {
+            None => validate_old(event, namespace, errors),
+            Some(_) => validate_new(event, namespace, errors),
+        }
+        let path = Path::root("namespace");
+        complain(errors, &path, namespace, rules::dns_subdomain(namespace));
+    }
+
+    /// Events are named after whatever they are about, so all that can stand in a path will do.
+    fn validate_name(&self, name: &str) -> Result<(), String> {
+        match name {
+            "." | ".." => Err(format!("may not be '{name}'")),
+            _ => match name.chars().find(|one| matches!(one, '/' | '%')) {
+                Some(one) => Err(format!("may not contain '{one}'")),
+                None => Ok(()),
+            },
+        }
+    }
+
     fn field<'a>(&self, event: &'a Event, path: &str) -> Option<Cow<'a, str>> {
         let about = &event.involved_object;
         let source = event.source.as_ref().and_then(|source| source.component.as_deref());
@@ -45,5 +74,48 @@ impl Strategy for EventStrategy {
             _ => return None,
         };
         Some(Cow::Borrowed(text.unwrap_or_default()))
+    }
+}
+
+const NOT_HERE: &str = "does not match event.namespace";
+
+/// An event as it has always been: it is where its object is, or in the default namespace.
+fn validate_old(event: &Event, namespace: &str, errors: &mut ErrorList) {
+    let about = text(&event.involved_object.namespace);
+    let fits =
+        if about.is_empty() { matches!(namespace, "" | "default") } else { namespace == about };
+    if !fits {
+        let path = Path::root("involvedObject");
+        errors.invalid(&path.child("namespace"), about, NOT_HERE);
+    }
+}
+
+/// An event with `eventTime`, which must say who saw what.
+fn validate_new(event: &Event, namespace: &str, errors: &mut ErrorList) {
+    let about = text(&event.involved_object.namespace);
+    if about.is_empty() && !matches!(namespace, "default" | "kube-system") {
+        let path = Path::root("involvedObject");
+        errors.invalid(&path.child("namespace"), about, NOT_HERE);
+    }
+    let path = Path::root("reportingController");
+    let controller = text(&event.reporting_component);
+    if controller.is_empty() {
+        errors.required(&path, "");
+    }
+    complain(errors, &path, controller, rules::qualified_name(controller));
+    let words = [
+        ("reportingInstance", text(&event.reporting_instance), WORD_MAX, true),
+        ("action", text(&event.action), WORD_MAX, true),
+        ("reason", text(&event.reason), WORD_MAX, true),
+        ("message", text(&event.message), MESSAGE_MAX, false),
+    ];
+    for (field, value, max, required) in words {
+        let path = Path::root(field);
+        if required && value.is_empty() {
+            errors.required(&path, "");
+        }
+        if value.len() > max {
+            errors.invalid(&path, "", &format!("can have at most {max} characters"));
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Defaulting, validation and preparation of the built-in kinds, a file each.
 
+mod check;
 mod config_map;
 mod deployment;
 mod event;
+pub mod label_selector;
 mod lease;
+pub mod metadata;
 pub mod names;
 mod namespace;
 mod node;
@@ -12,6 +15,7 @@ mod pod_spec;
 mod priority_class;
 pub mod qos;
 mod replica_set;
+mod replicated;
 mod secret;
 mod service;
 mod service_account;

@@ -2,8 +2,11 @@ use std::borrow::Cow;
 
 use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
 
-use super::{fill, names};
+use super::check::{complain, text};
+use super::names::rules;
+use super::{fill, metadata, names};
 use crate::Strategy;
+use crate::field::{ErrorList, Path};
 
 /// The finalizer that holds a namespace until its contents are gone.
 const FINALIZER: &str = "kubernetes";
@@ -39,6 +42,16 @@ impl Strategy for NamespaceStrategy {
         Strategy::default(self, namespace);
     }
 
+    fn validate(&self, namespace: &Namespace, errors: &mut ErrorList) {
+        let spec = Path::root("spec");
+        let path = spec.child("finalizers");
+        let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_ref());
+        for name in finalizers.into_iter().flatten() {
+            complain(errors, &path, name, rules::qualified_name(name));
+            metadata::standard_finalizer(name, &path, errors);
+        }
+    }
+
     fn validate_name(&self, name: &str) -> Result<(), String> {
         names::dns_label(name)
     }
@@ -63,6 +76,22 @@ impl Strategy for NamespaceStrategy {
 
     fn prepare_for_finalize(&self, new: &mut Namespace, old: &Namespace) {
         new.status.clone_from(&old.status);
+    }
+
+    fn validate_update(&self, _: &Namespace, _: &Namespace, _: &mut ErrorList) {}
+
+    fn validate_status_update(&self, new: &Namespace, _: &Namespace, errors: &mut ErrorList) {
+        let phase = new.status.as_ref().map_or("", |status| text(&status.phase));
+        let (wanted, why) = match new.metadata.deletion_timestamp {
+            None => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+            Some(_) => {
+                ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            }
+        };
+        if phase != wanted {
+            let status = Path::root("status");
+            errors.invalid(&status.child("Phase"), phase, why);
+        }
     }
 
     fn field<'a>(&self, namespace: &'a Namespace, path: &str) -> Option<Cow<'a, str>> {

@@ -3,7 +3,7 @@ use k8s_openapi::api::core::v1::{
     LifecycleHandler, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, VolumeMount,
 };
 
-use super::volume_defaults;
+use super::{canonical_list, volume_defaults};
 use crate::kinds::{fill, fill_number, omit_empty};
 
 /// Seconds a pod has to end when it does not say.
@@ -27,6 +27,8 @@ pub(in crate::kinds) fn pod_spec(spec: &mut PodSpec) {
     spec.security_context.get_or_insert_default();
     spec.termination_grace_period_seconds.get_or_insert(TERMINATION_GRACE_PERIOD_SECONDS);
     service_account(spec);
+    spec.overhead.iter_mut().for_each(canonical_list);
+    spec.resources.iter_mut().for_each(resources);
     spec.containers.iter_mut().for_each(container);
     spec.init_containers.iter_mut().flatten().for_each(container);
     spec.ephemeral_containers.iter_mut().flatten().for_each(ephemeral_container);
@@ -134,6 +136,8 @@ fn http_get(action: &mut HTTPGetAction) {
     fill(&mut action.scheme, "HTTP");
 }
 
-fn resources(resources: &mut ResourceRequirements) {
+pub(in crate::kinds) fn resources(resources: &mut ResourceRequirements) {
     omit_empty!(resources; claims, limits, requests);
+    let lists = [&mut resources.limits, &mut resources.requests];
+    lists.into_iter().flatten().for_each(canonical_list);
 }

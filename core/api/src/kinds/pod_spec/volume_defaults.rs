@@ -9,6 +9,8 @@ use crate::kinds::{fill, is_blank, omit_empty};
 const DEFAULT_MODE: i32 = 0o644;
 /// Seconds a projected service account token lives.
 const TOKEN_EXPIRATION_SECONDS: i64 = 3600;
+/// Seconds a pod's certificate lives.
+const CERTIFICATE_EXPIRATION_SECONDS: i32 = 24 * 3600;
 
 /// Fills in what a volume leaves open.
 pub(super) fn volume(volume: &mut Volume) {
@@ -87,6 +89,9 @@ fn projection(source: &mut VolumeProjection) {
     }
     if let Some(token) = &mut source.service_account_token {
         token.expiration_seconds.get_or_insert(TOKEN_EXPIRATION_SECONDS);
+    }
+    if let Some(certificate) = &mut source.pod_certificate {
+        certificate.max_expiration_seconds.get_or_insert(CERTIFICATE_EXPIRATION_SECONDS);
     }
 }
 

@@ -22,7 +22,7 @@ impl Strategy for ServiceStrategy {
     }
 
     fn validate_name(&self, name: &str) -> Result<(), String> {
-        names::dns_label_1035(name)
+        names::dns_label(name)
     }
 
     fn prepare_for_update(&self, new: &mut Service, old: &Service) {
