@@ -107,10 +107,12 @@ impl Deployments {
         set: &Typed<ReplicaSet>,
         change: impl Fn(
             &mut Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
-        ) + Send,
+        ) + Send
+        + Sync,
     ) -> Result<Option<Typed<ReplicaSet>>> {
         let uid = set.metadata.uid.clone();
-        let changed = self.set_api.modify(&set.object().key(), |set| {
+        let key = set.object().key();
+        let changed = self.set_api.modify(&key, |set| {
             let same = set.metadata.uid == uid;
             if same {
                 change(set.metadata.owner_references.get_or_insert_default());

@@ -53,7 +53,8 @@ impl ReplicaSets {
     ) -> Result<Option<Typed<Pod>>> {
         let uid = pod.metadata.uid.clone();
         let owner = controller_reference("apps/v1", "ReplicaSet", &set.metadata);
-        let adopted = self.pod_api.modify(&pod.object().key(), |pod| {
+        let key = pod.object().key();
+        let adopted = self.pod_api.modify(&key, |pod| {
             let owners = pod.metadata.owner_references.get_or_insert_default();
             let free = pod.metadata.uid == uid && !owners.iter().any(|o| o.controller == Some(true));
             if free {
@@ -74,7 +75,8 @@ impl ReplicaSets {
 
     async fn release(&self, set: &Typed<ReplicaSet>, pod: &Typed<Pod>) -> Result<()> {
         let uid = set.object().uid();
-        let released = self.pod_api.modify(&pod.object().key(), |pod| {
+        let key = pod.object().key();
+        let released = self.pod_api.modify(&key, |pod| {
             let owners = pod.metadata.owner_references.get_or_insert_default();
             let before = owners.len();
             owners.retain(|owner| owner.uid != uid);

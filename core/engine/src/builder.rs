@@ -1,0 +1,206 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pinnace_env::Env;
+use pinnace_runtime::simulated::Simulated;
+
+use crate::startup;
+use crate::{Engine, Error, Result};
+
+/// What is to run the containers of an engine.
+#[derive(Clone, Debug)]
+pub struct Runtime(pub(crate) Choice);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Choice {
+    Auto,
+    #[cfg(feature = "containerd")]
+    Containerd {
+        socket: PathBuf,
+    },
+    Process,
+    Simulated(Option<Simulated>),
+    Custom(CustomRuntime),
+}
+
+#[derive(Clone)]
+pub(crate) struct CustomRuntime(pub(crate) Arc<dyn pinnace_runtime::Runtime>);
+
+impl std::fmt::Debug for CustomRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+impl Runtime {
+    /// containerd where its socket answers, else processes of this machine. [`Engine::runtime`]
+    /// tells which it became, and why.
+    pub fn auto() -> Self {
+        Self(Choice::Auto)
+    }
+
+    /// Containers of the containerd at its usual socket, `/run/containerd/containerd.sock`.
+    #[cfg(feature = "containerd")]
+    pub fn containerd() -> Self {
+        Self::containerd_at("/run/containerd/containerd.sock")
+    }
+
+    /// Containers of the containerd at a socket.
+    #[cfg(feature = "containerd")]
+    pub fn containerd_at(socket: impl Into<PathBuf>) -> Self {
+        Self(Choice::Containerd { socket: socket.into() })
+    }
+
+    /// Processes on this machine's own file system: images are not unpacked.
+    pub fn process() -> Self {
+        Self(Choice::Process)
+    }
+
+    /// No containers at all: pods start, run and end as scripted, in Tokio's time.
+    pub fn simulated() -> Self {
+        Self(Choice::Simulated(None))
+    }
+
+    /// As [`Runtime::simulated`], with a runtime that the host holds too, to script it and to kill
+    /// containers behind the engine's back.
+    pub fn simulated_by(runtime: Simulated) -> Self {
+        Self(Choice::Simulated(Some(runtime)))
+    }
+
+    /// A runtime of the host's own making.
+    pub fn custom(runtime: Arc<dyn pinnace_runtime::Runtime>) -> Self {
+        Self(Choice::Custom(CustomRuntime(runtime)))
+    }
+
+    /// A runtime by its name: `auto`, `containerd`, `process` or `simulated`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for any other name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::auto()),
+            #[cfg(feature = "containerd")]
+            "containerd" => Ok(Self::containerd()),
+            #[cfg(not(feature = "containerd"))]
+            "containerd" => Err(Error::Config(
+                "this build has no containerd: it was made without the feature `containerd`".into(),
+            )),
+            "process" => Ok(Self::process()),
+            "simulated" => Ok(Self::simulated()),
+            other => Err(Error::Config(format!(
+                "unknown runtime {other:?}: expected auto, containerd, process or simulated"
+            ))),
+        }
+    }
+}
+
+/// Which runtime an engine has, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovered {
+    /// `containerd`, `process`, `simulated` or a host's own name.
+    pub name: &'static str,
+    /// Why this one, for people.
+    pub why: String,
+}
+
+/// What becomes of the pods of real runtimes when an engine is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnShutdown {
+    /// They are stopped, and everything of theirs is removed.
+    StopPods,
+    /// They go on running; an engine on the same data directory adopts them.
+    LeavePods,
+}
+
+/// Configures an [`Engine`]. Nothing is checked or touched before [`EngineBuilder::start`].
+#[derive(Clone, Debug)]
+pub struct EngineBuilder {
+    pub(crate) runtime: Runtime,
+    pub(crate) nodes: Option<usize>,
+    pub(crate) node_name: Option<String>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) on_shutdown: Option<OnShutdown>,
+    pub(crate) env: Option<Env>,
+}
+
+impl EngineBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            runtime: Runtime::auto(),
+            nodes: None,
+            node_name: None,
+            data_dir: None,
+            on_shutdown: None,
+            env: None,
+        }
+    }
+
+    /// Sets what runs the containers; [`Runtime::auto`] if this is not called.
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// Sets how many nodes there are: any number of simulated ones, or this machine as the one
+    /// node of a real runtime. One if this is not called; 0 makes a control plane without nodes.
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.nodes = Some(nodes);
+        self
+    }
+
+    /// Sets the name of this machine's node; its host name if this is not called.
+    pub fn node_name(mut self, name: impl Into<String>) -> Self {
+        self.node_name = Some(name.into());
+        self
+    }
+
+    /// Keeps objects on disk, in a directory that is made when needed and that one engine at a
+    /// time may use. Without this everything is kept in memory.
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Sets what becomes of pods at the shutdown: by default they are stopped with an engine in
+    /// memory, and left to be adopted with one on disk.
+    pub fn on_shutdown(mut self, what: OnShutdown) -> Self {
+        self.on_shutdown = Some(what);
+        self
+    }
+
+    /// Sets where time and randomness come from: [`Env::simulated`] under Tokio's paused time makes
+    /// runs repeatable.
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Starts the engine on the Tokio runtime of the caller.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a configuration that cannot be, [`Error::Store`] when the data
+    /// directory is in use, damaged or from a newer version, [`Error::Runtime`] when the runtime
+    /// does not answer.
+    pub async fn start(self) -> Result<Engine> {
+        startup::start(self).await
+    }
+
+    /// Starts the engine on a Tokio runtime of its own, for programs that have none.
+    ///
+    /// # Errors
+    /// As [`EngineBuilder::start`].
+    pub fn start_blocking(self) -> Result<crate::blocking::Engine> {
+        crate::blocking::Engine::start(self)
+    }
+}
+
+impl Default for EngineBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A message about a configuration that cannot be.
+pub(crate) fn config(message: impl Into<String>) -> Error {
+    Error::Config(message.into())
+}
