@@ -1,6 +1,8 @@
 //! The back ends on disk side by side: durable commits from one task and from 64, and the time to
 //! open 10,000 objects. Figures and the choice they led to are in docs/store.md.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say so and end")]
+
 #[path = "candidates/fjall.rs"]
 mod fjall;
 mod support;

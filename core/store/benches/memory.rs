@@ -1,5 +1,7 @@
 //! How fast the store is in memory: commit, get, snapshot, and one event to many watchers.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say so and end")]
+
 mod support;
 
 use std::hint::black_box;

@@ -1,18 +1,19 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{
     CommitError, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
-    TableDefinition, TableError, TransactionError,
+    TableDefinition, TableError, TransactionError, WriteTransaction,
 };
 
 use super::directory::Directory;
-use super::row::{Decoder, encode_key, encode_value};
+use super::row::{Decoder, decode_batch, encode_batch};
 use super::{Backend, Loaded, Record};
 use crate::StoreError;
 
-/// Table, namespace and name, to revision and JSON form.
+/// Table, namespace and name, to revision and JSON form; batches since are in [`JOURNAL`].
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
 
 /// Numbers about the whole store.
@@ -20,6 +21,16 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// In [`META`]: the revision of the store.
 const REVISION: &str = "revision";
+
+/// Batches by the order in which they were written, to be worked into [`OBJECTS`].
+///
+/// A batch changes objects all over their tree, which would be a page or more to write for each of
+/// them. Here it is one run of bytes at the end, and pages are changed once for many batches.
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+
+/// Size in bytes from which the journal is worked into the objects: so much that most pages are
+/// written for several objects, so little that the batch that does it takes some 20 ms.
+const JOURNAL_BYTES: usize = 1 << 20;
 
 /// Pages the database keeps in memory, in bytes. Objects are read once, at the start; what is
 /// needed after that are the pages on the way to what is written.
@@ -35,6 +46,10 @@ pub struct DiskBackend {
     /// `None` before loading, and after an error, which the database does not survive: the next
     /// write opens it again.
     database: Option<Database>,
+    /// Bytes in the journal.
+    journal_bytes: usize,
+    /// How many of them are enough to work them into the objects.
+    checkpoint_bytes: usize,
 }
 
 impl DiskBackend {
@@ -46,7 +61,13 @@ impl DiskBackend {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let directory = Directory::open(directory)?;
         let path = directory.file("objects.redb");
-        Ok(Self { directory, path, database: None })
+        Ok(Self {
+            directory,
+            path,
+            database: None,
+            journal_bytes: 0,
+            checkpoint_bytes: JOURNAL_BYTES,
+        })
     }
 
     fn database(&mut self) -> Result<&Database, StoreError> {
@@ -74,6 +95,13 @@ impl DiskBackend {
         self.directory.sync()
     }
 
+    fn transact(&mut self, batch: &[u8], is_checkpoint: bool) -> Result<(), StoreError> {
+        write(self.database()?, batch, is_checkpoint).map_err(|error| {
+            self.database = None;
+            self.error(error)
+        })
+    }
+
     fn error(&self, error: Failure) -> StoreError {
         let path = self.path.clone();
         match error.0 {
@@ -90,20 +118,34 @@ impl DiskBackend {
 impl Backend for DiskBackend {
     fn load(&mut self) -> Result<Loaded, StoreError> {
         let loaded = load(self.database()?);
-        match loaded.map_err(|error| self.error(error))? {
-            Some(loaded) => Ok(loaded),
-            None => Err(StoreError::Corrupt {
-                path: self.path.clone(),
-                message: "it has a row that is no object".to_owned(),
-            }),
-        }
+        let (loaded, journal_bytes) = loaded.map_err(|error| self.error(error))?;
+        self.journal_bytes = journal_bytes;
+        Ok(loaded)
     }
 
     fn write(&mut self, batch: &[Record]) -> Result<(), StoreError> {
-        write(self.database()?, batch).map_err(|error| {
-            self.database = None;
-            self.error(error)
-        })
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bytes = encode_batch(batch);
+        let journal_bytes = self.journal_bytes + bytes.len();
+        if journal_bytes >= self.checkpoint_bytes {
+            match self.transact(&bytes, true) {
+                Ok(()) => {
+                    (self.journal_bytes, self.checkpoint_bytes) = (0, JOURNAL_BYTES);
+                    return Ok(());
+                }
+                // It takes more space than the batch alone, which may still find room. A batch
+                // that was written after all does no harm by being there twice.
+                Err(error) => {
+                    tracing::warn!(%error, "the journal stays as it is");
+                    self.checkpoint_bytes = journal_bytes + JOURNAL_BYTES;
+                }
+            }
+        }
+        self.transact(&bytes, false)?;
+        self.journal_bytes = journal_bytes;
+        Ok(())
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
@@ -125,49 +167,99 @@ fn create(path: &Path) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     transaction.open_table(OBJECTS)?;
     transaction.open_table(META)?.insert(REVISION, 0)?;
+    transaction.open_table(JOURNAL)?;
     transaction.commit()?;
     database.close()?;
     Ok(())
 }
 
-fn load(database: &Database) -> Result<Option<Loaded>, Failure> {
+/// The objects as the journal leaves them, and the bytes in the journal. Nothing is written: this
+/// must work on a full disk.
+fn load(database: &Database) -> Result<(Loaded, usize), Failure> {
     let transaction = database.begin_read()?;
-    let objects = transaction.open_table(OBJECTS)?;
-    let revision = transaction.open_table(META)?.get(REVISION)?.map_or(0, |value| value.value());
+    let journal = transaction.open_table(JOURNAL)?;
+    let batches: Vec<_> = journal.iter()?.collect::<Result<_, _>>()?;
+    let journaled = Journal::read(batches.iter().map(|(_, batch)| batch.value()))?;
+    let stored = transaction.open_table(META)?.get(REVISION)?.map_or(0, |value| value.value());
     let mut decoder = Decoder::default();
     let mut records = Vec::new();
-    for row in objects.iter()? {
+    for row in transaction.open_table(OBJECTS)?.iter()? {
         let (key, value) = row?;
-        let Some(record) = decoder.decode(key.value(), value.value()) else { return Ok(None) };
-        records.push(record);
+        if !journaled.rows.contains_key(key.value()) {
+            records.push(decoder.decode(key.value(), value.value()).ok_or_else(no_row)?);
+        }
     }
-    Ok(Some(Loaded { revision, records }))
+    for (key, value) in &journaled.rows {
+        if let Some(value) = value {
+            records.push(decoder.decode(key, value).ok_or_else(no_row)?);
+        }
+    }
+    let loaded = Loaded { revision: journaled.revision.unwrap_or(stored), records };
+    Ok((loaded, journaled.bytes))
 }
 
-fn write(database: &Database, batch: &[Record]) -> Result<(), Failure> {
+fn write(database: &Database, batch: &[u8], is_checkpoint: bool) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     {
-        let mut objects = transaction.open_table(OBJECTS)?;
-        let mut meta = transaction.open_table(META)?;
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        for record in batch {
-            encode_key(record, &mut key);
-            match &record.json {
-                Some(json) => {
-                    encode_value(record.revision, json, &mut value);
-                    objects.insert(&*key, &*value)?;
-                }
-                None => {
-                    objects.remove(&*key)?;
-                }
-            }
-        }
-        if let Some(last) = batch.last() {
-            meta.insert(REVISION, last.revision)?;
-        }
+        let mut journal = transaction.open_table(JOURNAL)?;
+        let last = journal.last()?.map_or(0, |(number, _)| number.value());
+        journal.insert(last + 1, batch)?;
+    }
+    if is_checkpoint {
+        checkpoint(&transaction)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Works the journal into the objects.
+fn checkpoint(transaction: &WriteTransaction) -> Result<(), Failure> {
+    {
+        let journal = transaction.open_table(JOURNAL)?;
+        let batches: Vec<_> = journal.iter()?.collect::<Result<_, _>>()?;
+        let journaled = Journal::read(batches.iter().map(|(_, batch)| batch.value()))?;
+        let mut objects = transaction.open_table(OBJECTS)?;
+        for (key, value) in journaled.rows {
+            match value {
+                Some(value) => objects.insert(key, value)?,
+                None => objects.remove(key)?,
+            };
+        }
+        if let Some(revision) = journaled.revision {
+            transaction.open_table(META)?.insert(REVISION, revision)?;
+        }
+    }
+    transaction.delete_table(JOURNAL)?;
+    // Empty again: reading expects it.
+    transaction.open_table(JOURNAL)?;
+    Ok(())
+}
+
+/// What the batches of the journal come to.
+#[derive(Default)]
+struct Journal<'b> {
+    /// The last value of each row, `None` where it was removed.
+    rows: BTreeMap<&'b [u8], Option<&'b [u8]>>,
+    revision: Option<u64>,
+    bytes: usize,
+}
+
+impl<'b> Journal<'b> {
+    fn read(batches: impl Iterator<Item = &'b [u8]>) -> Result<Self, Failure> {
+        let mut journal = Self::default();
+        for batch in batches {
+            let rows = decode_batch(batch).ok_or_else(no_row)?;
+            journal.revision = rows.last().map(|row| row.revision);
+            journal.rows.extend(rows.into_iter().map(|row| (row.key, row.value)));
+            journal.bytes += batch.len();
+        }
+        Ok(journal)
+    }
+}
+
+/// What no checksum can tell.
+fn no_row() -> Failure {
+    Failure(redb::Error::Corrupted("it has a row that is no object".to_owned()))
 }
 
 /// How reading says that a file is not a database, or ends too early.

@@ -155,6 +155,9 @@ async fn fill_and_free(path: &Path) {
     assert!(written > 0);
     assert_eq!(store.snapshot().len(TABLE), written as usize);
     assert!(set(&store, "still", 1).await.is_err());
+    store.close().await.unwrap();
+    let store = open_at(&path.join("data")).await.unwrap();
+    assert_eq!(store.snapshot().len(TABLE), written as usize, "opened on the full disk");
     fs::remove_file(ballast).unwrap();
     set(&store, "again", 1).await.unwrap();
     let revision = store.revision();

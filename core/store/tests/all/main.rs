@@ -1,6 +1,8 @@
 //! The store from outside: against a model, watched, read while it is written, on back ends that
 //! fail, and on disk.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod backends;
 mod consistency;
 #[cfg(feature = "disk")]
