@@ -10,7 +10,7 @@ use pinnace_reconcile::{Controller, Reconciler};
 
 use crate::reference::Reference;
 use crate::startup::Parts;
-use crate::{EngineBuilder, Patch, Result, Runtime};
+use crate::{EngineBuilder, Error, Patch, Result, Runtime};
 
 /// The namespace that a handle uses unless it is told another.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -78,7 +78,16 @@ impl Engine {
         &self.parts.runtime
     }
 
+    /// Whether the engine has not been shut down.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.parts.is_ended() { Err(Error::Closed) } else { Ok(()) }
+    }
+
     pub(crate) fn reference(&self, object: &str) -> Result<Reference> {
+        self.check_open()?;
         Reference::parse(self.client().catalog(), object, &self.namespace)
     }
 
@@ -96,6 +105,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` for an unknown kind, `BadRequest` for a bad selector.
     pub async fn list(&self, kind: &str, options: ListOptions) -> Result<List<Object>> {
+        self.check_open()?;
         let api = self.client().named(kind)?;
         let namespace = api.resource().is_namespaced().then_some(&*self.namespace);
         Ok(api.list(namespace, options).await?)
@@ -106,6 +116,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::list`].
     pub async fn list_all(&self, kind: &str, options: ListOptions) -> Result<List<Object>> {
+        self.check_open()?;
         Ok(self.client().named(kind)?.list(None, options).await?)
     }
 
@@ -115,6 +126,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::list`].
     pub async fn watch(&self, kind: &str, options: ListOptions) -> Result<WatchStream> {
+        self.check_open()?;
         let api = self.client().named(kind)?;
         let namespace = api.resource().is_namespaced().then_some(&*self.namespace);
         Ok(api.watch(namespace, options).await?)
@@ -148,6 +160,7 @@ impl Engine {
     }
 
     fn draft(&self, json: &[u8]) -> Result<(pinnace_client::DynamicApi, Draft)> {
+        self.check_open()?;
         #[derive(Default)]
         struct Head {
             api_version: String,

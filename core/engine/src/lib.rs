@@ -60,7 +60,7 @@ pub use builder::{Discovered, EngineBuilder, OnShutdown, Runtime};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use k8s_openapi;
-pub use logs::{LogLine, LogOptions, LogTarget};
+pub use logs::{LogLine, LogOptions, LogStream};
 pub use manifest::{Applied, Change};
 pub use pinnace_api::patch::Patch;
 pub use pinnace_api::{ApiError, Draft, DynamicObject, Key, Kind, Object, Reason, Resource, Typed};

@@ -54,6 +54,7 @@ impl Engine {
     /// been done; [`Error::Object`] for the first object that is refused, with those before it
     /// applied.
     pub async fn apply(&self, manifest: &str) -> Result<Vec<Applied>> {
+        self.check_open()?;
         let documents =
             manifest::parse(manifest).map_err(|error| Error::Manifest(error.to_string()))?;
         let mut known = Vec::with_capacity(documents.len());
@@ -73,6 +74,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::apply`].
     pub async fn delete_manifest(&self, manifest: &str) -> Result<()> {
+        self.check_open()?;
         let documents =
             manifest::parse(manifest).map_err(|error| Error::Manifest(error.to_string()))?;
         for document in documents.into_iter().rev() {

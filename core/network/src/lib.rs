@@ -28,6 +28,8 @@ mod bridge;
 mod error;
 mod host;
 #[cfg(target_os = "linux")]
+mod machine;
+#[cfg(target_os = "linux")]
 mod netlink;
 mod pod_network;
 mod simulated;
@@ -36,6 +38,8 @@ mod simulated;
 pub use bridge::{BridgeConfig, BridgeNetwork, POD_INTERFACE};
 pub use error::Error;
 pub use host::HostNetwork;
+#[cfg(target_os = "linux")]
+pub use machine::machine_addresses;
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use pod_network::{AttachedPod, PodAddresses, PodAttachment, PodNetwork};
 pub use simulated::SimulatedNetwork;

@@ -1,0 +1,277 @@
+//! How an engine is put together, and how it ends.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pinnace_api::{Catalog, Codec, DynamicObject};
+use pinnace_client::{Client, Informers, Recorder};
+use pinnace_controllers::{Context, Controllers};
+use pinnace_env::Env;
+use pinnace_network::PodNetwork;
+use pinnace_node::{NodeAgent, NodeAgentConfig};
+use pinnace_runtime::Runtime as ContainerRuntime;
+use pinnace_scheduler::{Scheduler, SchedulerConfig};
+use pinnace_server::{Server, User};
+use pinnace_store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::builder::{Discovered, EngineBuilder, OnShutdown};
+use crate::nodes::Nodes;
+use crate::{Engine, Error, Result};
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// How long the containers of an engine that ends may take to stop, and how many stop at once.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+const STOP_AT_ONCE: usize = 32;
+
+/// Everything that an engine consists of.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) informers: Informers,
+    pub(crate) recorder: Recorder,
+    pub(crate) env: Env,
+    pub(crate) runtime: Discovered,
+    pub(crate) logs: PathBuf,
+    pub(crate) stop: CancellationToken,
+    tasks: TaskTracker,
+    store: Store,
+    runtimes: Vec<Arc<dyn ContainerRuntime>>,
+    networks: Vec<Arc<dyn PodNetwork>>,
+    temporary: Option<PathBuf>,
+    on_shutdown: OnShutdown,
+    /// Held while the engine is being shut down, so that a second caller waits for the first.
+    ending: tokio::sync::Mutex<()>,
+    ended: AtomicBool,
+    /// Where tasks run, for the destructor.
+    tokio: tokio::runtime::Handle,
+}
+
+pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
+    let env = builder.env.clone().unwrap_or_else(Env::system);
+    let catalog = Catalog::builtin();
+    let store = open_store(&builder, &catalog).await?;
+    let nodes = match Nodes::prepare(&builder, &env).await {
+        Ok(nodes) => nodes,
+        Err(error) => {
+            store.close().await?;
+            return Err(error);
+        }
+    };
+    let server = Server::builder(store.clone(), catalog, env.clone()).build();
+    let client = server.client(User::host());
+    make_namespaces(&client).await?;
+
+    let informers = Informers::new(server.client(User::system("informers")));
+    let recorder = Recorder::new(&client, &env, "pinnace")?;
+    let parts = Parts {
+        client,
+        informers: informers.clone(),
+        recorder: recorder.clone(),
+        env: env.clone(),
+        runtime: nodes.runtime,
+        logs: nodes.logs.clone(),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        store,
+        runtimes: nodes.runtimes,
+        networks: nodes.networks,
+        temporary: nodes.temporary,
+        on_shutdown: builder.on_shutdown.unwrap_or(match builder.data_dir {
+            Some(_) => OnShutdown::LeavePods,
+            None => OnShutdown::StopPods,
+        }),
+        ending: tokio::sync::Mutex::new(()),
+        ended: AtomicBool::new(false),
+        tokio: tokio::runtime::Handle::current(),
+    };
+    // From here on the parts own everything: an error drops them, and that ends what has begun.
+    let engine = Engine::new(parts);
+    let parts = engine.parts();
+    let context = Context {
+        informers: Informers::clone(&informers),
+        recorder: recorder.clone(),
+        env: env.clone(),
+    };
+    parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));
+    let scheduler = Scheduler::new(
+        &informers,
+        recorder.component("default-scheduler"),
+        env.clone(),
+        SchedulerConfig::default(),
+    )
+    .map_err(|error| Error::Scheduler(error.to_string()))?;
+    parts.spawn(scheduler.run(parts.stop.clone()));
+    let agent = NodeAgent::new(NodeAgentConfig {
+        nodes: nodes.configs,
+        machine: nodes.machine,
+        logs: nodes.logs,
+        informers,
+        recorder,
+        env,
+    })
+    .map_err(|error| Error::Node(error.to_string()))?;
+    let stop = parts.stop.clone();
+    parts.spawn(async move {
+        if let Err(error) = agent.run(stop).await {
+            tracing::error!(%error, "node agent ended");
+        }
+    });
+    Ok(engine)
+}
+
+async fn open_store(builder: &EngineBuilder, catalog: &Catalog) -> Result<Store> {
+    let Some(directory) = &builder.data_dir else { return Ok(Store::memory()) };
+    #[cfg(feature = "disk")]
+    {
+        let backend = pinnace_store::DiskBackend::open(&directory.join("store"))?;
+        let catalog = catalog.clone();
+        let codecs = Arc::new(move |table: &str| {
+            catalog.by_name(table).map_or_else(Codec::of::<DynamicObject>, |kind| kind.codec)
+        });
+        Ok(Store::open(Box::new(backend), codecs).await?)
+    }
+    #[cfg(not(feature = "disk"))]
+    {
+        let _ = catalog;
+        Err(crate::builder::config(format!(
+            "{}: this build keeps nothing on disk: it was made without the feature `disk`",
+            directory.display()
+        )))
+    }
+}
+
+async fn make_namespaces(client: &Client) -> Result<()> {
+    let api = client.of::<Namespace>()?;
+    for name in NAMESPACES {
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+            ..Default::default()
+        };
+        match api.create(namespace).await {
+            Ok(_) => {}
+            Err(error) if error.is_already_exists() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Parts {
+    /// Runs a task that the engine owns.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    pub(crate) async fn shutdown(&self) -> Result<()> {
+        let _ending = self.ending.lock().await;
+        if self.ended.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let mut first = Ok(());
+        let mut note = |result: Result<()>| {
+            if first.is_ok() {
+                first = result;
+            }
+        };
+        let leave = self.on_shutdown == OnShutdown::LeavePods;
+        if !leave {
+            note(self.stop_pods().await);
+        }
+        for network in &self.networks {
+            note(network.shutdown(leave).await.map_err(Error::from));
+        }
+        for runtime in &self.runtimes {
+            runtime.shutdown().await;
+        }
+        self.recorder.shutdown().await;
+        self.informers.shutdown().await;
+        note(self.store.close().await.map_err(Error::from));
+        if !leave && let Some(directory) = &self.temporary {
+            note(remove(directory));
+        }
+        self.ended.store(true, Ordering::Release);
+        first
+    }
+
+    /// Ends what runs and removes everything of it.
+    async fn stop_pods(&self) -> Result<()> {
+        let mut first = Ok(());
+        for runtime in self.runtimes.iter().filter(|runtime| runtime.name() != "simulated") {
+            let pods = runtime.list_pods().await?;
+            let stopped: Vec<_> = stream::iter(pods)
+                .map(|pod| async move {
+                    let stops = pod.containers.iter().map(|container| {
+                        runtime.stop_container(&container.id, STOP_GRACE)
+                    });
+                    futures::future::join_all(stops).await;
+                    for network in &self.networks {
+                        if let Err(error) = network.detach(&pod.config.id).await {
+                            tracing::warn!(pod = pod.config.id, %error, "address not released");
+                        }
+                    }
+                    runtime.remove_pod(&pod.sandbox.id).await
+                })
+                .buffer_unordered(STOP_AT_ONCE)
+                .collect()
+                .await;
+            for result in stopped {
+                first = first.and(result.map_err(Error::from));
+            }
+        }
+        first
+    }
+}
+
+fn remove(directory: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { path: directory.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Drop for Parts {
+    /// Ends an engine whose last handle is dropped without a shutdown. Where the thread may wait,
+    /// it waits, and nothing is left; on a single-threaded runtime waiting would be forever, so
+    /// there the tasks are only told to stop.
+    fn drop(&mut self) {
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
+        self.stop.cancel();
+        let inside = tokio::runtime::Handle::try_current();
+        let single = tokio::runtime::RuntimeFlavor::CurrentThread;
+        let waits = match &inside {
+            Err(_) => self.tokio.runtime_flavor() != single,
+            Ok(handle) => handle.runtime_flavor() != single,
+        };
+        if !waits {
+            return;
+        }
+        let tokio = self.tokio.clone();
+        let ended = match inside {
+            Err(_) => tokio.block_on(self.shutdown()),
+            Ok(_) => tokio::task::block_in_place(|| tokio.block_on(self.shutdown())),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%error, "engine did not end cleanly");
+        }
+    }
+}
