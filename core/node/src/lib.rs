@@ -1,1 +1,32 @@
-//! The node agent.
+//! The node agent: registers nodes, runs the pods that are bound to them, and tells the API what
+//! becomes of them, as upstream's kubelet does.
+//!
+//! - [`NodeAgent`] serves the nodes of one process: this machine, or any number of simulated ones.
+//! - [`NodeConfig`] names a node, what its pods may share, and the
+//!   [`Runtime`](pinnace_runtime::Runtime) and [`PodNetwork`](pinnace_network::PodNetwork) that
+//!   its pods are given.
+//! - [`log_path`] says where the log of a container is.
+//!
+//! It depends on the API alone for what is to be, and on the runtime alone for what is: it keeps
+//! no files of its own but volumes and logs, so it can be stopped at any moment and another one
+//! takes over what runs.
+
+mod agent;
+mod alarms;
+mod config;
+mod error;
+mod heartbeat;
+mod host;
+mod logs;
+mod machine;
+mod node;
+mod pod;
+mod runtimes;
+mod slot;
+mod sources;
+mod volumes;
+
+pub use agent::NodeAgent;
+pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig};
+pub use error::{Error, Result};
+pub use logs::log_path;

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use k8s_openapi::api::core::v1::Taint;
+use parking_lot::Mutex;
+use pinnace_client::Recorder;
+use pinnace_network::PodNetwork;
+use pinnace_runtime::Runtime;
+use tokio::time::Instant;
+
+use crate::config::{Capacity, NodeConfig};
+use crate::pod::resources::NOTHING;
+
+/// One node of an agent.
+pub(crate) struct Host {
+    pub(crate) name: Arc<str>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) taints: Vec<Taint>,
+    pub(crate) capacity: Capacity,
+    /// As texts, for they are shown in every pod's status.
+    pub(crate) ips: Vec<String>,
+    pub(crate) runtime: Arc<HostRuntime>,
+    pub(crate) network: Arc<dyn PodNetwork>,
+    pub(crate) recorder: Recorder,
+    /// What its pods have asked for.
+    used: Mutex<Capacity>,
+    /// When its status was written last.
+    pub(crate) reported: Mutex<Option<Instant>>,
+}
+
+/// A runtime, shared by the nodes that name the same one.
+pub(crate) struct HostRuntime {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Whether what ran before this agent has been found: until then no pod is touched.
+    adopted: AtomicBool,
+    health: Mutex<Health>,
+}
+
+/// How a runtime is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Health {
+    /// As a node shows it; empty until the runtime has answered.
+    pub(crate) version: String,
+    /// Why it does not answer; `None` when it does.
+    pub(crate) failure: Option<String>,
+}
+
+impl Host {
+    pub(crate) fn new(config: NodeConfig, runtime: Arc<HostRuntime>, recorder: &Recorder) -> Self {
+        Self {
+            recorder: recorder.on_host("kubelet", &config.name),
+            name: config.name.into(),
+            labels: config.labels,
+            taints: config.taints,
+            capacity: config.capacity,
+            ips: config.addresses.iter().map(IpAddr::to_string).collect(),
+            runtime,
+            network: config.network,
+            used: Mutex::new(NOTHING),
+            reported: Mutex::new(None),
+        }
+    }
+
+    /// Gives a pod what it asks for, unless `refuse` objects to what was given before.
+    pub(crate) fn reserve<E>(
+        &self,
+        requests: &Capacity,
+        refuse: impl FnOnce(&Capacity) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut used = self.used.lock();
+        refuse(&used)?;
+        *used = used.plus(requests);
+        Ok(())
+    }
+
+    /// Takes back what a pod was given.
+    pub(crate) fn release(&self, requests: &Capacity) {
+        let mut used = self.used.lock();
+        *used = used.minus(requests);
+    }
+}
+
+impl HostRuntime {
+    pub(crate) fn new(runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, adopted: AtomicBool::new(false), health: Mutex::default() }
+    }
+
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.adopted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_adopted(&self) {
+        self.adopted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.lock().clone()
+    }
+
+    /// Notes how the runtime is; whether that is news.
+    pub(crate) fn set_health(&self, change: impl FnOnce(&mut Health)) -> bool {
+        let mut health = self.health.lock();
+        let before = (health.failure.clone(), health.version.clone());
+        change(&mut health);
+        before != (health.failure.clone(), health.version.clone())
+    }
+}

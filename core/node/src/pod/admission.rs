@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
+
+use super::record;
+use super::status::Verdict;
+use crate::config::Capacity;
+
+/// Whether a node may take a pod, as upstream asks before it starts one: the scheduler has
+/// checked, but pods may come past it.
+///
+/// # Errors
+/// What the pod's status says then.
+pub(crate) fn admit(
+    pod: &Pod,
+    node: Option<&Node>,
+    requests: &Capacity,
+    used: &Capacity,
+    capacity: &Capacity,
+) -> Result<(), Verdict> {
+    let checks = [
+        ("pods", requests.pods, used.pods, capacity.pods),
+        ("cpu", requests.cpu_millis, used.cpu_millis, capacity.cpu_millis),
+        ("memory", requests.memory_bytes, used.memory_bytes, capacity.memory_bytes),
+        ("ephemeral-storage", requests.storage_bytes, used.storage_bytes, capacity.storage_bytes),
+    ];
+    for (resource, requested, used, capacity) in checks {
+        if requested > 0 && used.saturating_add(requested) > capacity {
+            return Err(Verdict {
+                reason: format!("OutOf{resource}"),
+                message: format!(
+                    "Pod was rejected: Node didn't have enough resource: {resource}, requested: \
+                     {requested}, used: {used}, capacity: {capacity}"
+                ),
+            });
+        }
+    }
+    if let Some(node) = node
+        && !fits(pod, node)
+    {
+        return Err(Verdict {
+            reason: "NodeAffinity".to_owned(),
+            message: "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's \
+                      node affinity/selector"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether node selector and required node affinity match.
+fn fits(pod: &Pod, node: &Node) -> bool {
+    let spec = record::spec_of(pod);
+    let none = BTreeMap::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&none);
+    let selected =
+        spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let required =
+        affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    selected
+        && required.is_none_or(|required| {
+            required.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
+        })
+}
+
+fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    let said = !expressions.is_empty() || !fields.is_empty();
+    said && expressions
+        .iter()
+        .all(|one| requirement_matches(one, labels.get(&one.key).map(String::as_str)))
+        && fields
+            .iter()
+            .all(|one| one.key == "metadata.name" && requirement_matches(one, Some(name)))
+}
+
+fn requirement_matches(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let listed = value.is_some_and(|value| values.iter().any(|one| one == value));
+    let compare = |holds: fn(i64, i64) -> bool| {
+        let bound = values.first().and_then(|bound| bound.parse().ok());
+        let value = value.and_then(|value| value.parse().ok());
+        value.zip(bound).is_some_and(|(value, bound)| holds(value, bound))
+    };
+    match requirement.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => compare(|value, bound| value > bound),
+        "Lt" => compare(|value, bound| value < bound),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::resources::{self, NOTHING};
+    use super::*;
+
+    fn check(spec: serde_json::Value, used: &Capacity, expected: Option<&str>) {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+        let node: Node = serde_json::from_value(
+            json!({"metadata": {"name": "n1", "labels": {"zone": "a", "cores": "8"}}}),
+        )
+        .unwrap();
+        let capacity = Capacity { cpu_millis: 1000, memory_bytes: 1000, storage_bytes: 0, pods: 2 };
+        let requests = resources::requests(record::spec_of(&pod));
+        let verdict = admit(&pod, Some(&node), &requests, used, &capacity).err();
+        assert_eq!(verdict.map(|verdict| verdict.reason).as_deref(), expected, "{spec}");
+    }
+
+    #[test]
+    fn a_full_node_says_what_it_lacks() {
+        let wants = |cpu: &str| json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]});
+        check(wants("1"), &NOTHING, None);
+        check(wants("1001m"), &NOTHING, Some("OutOfcpu"));
+        check(wants("600m"), &Capacity { cpu_millis: 500, ..NOTHING }, Some("OutOfcpu"));
+        check(wants("0"), &Capacity { pods: 2, ..NOTHING }, Some("OutOfpods"));
+    }
+
+    #[test]
+    fn affinity_is_checked_again() {
+        let affinity = |key: &str, operator: &str, values: &[&str]| {
+            let expression = json!({"key": key, "operator": operator, "values": values});
+            json!({"containers": [], "affinity": {"nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchExpressions": [expression]}]
+                }
+            }}})
+        };
+        let refused = Some("NodeAffinity");
+        check(json!({"containers": [], "nodeSelector": {"zone": "a"}}), &NOTHING, None);
+        check(json!({"containers": [], "nodeSelector": {"zone": "b"}}), &NOTHING, refused);
+        check(affinity("zone", "In", &["a", "b"]), &NOTHING, None);
+        check(affinity("zone", "NotIn", &["a"]), &NOTHING, refused);
+        check(affinity("cores", "Gt", &["4"]), &NOTHING, None);
+        check(affinity("cores", "Lt", &["4"]), &NOTHING, refused);
+        check(affinity("disk", "DoesNotExist", &[]), &NOTHING, None);
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use pinnace_runtime::{ContainerConfig, Mount, PodConfig, QosClass, Security};
+
+use super::expansion::expand;
+use super::{dns, record, resources};
+use crate::config::{Capacity, Machine};
+
+/// Longest host name that Linux takes, in bytes.
+const MAX_HOSTNAME: usize = 63;
+
+/// The domain of the cluster, for pods that want their full name as host name.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// What the runtime is to make for a pod as a whole.
+pub(crate) fn pod_config(pod: &Pod, machine: &Machine, log_directory: PathBuf) -> PodConfig {
+    let spec = record::spec_of(pod);
+    let meta = &pod.metadata;
+    let flag = |flag: Option<bool>| flag == Some(true);
+    let host_network = flag(spec.host_network);
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    let (resolv_conf, hosts) = match machine {
+        Machine::Simulated => (String::new(), String::new()),
+        Machine::Local { .. } => {
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            (
+                dns::resolv_conf(spec, || read("/etc/resolv.conf")),
+                dns::hosts(spec, host_network.then(|| read("/etc/hosts"))),
+            )
+        }
+    };
+    PodConfig {
+        id: meta.uid.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        hostname: hostname(pod, spec),
+        host_network,
+        host_pid: flag(spec.host_pid),
+        host_ipc: flag(spec.host_ipc),
+        share_process_namespace: flag(spec.share_process_namespace),
+        resources: resources::of_pod(spec),
+        qos_class: resources::qos_class(spec),
+        resolv_conf,
+        hosts,
+        sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
+        log_directory,
+        annotations: annotations(pod),
+    }
+}
+
+/// Which annotations runtimes see: those that speak to them.
+const RUNTIME_ANNOTATIONS: &str = "pinnace.dev/";
+
+fn annotations(pod: &Pod) -> BTreeMap<String, String> {
+    let all = pod.metadata.annotations.iter().flatten();
+    all.filter(|(key, _)| key.starts_with(RUNTIME_ANNOTATIONS))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn hostname(pod: &Pod, spec: &PodSpec) -> String {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if let Some(hostname) = said(&spec.hostname_override) {
+        return hostname;
+    }
+    let mut hostname = said(&spec.hostname).unwrap_or_else(|| name.to_owned());
+    hostname.truncate(MAX_HOSTNAME);
+    let hostname = hostname.trim_end_matches(['-', '.']);
+    match said(&spec.subdomain) {
+        Some(subdomain) if spec.set_hostname_as_fqdn == Some(true) => {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+            format!("{hostname}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}")
+        }
+        _ => hostname.to_owned(),
+    }
+}
+
+/// What belongs into a container beside what its spec says.
+pub(crate) struct Inside {
+    pub(crate) attempt: u32,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) mounts: Vec<Mount>,
+    /// A file on the machine for the termination message.
+    pub(crate) termination_message: PathBuf,
+}
+
+/// What the runtime is to make for one container.
+pub(crate) fn container_config(
+    pod: &Pod,
+    container: &Container,
+    class: QosClass,
+    node: &Capacity,
+    inside: Inside,
+) -> ContainerConfig {
+    let spec = record::spec_of(pod);
+    let lookup = |name: &str| {
+        let found = inside.env.iter().rev().find(|(variable, _)| variable == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
+        words.iter().flatten().map(|word| expand(word, lookup).into_owned()).collect()
+    };
+    let message_path =
+        container.termination_message_path.as_deref().filter(|path| !path.is_empty());
+    ContainerConfig {
+        name: container.name.clone(),
+        attempt: inside.attempt,
+        image: container.image.clone().unwrap_or_default(),
+        command: expanded(&container.command),
+        args: expanded(&container.args),
+        working_dir: container.working_dir.clone().unwrap_or_default(),
+        resources: resources::of_container(container, class, node),
+        security: security(spec, container),
+        stdin: container.stdin == Some(true),
+        tty: container.tty == Some(true),
+        stop_signal: container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.stop_signal.clone())
+            .unwrap_or_default(),
+        termination_message: inside.termination_message,
+        termination_message_path: message_path.unwrap_or(DEFAULT_MESSAGE_PATH).into(),
+        annotations: BTreeMap::new(),
+        mounts: inside.mounts,
+        env: inside.env,
+    }
+}
+
+/// Where a container leaves its termination message unless it says otherwise.
+const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
+
+/// What the container says goes before what the pod says.
+fn security(spec: &PodSpec, container: &Container) -> Security {
+    let pod = spec.security_context.as_ref();
+    let own = container.security_context.as_ref();
+    let capabilities = own.and_then(|own| own.capabilities.as_ref());
+    let names = |list: Option<&Vec<String>>| -> Vec<String> {
+        let names = list.into_iter().flatten();
+        names.map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_owned()).collect()
+    };
+    let mut groups: Vec<i64> =
+        pod.and_then(|pod| pod.supplemental_groups.clone()).unwrap_or_default();
+    groups.extend(pod.and_then(|pod| pod.fs_group));
+    Security {
+        user: own.and_then(|own| own.run_as_user).or_else(|| pod?.run_as_user),
+        group: own.and_then(|own| own.run_as_group).or_else(|| pod?.run_as_group),
+        supplemental_groups: groups,
+        run_as_non_root: own.and_then(|own| own.run_as_non_root).or_else(|| pod?.run_as_non_root)
+            == Some(true),
+        privileged: own.and_then(|own| own.privileged) == Some(true),
+        add_capabilities: names(capabilities.and_then(|all| all.add.as_ref())),
+        drop_capabilities: names(capabilities.and_then(|all| all.drop.as_ref())),
+        read_only_root: own.and_then(|own| own.read_only_root_filesystem) == Some(true),
+        no_new_privileges: own.and_then(|own| own.allow_privilege_escalation) == Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(spec: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web-0", "namespace": "shop", "uid": "u-1"}, "spec": spec
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn commands_know_the_environment() {
+        let pod = pod(json!({
+            "securityContext": {"runAsUser": 7, "fsGroup": 9},
+            "containers": [{
+                "name": "c", "command": ["echo", "$(A)"], "args": ["$(NONE)", "$$(A)"],
+                "securityContext": {"runAsUser": 8, "capabilities": {"drop": ["ALL"], "add": ["CAP_CHOWN"]}}
+            }]
+        }));
+        let inside = Inside {
+            attempt: 2,
+            env: vec![("A".into(), "1".into())],
+            mounts: Vec::new(),
+            termination_message: PathBuf::new(),
+        };
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let class = QosClass::BestEffort;
+        let config = container_config(&pod, container, class, &Capacity::default(), inside);
+        assert_eq!(config.command, ["echo", "1"]);
+        assert_eq!(config.args, ["$(NONE)", "$(A)"]);
+        assert_eq!(config.security.user, Some(8));
+        assert_eq!(config.security.supplemental_groups, [9]);
+        assert_eq!(config.security.add_capabilities, ["CHOWN"]);
+    }
+
+    #[test]
+    fn host_names_come_from_the_pod() {
+        let check = |spec: serde_json::Value, expected: &str| {
+            let pod = pod(spec);
+            assert_eq!(hostname(&pod, record::spec_of(&pod)), expected);
+        };
+        check(json!({"containers": []}), "web-0");
+        check(json!({"containers": [], "hostname": "a", "subdomain": "s"}), "a");
+        check(
+            json!({"containers": [], "subdomain": "s", "setHostnameAsFQDN": true}),
+            "web-0.s.shop.svc.cluster.local",
+        );
+    }
+}

@@ -1,0 +1,194 @@
+use std::path::Path;
+
+use pinnace_client::EventType;
+use pinnace_network::PodAttachment;
+
+use super::admission;
+use super::container_config::pod_config;
+use super::fields::Surroundings;
+use super::unsupported;
+use super::worker::{Cx, Stage, Worker};
+use crate::config::Machine;
+use crate::logs;
+use crate::sources::{self, Sources};
+use crate::volumes::{self, MountError, Prepared};
+
+/// The reasons of Events about what a pod's containers share.
+const FAILED_SANDBOX: &str = "FailedCreatePodSandBox";
+const FAILED_MOUNT: &str = "FailedMount";
+
+impl Worker {
+    /// Takes the pod over if it ran before, else admits it.
+    pub(super) async fn begin(&mut self, cx: &Cx) {
+        let ran_before = self.adopt(cx);
+        if self.gone && !ran_before {
+            return self.go_to(Stage::Gone);
+        }
+        if self.is_terminal() {
+            self.over = true;
+            return self.go_to(Stage::Cleaning);
+        }
+        let requests = self.requests();
+        if ran_before {
+            let never = |_: &_| Ok::<(), std::convert::Infallible>(());
+            let _ = cx.host().reserve(&requests, never);
+            self.reserved = Some(requests);
+            return self.go_to(Stage::SettingUp);
+        }
+        if self.object().is_deleting() {
+            self.over = true;
+            return self.go_to(Stage::Cleaning);
+        }
+        let node = cx.shared.nodes_cache.get(&pinnace_api::Key::cluster(&*cx.host().name));
+        let pod = self.pod();
+        let admitted = cx.host().reserve(&requests, |used| {
+            admission::admit(pod, node.as_deref(), &requests, used, &cx.host().capacity)
+        });
+        match admitted {
+            Ok(()) => {
+                self.reserved = Some(requests);
+                cx.shared.watch_references(&cx.slot, sources::of_pod(self.pod()));
+                self.go_to(Stage::SettingUp);
+            }
+            Err(verdict) => {
+                let (reason, message) = (verdict.reason.clone(), verdict.message.clone());
+                self.event(cx, None, EventType::Warning, &reason, message);
+                self.verdict = Some(verdict);
+                self.over = true;
+                self.go_to(Stage::Cleaning);
+            }
+        }
+    }
+
+    /// Makes what the containers share: volumes, sandbox and network.
+    pub(super) async fn set_up(&mut self, cx: &Cx) {
+        if let Machine::Local { .. } = cx.shared.machine
+            && let Err(message) = unsupported::check(self.pod())
+        {
+            self.event(cx, None, EventType::Warning, "Failed", format!("Error: {message}"));
+            return self.try_later(cx);
+        }
+        if let Err(error) = self.prepare_volumes(cx).await {
+            self.event(cx, None, EventType::Warning, FAILED_MOUNT, error.message);
+            return self.try_later(cx);
+        }
+        let turn = cx.shared.clone();
+        let turn = self.busy(cx, turn.turn()).await;
+        let directory = logs::pod_directory(&cx.shared.logs, self.pod());
+        let config = pod_config(self.pod(), &cx.shared.machine, directory);
+        let runtime = cx.runtime();
+        self.made = true;
+        let sandbox = match self.busy(cx, runtime.create_pod(&config)).await {
+            Ok(sandbox) => sandbox,
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {error}");
+                self.event(cx, None, EventType::Warning, FAILED_SANDBOX, message);
+                return self.try_later(cx);
+            }
+        };
+        let namespace = match (&sandbox.network_namespace, &cx.shared.machine) {
+            _ if config.host_network => None,
+            (Some(namespace), _) => Some(namespace.clone()),
+            (None, Machine::Simulated) => Some(Path::new("").to_owned()),
+            // The runtime could not make one, so the pod answers at the machine's addresses.
+            (None, Machine::Local { .. }) => None,
+        };
+        self.pod_ips = match namespace {
+            None => cx.host().ips.clone(),
+            Some(namespace) => {
+                let network = cx.host().network.clone();
+                let uid = cx.slot.uid.clone();
+                let pod = PodAttachment { pod_uid: &uid, namespace: &namespace };
+                match self.busy(cx, network.attach(&pod)).await {
+                    Ok(addresses) => addresses.ips.iter().map(ToString::to_string).collect(),
+                    Err(error) => {
+                        let message = format!(
+                            "Failed to create pod sandbox: failed to set up the pod network: {}",
+                            chain(&error)
+                        );
+                        self.event(cx, None, EventType::Warning, FAILED_SANDBOX, message);
+                        return self.try_later(cx);
+                    }
+                }
+            }
+        };
+        drop(turn);
+        self.has_sandbox = true;
+        self.go_to(Stage::Active);
+    }
+
+    async fn prepare_volumes(&mut self, cx: &Cx) -> Result<(), MountError> {
+        let pod = self.pod();
+        let has_volumes =
+            super::record::spec_of(pod).volumes.as_ref().is_some_and(|all| !all.is_empty());
+        if !has_volumes {
+            return Ok(());
+        }
+        let references = sources::of_volumes(pod).collect();
+        let client = cx.shared.client.clone();
+        let namespace = cx.slot.key.namespace().to_owned();
+        let read = Sources::read(&client, &namespace, references);
+        let found = self.busy(cx, read).await.map_err(|error| MountError {
+            message: format!("MountVolume.SetUp failed: {error}"),
+        })?;
+        let Some(state) = cx.shared.machine.state().map(Path::to_owned) else {
+            let around = self.surroundings(cx);
+            return volumes::check(self.pod(), &found, &around);
+        };
+        let object = self.object();
+        let host = cx.slot.host.clone();
+        let pod_ips = self.pod_ips.clone();
+        let work = tokio::task::spawn_blocking(move || -> Result<Prepared, MountError> {
+            let pod = object.get().map_err(|error| MountError { message: error.to_string() })?;
+            let around = Surroundings {
+                host_ips: &host.ips,
+                pod_ips: &pod_ips,
+                allocatable: &host.capacity,
+            };
+            for volume in super::record::spec_of(pod).volumes.iter().flatten() {
+                volumes::supported(volume)?;
+            }
+            volumes::prepare(&state, pod, &found, &around)
+        });
+        let done = self.busy(cx, work).await;
+        self.volumes = done.map_err(|error| MountError { message: error.to_string() })??;
+        Ok(())
+    }
+
+    /// Brings the volumes of a running pod up to date with what they show.
+    pub(super) async fn refresh_volumes(&mut self, cx: &Cx) {
+        let shows = |volume: &k8s_openapi::api::core::v1::Volume| {
+            volume.config_map.is_some()
+                || volume.secret.is_some()
+                || volume.projected.is_some()
+                || volume.downward_api.is_some()
+        };
+        let volumes = &super::record::spec_of(self.pod()).volumes;
+        if cx.shared.machine.state().is_none() || !volumes.iter().flatten().any(shows) {
+            return;
+        }
+        if let Err(error) = self.prepare_volumes(cx).await {
+            self.event(cx, None, EventType::Warning, FAILED_MOUNT, error.message);
+        }
+    }
+
+    pub(super) fn surroundings<'a>(&'a self, cx: &'a Cx) -> Surroundings<'a> {
+        Surroundings {
+            host_ips: &cx.host().ips,
+            pod_ips: &self.pod_ips,
+            allocatable: &cx.host().capacity,
+        }
+    }
+}
+
+/// An error with what caused it.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,273 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pinnace_client::EventType;
+use pinnace_runtime::{ContainerId, Error, Image};
+use tokio::time::Instant;
+
+use super::container_config::{Inside, container_config};
+use super::environment::environment;
+use super::record::{self, Ended, State};
+use super::worker::{Cx, Stage, Worker};
+use super::{plan, resources};
+use crate::logs;
+use crate::sources::{self, Sources};
+use crate::volumes;
+
+/// How long a container that could not be made waits for the next attempt.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How much of a termination message is kept, in bytes.
+const MAX_TERMINATION_MESSAGE: usize = 4096;
+/// Exit code of a container whose process could not be executed.
+const CODE_START_ERROR: i32 = 128;
+
+impl Worker {
+    /// Starts a container, for the first time or again. Afterwards it runs, has ended, or is on
+    /// hold.
+    pub(super) async fn start(&mut self, cx: &Cx, index: usize) {
+        let shared = cx.shared.clone();
+        self.records[index].hold = None;
+        let Some(image) = self.ensure_image(cx, index).await else { return };
+        let _turn = self.busy(cx, shared.turn()).await;
+        let inside = match self.inside(cx, index).await {
+            Ok(inside) => inside,
+            Err(message) => {
+                return self.refuse(cx, index, "CreateContainerConfigError", message);
+            }
+        };
+        let class = resources::qos_class(record::spec_of(self.pod()));
+        let node = &cx.host().capacity;
+        let config = container_config(self.pod(), self.container(index), class, node, inside);
+        let (runtime, pod) = (cx.runtime(), cx.pod_id());
+        let created = self.busy(cx, runtime.create_container(&pod, &config)).await;
+        let id = match created {
+            Ok(id) => id,
+            Err(Error::PodNotFound(_)) => return self.set_up_again(cx),
+            Err(Error::InvalidConfig(message)) => {
+                return self.refuse(cx, index, "CreateContainerConfigError", message);
+            }
+            Err(error) => {
+                return self.refuse(cx, index, "CreateContainerError", error.to_string());
+            }
+        };
+        let previous = self.records[index].ended().and_then(|ended| ended.id.clone());
+        self.records[index].begin_attempt(Instant::now());
+        self.event(cx, Some(index), EventType::Normal, "Created", "Container created");
+        let started = self.busy(cx, runtime.start_container(&id)).await;
+        if let Err(error) = started {
+            return self.start_failed(cx, index, id, &error).await;
+        }
+        self.event(cx, Some(index), EventType::Normal, "Started", "Container started");
+        self.note_started(cx, index, &id, &image).await;
+        self.forget_attempt(cx, index, previous).await;
+    }
+
+    async fn note_started(&mut self, cx: &Cx, index: usize, id: &ContainerId, image: &Image) {
+        let spec_image = self.container(index).image.clone().unwrap_or_default();
+        let record = &mut self.records[index];
+        record.image_id = image.digests.first().unwrap_or(&image.id).clone();
+        record.state = State::Running {
+            id: id.clone(),
+            started_at: cx.shared.env.clock().now_seconds(),
+            image: spec_image,
+        };
+        self.observe_one(cx, index, id).await;
+        if let State::Absent = self.records[index].state {
+            // It was executed, so it is not merely created; the event of its end will tell.
+            let now = Instant::now();
+            self.records[index].exited(Ended::unknown(Some(id.clone()), ""), now);
+        }
+    }
+
+    /// Removes what the attempt before the last has left. Its log stays while it is the previous
+    /// one.
+    async fn forget_attempt(&mut self, cx: &Cx, index: usize, previous: Option<ContainerId>) {
+        if let Some(previous) = previous {
+            let runtime = cx.runtime();
+            if let Err(error) = runtime.remove_container(&previous).await {
+                tracing::debug!(container = %previous, %error, "old container not removed");
+            }
+        }
+        if let Ok(old) = u32::try_from(self.records[index].restarts.saturating_sub(2)) {
+            let name = &self.container(index).name;
+            let directory = logs::pod_directory(&cx.shared.logs, self.pod());
+            // Best effort: it goes with the pod at the latest.
+            let _ = std::fs::remove_file(logs::attempt_path(&directory, name, old));
+        }
+    }
+
+    async fn start_failed(&mut self, cx: &Cx, index: usize, id: ContainerId, error: &Error) {
+        let message = error.to_string();
+        self.event(cx, Some(index), EventType::Warning, "Failed", format!("Error: {message}"));
+        let now = Instant::now();
+        let ended = Ended {
+            id: Some(id),
+            code: CODE_START_ERROR,
+            reason: "StartError".to_owned(),
+            message: message.clone(),
+            started_at: None,
+            finished_at: Some(cx.shared.env.clock().now_seconds()),
+        };
+        let record = &mut self.records[index];
+        record.exited(ended, now);
+        let again = plan::plan(record::spec_of(self.pod()), &self.records, now)
+            .actions
+            .iter()
+            .any(|action| matches!(action, plan::Action::Start(one) | plan::Action::BackOff(one, _) if *one == index));
+        if again {
+            self.records[index].hold("RunContainerError", message, now, Duration::ZERO);
+            self.publish(cx).await;
+            self.records[index].hold = None;
+        }
+    }
+
+    /// What the container finds inside.
+    async fn inside(&mut self, cx: &Cx, index: usize) -> Result<Inside, String> {
+        let references: Vec<_> = sources::of_environment(self.container(index)).collect();
+        let found = if references.is_empty() {
+            Sources::default()
+        } else {
+            let client = cx.shared.client.clone();
+            let namespace = cx.slot.key.namespace().to_owned();
+            let read = Sources::read(&client, &namespace, references);
+            self.busy(cx, read).await.map_err(|error| error.to_string())?
+        };
+        let around = self.surroundings(cx);
+        let mut variables = environment(self.pod(), self.container(index), &found, &around)?;
+        let skipped = std::mem::take(&mut variables.skipped);
+        if !skipped.is_empty() {
+            let message = format!(
+                "Keys [{}] were skipped since they are considered invalid environment variable \
+                 names.",
+                skipped.join(", ")
+            );
+            let reason = "InvalidEnvironmentVariableNames";
+            self.event(cx, Some(index), EventType::Warning, reason, message);
+        }
+        let record = &self.records[index];
+        let attempt = record.restarts.saturating_add(i32::from(record.ended().is_some()));
+        let attempt = u32::try_from(attempt).unwrap_or(0);
+        let mut inside = Inside {
+            attempt,
+            env: variables.into_variables(),
+            mounts: Vec::new(),
+            termination_message: PathBuf::new(),
+        };
+        if let Some(state) = cx.shared.machine.state().map(std::path::Path::to_owned) {
+            self.add_files(cx, index, state, &mut inside).await?;
+        }
+        Ok(inside)
+    }
+
+    /// Adds what a container needs of a real machine: mounts and a file for its last words.
+    async fn add_files(
+        &mut self,
+        cx: &Cx,
+        index: usize,
+        state: PathBuf,
+        inside: &mut Inside,
+    ) -> Result<(), String> {
+        let object = self.object();
+        let volumes = self.volumes.clone();
+        let variables = inside.env.clone();
+        let name = self.container(index).name.clone();
+        let message = message_path(cx, &name, inside.attempt);
+        let logs = logs::pod_directory(&cx.shared.logs, self.pod());
+        let work = tokio::task::spawn_blocking(move || {
+            let pod = object.get().map_err(|error| error.to_string())?;
+            let container = record::containers(record::spec_of(pod))
+                .find(|container| container.name == name)
+                .ok_or_else(|| "the container is not in the pod".to_owned())?;
+            let lookup = |name: &str| {
+                let found = variables.iter().find(|(variable, _)| variable == name);
+                found.map(|(_, value)| value.clone())
+            };
+            let mounts = volumes::mounts(&state, pod, container, &volumes, &lookup)?;
+            let make = |path: &std::path::Path| {
+                std::fs::create_dir_all(path)
+                    .map_err(|error| format!("cannot make {}: {error}", path.display()))
+            };
+            make(&logs)?;
+            if let Some(path) = &message {
+                make(path.parent().unwrap_or(path))?;
+                std::fs::write(path, b"")
+                    .and_then(|()| {
+                        use std::os::unix::fs::PermissionsExt as _;
+                        let anybody = std::fs::Permissions::from_mode(0o666);
+                        std::fs::set_permissions(path, anybody)
+                    })
+                    .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+            }
+            Ok::<_, String>((mounts, message.unwrap_or_default()))
+        });
+        let done = self.busy(cx, work).await.map_err(|error| error.to_string())?;
+        (inside.mounts, inside.termination_message) = done?;
+        Ok(())
+    }
+
+    /// Adds a container's last words to how it ended: from its message file, or from its log if
+    /// it asks for that and has failed.
+    pub(super) async fn read_termination_message(&mut self, cx: &Cx, index: usize, log: PathBuf) {
+        let container = self.container(index);
+        let from_log =
+            container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        let name = container.name.clone();
+        let Some(record) = self.records.get_mut(index) else { return };
+        let attempt = u32::try_from(record.restarts).unwrap_or(0);
+        let State::Exited { ended, .. } = &mut record.state else { return };
+        let Some(path) = message_path(cx, &name, attempt) else { return };
+        let failed = ended.code != 0;
+        let words =
+            tokio::task::spawn_blocking(move || logs::read_head(&path, MAX_TERMINATION_MESSAGE));
+        let mut words = words.await.ok().flatten().unwrap_or_default();
+        if words.is_empty() && from_log && failed {
+            words = logs::last_lines(&log).await;
+        }
+        if !words.is_empty() {
+            ended.message = words;
+        }
+    }
+
+    /// Puts a container off that cannot be made as it is.
+    fn refuse(&mut self, cx: &Cx, index: usize, reason: &'static str, message: String) {
+        self.event(cx, Some(index), EventType::Warning, "Failed", format!("Error: {message}"));
+        if let Some(record) = self.records.get_mut(index) {
+            record.hold(reason, message, Instant::now(), TRY_AGAIN_AFTER);
+        }
+    }
+
+    /// Begins anew with what the containers share, for the runtime no longer has it.
+    fn set_up_again(&mut self, cx: &Cx) {
+        self.lose_sandbox(cx);
+        self.go_to(Stage::SettingUp);
+    }
+
+    /// Stops a container whose definition has changed; it is then started as it is now.
+    pub(super) async fn replace(&mut self, cx: &Cx, index: usize) {
+        let Some(id) = self.records[index].running().cloned() else { return };
+        let name = self.container(index).name.clone();
+        let message = format!("Container {name} definition changed, will be restarted");
+        self.event(cx, Some(index), EventType::Normal, "Killing", message);
+        let grace = self.spec_grace();
+        let runtime = cx.runtime();
+        if let Err(error) = self.busy(cx, runtime.stop_container(&id, grace)).await {
+            tracing::debug!(container = %id, %error, "container not stopped");
+        }
+        self.observe_one(cx, index, &id).await;
+        if let Some(ended) = self.records[index].ended().cloned() {
+            // It is no failure of the container: it starts again at once, whatever its policy.
+            let record = &mut self.records[index];
+            record.state = State::Absent;
+            record.last = Some(ended);
+            record.restarts = record.restarts.saturating_add(1);
+            record.restart_back_off.reset();
+        }
+    }
+}
+
+/// Where a container's last words go: a file of its attempt; nowhere on no machine.
+fn message_path(cx: &Cx, name: &str, attempt: u32) -> Option<PathBuf> {
+    let state = cx.shared.machine.state()?;
+    let pod = volumes::pod_directory(state, &cx.slot.uid);
+    Some(pod.join("containers").join(name).join(attempt.to_string()))
+}

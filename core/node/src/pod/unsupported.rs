@@ -1,0 +1,94 @@
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::record;
+
+/// Whether this agent can run a pod on a real machine as its spec asks for. What it cannot do is
+/// refused, never left out: a pod that believes to be confined or watched must be so.
+///
+/// # Errors
+/// The first field that asks for something that is not there.
+pub(crate) fn check(pod: &Pod) -> Result<(), String> {
+    let spec = record::spec_of(pod);
+    let refuse = |field: &str| Err(format!("{field} is not supported by this node agent"));
+    let context = spec.security_context.as_ref();
+    let pod_fields = [
+        (
+            "spec.ephemeralContainers",
+            spec.ephemeral_containers.as_ref().is_some_and(|all| !all.is_empty()),
+        ),
+        (
+            "spec.runtimeClassName",
+            spec.runtime_class_name.as_ref().is_some_and(|name| !name.is_empty()),
+        ),
+        ("spec.hostUsers", spec.host_users == Some(false)),
+        ("spec.resourceClaims", spec.resource_claims.as_ref().is_some_and(|all| !all.is_empty())),
+        (
+            "spec.securityContext.seccompProfile",
+            context
+                .and_then(|context| context.seccomp_profile.as_ref())
+                .is_some_and(|profile| profile.type_ != "Unconfined"),
+        ),
+        (
+            "spec.securityContext.appArmorProfile",
+            context
+                .and_then(|context| context.app_armor_profile.as_ref())
+                .is_some_and(|profile| profile.type_ != "Unconfined"),
+        ),
+        (
+            "spec.securityContext.seLinuxOptions",
+            context.is_some_and(|context| context.se_linux_options.is_some()),
+        ),
+        (
+            "spec.securityContext.supplementalGroupsPolicy",
+            context.and_then(|context| context.supplemental_groups_policy.as_deref())
+                == Some("Strict"),
+        ),
+    ];
+    if let Some((field, _)) = pod_fields.iter().find(|(_, asked)| *asked) {
+        return refuse(field);
+    }
+    for container in record::containers(spec) {
+        if let Some(field) = asked(container) {
+            return refuse(&format!("{field} of container {:?}", container.name));
+        }
+    }
+    Ok(())
+}
+
+fn asked(container: &Container) -> Option<&'static str> {
+    let lifecycle = container.lifecycle.as_ref();
+    let context = container.security_context.as_ref();
+    let fields = [
+        ("startupProbe", container.startup_probe.is_some()),
+        ("livenessProbe", container.liveness_probe.is_some()),
+        ("readinessProbe", container.readiness_probe.is_some()),
+        ("lifecycle.postStart", lifecycle.is_some_and(|one| one.post_start.is_some())),
+        ("lifecycle.preStop", lifecycle.is_some_and(|one| one.pre_stop.is_some())),
+        (
+            "restartPolicyRules",
+            container.restart_policy_rules.as_ref().is_some_and(|all| !all.is_empty()),
+        ),
+        ("volumeDevices", container.volume_devices.as_ref().is_some_and(|all| !all.is_empty())),
+        (
+            "securityContext.seccompProfile",
+            context
+                .and_then(|context| context.seccomp_profile.as_ref())
+                .is_some_and(|profile| profile.type_ != "Unconfined"),
+        ),
+        (
+            "securityContext.appArmorProfile",
+            context
+                .and_then(|context| context.app_armor_profile.as_ref())
+                .is_some_and(|profile| profile.type_ != "Unconfined"),
+        ),
+        (
+            "securityContext.seLinuxOptions",
+            context.is_some_and(|context| context.se_linux_options.is_some()),
+        ),
+        (
+            "securityContext.procMount",
+            context.and_then(|context| context.proc_mount.as_deref()) == Some("Unmasked"),
+        ),
+    ];
+    fields.iter().find(|(_, asked)| *asked).map(|(field, _)| *field)
+}

@@ -1,0 +1,371 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use pinnace_api::Object;
+use pinnace_client::EventType;
+use pinnace_runtime::PodId;
+use tokio::time::Instant;
+
+use super::plan::{Action, plan};
+use super::record::{self, Ended, Record};
+use super::status::Verdict;
+use super::{phase, resources};
+use crate::agent::Shared;
+use crate::config::Capacity;
+use crate::host::Host;
+use crate::slot::{News, Signals, Slot};
+use crate::volumes::Prepared;
+
+/// How long to wait before trying again what failed for no fault of the pod: at first, and at
+/// most.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Where a pod stands. Each stage but the last is left by doing what it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// To be admitted, or taken over from before a restart.
+    #[default]
+    New,
+    /// To be given volumes, sandbox and network.
+    SettingUp,
+    /// Its containers are started and restarted until none is left to be.
+    Active,
+    /// Its containers are to be stopped.
+    Stopping,
+    /// What was made for it is to be removed.
+    Cleaning,
+    /// Nothing of it is left on the node but its logs, until the API lets go of it.
+    Ended,
+    /// Not even they.
+    Gone,
+}
+
+/// The state machine of one pod on its node. It goes by the pod's object, by what the runtime says
+/// and by its own records; any of them may change at any time, and it is run again then.
+#[derive(Default)]
+pub(crate) struct Worker {
+    pub(super) pod: Option<Object>,
+    pub(super) stage: Stage,
+    /// The containers, in the order of [`record::containers`].
+    pub(super) records: Vec<Record>,
+    pub(super) started_at: Timestamp,
+    pub(super) pod_ips: Vec<String>,
+    pub(super) has_sandbox: bool,
+    /// Where its volumes are.
+    pub(super) volumes: Prepared,
+    pub(super) verdict: Option<Verdict>,
+    /// What it was given of its node.
+    pub(super) reserved: Option<Capacity>,
+    /// Whether something may exist for it outside of this worker.
+    pub(super) made: bool,
+    /// Whether the API has it no more.
+    pub(super) gone: bool,
+    /// Whether the API was asked to let go of it.
+    pub(super) released: bool,
+    /// Whether no container will be started again.
+    pub(super) over: bool,
+    /// The version of the object that this worker has written last.
+    written: u64,
+    /// When to try again what failed, and after how long the next time.
+    retry: Option<(Instant, Duration)>,
+}
+
+/// The surroundings in which a worker works.
+pub(crate) struct Cx {
+    pub(super) shared: Arc<Shared>,
+    pub(super) slot: Arc<Slot>,
+}
+
+impl Cx {
+    pub(super) fn host(&self) -> &Host {
+        &self.slot.host
+    }
+
+    pub(super) fn runtime(&self) -> Arc<dyn pinnace_runtime::Runtime> {
+        self.slot.host.runtime.runtime.clone()
+    }
+
+    pub(super) fn pod_id(&self) -> PodId {
+        PodId(self.slot.uid.to_string())
+    }
+}
+
+impl Worker {
+    /// Whether a version of the pod is the one that this worker has written last.
+    pub(crate) fn has_written(&self, pod: &Object) -> bool {
+        self.written != 0 && pod.revision() == self.written
+    }
+
+    pub(super) fn note_written(&mut self, pod: Object) {
+        self.written = pod.revision();
+        self.pod = Some(pod);
+    }
+
+    /// Works until there is nothing to do but to wait.
+    pub(crate) async fn run(mut self: Box<Self>, shared: Arc<Shared>, slot: Arc<Slot>) {
+        let cx = Cx { shared, slot };
+        loop {
+            let News { pod, signals } = cx.slot.take_news();
+            self.pod = Some(pod);
+            self.sync(&cx, signals).await;
+            if self.stage == Stage::Gone {
+                return cx.shared.forget(&cx.slot);
+            }
+            let until = self.next_wake(&cx);
+            match cx.slot.rest(&cx.shared, self, until) {
+                Ok(()) => return,
+                Err(worker) => self = worker,
+            }
+        }
+    }
+
+    async fn sync(&mut self, cx: &Cx, signals: Signals) {
+        self.gone |= signals.gone;
+        if signals.alarm && self.retry.is_some_and(|(at, _)| at > Instant::now()) {
+            // Woken for another reason: the retry keeps its time.
+        } else if signals != (Signals { pod: true, ..Signals::default() }) {
+            self.retry = self.retry.map(|(_, delay)| (Instant::now(), delay));
+        }
+        if signals.references {
+            for record in &mut self.records {
+                record.hold.take_if(|hold| hold.reason == "CreateContainerConfigError");
+            }
+        }
+        if self.stage == Stage::Active {
+            if signals.runtime {
+                self.observe(cx).await;
+            }
+            if signals.references || signals.pod {
+                self.refresh_volumes(cx).await;
+            }
+        }
+        loop {
+            let before = self.stage;
+            self.end_if_due(cx);
+            self.step(cx).await;
+            if self.stage == before || self.stage == Stage::Gone {
+                break;
+            }
+        }
+        if self.stage != Stage::Gone && !self.gone {
+            self.publish(cx).await;
+        }
+    }
+
+    /// Does what the stage says; the stage is the same afterwards when there is nothing to do now.
+    async fn step(&mut self, cx: &Cx) {
+        match self.stage {
+            Stage::New => self.begin(cx).await,
+            Stage::SettingUp if self.waits() => {}
+            Stage::SettingUp => self.set_up(cx).await,
+            Stage::Active => self.run_containers(cx).await,
+            Stage::Stopping => self.stop(cx).await,
+            Stage::Cleaning if self.waits() => {}
+            Stage::Cleaning => self.clean(cx).await,
+            Stage::Ended if self.gone => self.bury(cx).await,
+            Stage::Ended if self.waits() => {}
+            Stage::Ended => self.let_go(cx).await,
+            Stage::Gone => {}
+        }
+    }
+
+    /// Turns towards the end when the pod is deleted or has been active for too long.
+    fn end_if_due(&mut self, cx: &Cx) {
+        if self.stage >= Stage::Stopping || self.stage == Stage::New {
+            return;
+        }
+        if self.gone || self.object().is_deleting() {
+            self.go_to(Stage::Stopping);
+        } else if self.deadline(cx).is_some_and(|deadline| deadline <= Instant::now()) {
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.event(cx, None, EventType::Normal, "DeadlineExceeded", message);
+            let reason = "DeadlineExceeded".to_owned();
+            self.verdict = Some(Verdict { reason, message: message.to_owned() });
+            self.go_to(Stage::Stopping);
+        }
+    }
+
+    async fn run_containers(&mut self, cx: &Cx) {
+        loop {
+            let spec = record::spec_of(self.pod());
+            let plan = plan(spec, &self.records, Instant::now());
+            if plan.over {
+                return self.go_to(Stage::Stopping);
+            }
+            let mut changed = false;
+            for action in plan.actions {
+                if self.object().is_deleting() || self.gone || self.stage != Stage::Active {
+                    return;
+                }
+                match action {
+                    Action::Start(index) => {
+                        self.start(cx, index).await;
+                        changed = true;
+                    }
+                    Action::BackOff(index, until) => self.back_off(cx, index, until),
+                    Action::Replace(index) => {
+                        self.replace(cx, index).await;
+                        changed = true;
+                    }
+                }
+                // The pod may have been deleted meanwhile.
+                self.pod = Some(cx.slot.pod());
+            }
+            if !changed {
+                return;
+            }
+            // What was just started may have ended already; its event is on its way.
+        }
+    }
+
+    /// Puts a container off that keeps exiting.
+    fn back_off(&mut self, cx: &Cx, index: usize, until: Instant) {
+        let (name, describe) = (self.container(index).name.clone(), self.describe());
+        let Some(record) = self.records.get_mut(index) else { return };
+        let delay = record.restart_back_off.delay();
+        record.hold = Some(record::Hold {
+            reason: "CrashLoopBackOff",
+            message: format!(
+                "back-off {} restarting failed container={name} pod={describe}",
+                go_duration(delay)
+            ),
+            until,
+        });
+        let message = format!("Back-off restarting failed container {name} in pod {describe}");
+        self.event(cx, Some(index), EventType::Warning, "BackOff", message);
+    }
+
+    /// Asks the runtime about the containers that are believed to run.
+    pub(super) async fn observe(&mut self, cx: &Cx) {
+        for index in 0..self.records.len() {
+            if let Some(id) = self.records[index].running().cloned() {
+                self.observe_one(cx, index, &id).await;
+            }
+        }
+    }
+
+    pub(super) async fn observe_one(
+        &mut self,
+        cx: &Cx,
+        index: usize,
+        id: &pinnace_runtime::ContainerId,
+    ) {
+        let found = cx.runtime().container(id).await;
+        let now = Instant::now();
+        match found {
+            Ok(Some(state)) => {
+                let log = state.log_path.clone();
+                self.records[index].observe(state, now);
+                self.read_termination_message(cx, index, log).await;
+            }
+            Ok(None) => {
+                let why = "The container could not be located when the pod was terminated";
+                self.records[index].exited(Ended::unknown(Some(id.clone()), why), now);
+            }
+            // It is asked again when the runtime is back.
+            Err(error) => tracing::debug!(pod = %cx.slot.key, %error, "container not observed"),
+        }
+    }
+
+    pub(super) fn go_to(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.retry = None;
+    }
+
+    /// Tries the present stage again later.
+    pub(super) fn try_later(&mut self, cx: &Cx) {
+        let delay = self.retry.map_or(RETRY_FIRST, |(_, delay)| (delay * 2).min(RETRY_MAX));
+        let jittered = cx.shared.env.random().jitter(delay, 0.1);
+        self.retry = Some((Instant::now() + jittered, delay));
+    }
+
+    fn waits(&self) -> bool {
+        self.retry.is_some_and(|(at, _)| at > Instant::now())
+    }
+
+    /// When to look at the pod again although nothing has happened.
+    fn next_wake(&self, cx: &Cx) -> Option<Instant> {
+        // One that is past was made: what it tried is either done or has set the next.
+        let retry = self.retry.map(|(at, _)| at).filter(|at| *at > Instant::now());
+        if self.stage >= Stage::Stopping {
+            return retry;
+        }
+        let spec = record::spec_of(self.pod());
+        let planned = match self.stage {
+            Stage::Active => plan(spec, &self.records, Instant::now()).wake,
+            _ => None,
+        };
+        [retry, planned, self.deadline(cx)].into_iter().flatten().min()
+    }
+
+    /// When the pod has been active for as long as it may.
+    fn deadline(&self, cx: &Cx) -> Option<Instant> {
+        let seconds = record::spec_of(self.pod()).active_deadline_seconds?;
+        let allowed = Duration::from_secs(u64::try_from(seconds).ok()?);
+        let active = cx.shared.env.clock().since(self.started_at);
+        Instant::now().checked_add(allowed.saturating_sub(active))
+    }
+
+    /// The pod's object.
+    pub(super) fn object(&self) -> Object {
+        self.pod.clone().unwrap_or_else(|| Object::new(Pod::default()))
+    }
+
+    /// The pod, which a worker at work always has.
+    pub(super) fn pod(&self) -> &Pod {
+        static NONE: std::sync::LazyLock<Pod> = std::sync::LazyLock::new(Pod::default);
+        self.pod.as_ref().and_then(|pod| pod.get::<Pod>().ok()).unwrap_or(&NONE)
+    }
+
+    pub(super) fn container(&self, index: usize) -> &Container {
+        static NONE: std::sync::LazyLock<Container> = std::sync::LazyLock::new(Container::default);
+        record::container(record::spec_of(self.pod()), index).unwrap_or(&NONE)
+    }
+
+    /// The pod as messages name it: `name_namespace(uid)`.
+    pub(super) fn describe(&self) -> String {
+        let meta = &self.pod().metadata;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid))
+    }
+
+    /// Records an Event about the pod or one of its containers.
+    pub(super) fn event(
+        &self,
+        cx: &Cx,
+        container: Option<usize>,
+        kind: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let Some(pod) = &self.pod else { return };
+        let path = container.map(|index| {
+            let init = index < record::init_count(record::spec_of(self.pod()));
+            let list = if init { "initContainers" } else { "containers" };
+            format!("spec.{list}{{{}}}", self.container(index).name)
+        });
+        cx.host().recorder.record_at(pod, path, kind, reason, message);
+    }
+
+    /// Whether the API already knew how the pod has ended.
+    pub(super) fn is_terminal(&self) -> bool {
+        let status = self.pod().status.as_ref();
+        phase::is_terminal(status.and_then(|status| status.phase.as_deref()))
+    }
+
+    pub(super) fn requests(&self) -> Capacity {
+        resources::requests(record::spec_of(self.pod()))
+    }
+}
+
+/// A duration as messages show it, such as `2m40s`.
+pub(super) fn go_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}

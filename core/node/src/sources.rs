@@ -1,0 +1,127 @@
+//! The ConfigMaps and Secrets that a pod refers to.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
+use pinnace_api::{ApiError, Key, Typed};
+use pinnace_client::Client;
+
+use crate::pod::record;
+
+/// A ConfigMap or a Secret by its name; the namespace is the pod's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Reference {
+    ConfigMap(String),
+    Secret(String),
+}
+
+/// What was found of them.
+#[derive(Default)]
+pub(crate) struct Sources {
+    config_maps: BTreeMap<String, Option<Typed<ConfigMap>>>,
+    secrets: BTreeMap<String, Option<Typed<Secret>>>,
+}
+
+impl Sources {
+    /// Reads what is there; what is not there is no error yet, for it may be optional.
+    pub(crate) async fn read(
+        client: &Client,
+        namespace: &str,
+        references: Vec<Reference>,
+    ) -> Result<Self, ApiError> {
+        let mut sources = Self::default();
+        for reference in references {
+            match reference {
+                Reference::ConfigMap(name) if !sources.config_maps.contains_key(&name) => {
+                    let key = Key::new(namespace, name.as_str());
+                    let found = client.of::<ConfigMap>()?.find(&key).await?;
+                    sources.config_maps.insert(name, found);
+                }
+                Reference::Secret(name) if !sources.secrets.contains_key(&name) => {
+                    let key = Key::new(namespace, name.as_str());
+                    let found = client.of::<Secret>()?.find(&key).await?;
+                    sources.secrets.insert(name, found);
+                }
+                _ => {}
+            }
+        }
+        Ok(sources)
+    }
+
+    pub(crate) fn config_map(&self, name: &str) -> Option<&ConfigMap> {
+        self.config_maps.get(name)?.as_deref()
+    }
+
+    pub(crate) fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.get(name)?.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_config_map(mut self, value: ConfigMap) -> Self {
+        let name = value.metadata.name.clone().unwrap_or_default();
+        self.config_maps.insert(name, Some(Typed::new(value)));
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_secret(mut self, value: Secret) -> Self {
+        let name = value.metadata.name.clone().unwrap_or_default();
+        self.secrets.insert(name, Some(Typed::new(value)));
+        self
+    }
+}
+
+/// A value of a ConfigMap or Secret, which may be any bytes.
+pub(crate) fn config_map_value<'a>(map: &'a ConfigMap, key: &str) -> Option<&'a [u8]> {
+    let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
+    text.or_else(|| map.binary_data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice()))
+}
+
+/// A value of a Secret.
+pub(crate) fn secret_value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
+    secret.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice())
+}
+
+/// What the environment of a container refers to.
+pub(crate) fn of_environment(container: &Container) -> impl Iterator<Item = Reference> {
+    let whole = container.env_from.iter().flatten().filter_map(|from| {
+        let config_map =
+            from.config_map_ref.as_ref().map(|map| Reference::ConfigMap(map.name.clone()));
+        config_map.or_else(|| {
+            from.secret_ref.as_ref().map(|secret| Reference::Secret(secret.name.clone()))
+        })
+    });
+    let single = container.env.iter().flatten().filter_map(|variable| {
+        let from = variable.value_from.as_ref()?;
+        let map = from.config_map_key_ref.as_ref();
+        let secret = from.secret_key_ref.as_ref();
+        map.map(|map| Reference::ConfigMap(map.name.clone()))
+            .or_else(|| secret.map(|secret| Reference::Secret(secret.name.clone())))
+    });
+    whole.chain(single)
+}
+
+/// What the volumes of a pod refer to.
+pub(crate) fn of_volumes(pod: &Pod) -> impl Iterator<Item = Reference> {
+    record::spec_of(pod).volumes.iter().flatten().flat_map(|volume| {
+        let map = volume.config_map.as_ref().map(|map| Reference::ConfigMap(map.name.clone()));
+        let secret = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone());
+        let projected = volume.projected.iter().flat_map(|all| all.sources.iter().flatten());
+        let projected = projected.filter_map(|source| {
+            let map = source.config_map.as_ref();
+            let secret = source.secret.as_ref();
+            map.map(|map| Reference::ConfigMap(map.name.clone()))
+                .or_else(|| secret.map(|secret| Reference::Secret(secret.name.clone())))
+        });
+        map.into_iter().chain(secret.map(Reference::Secret)).chain(projected)
+    })
+}
+
+/// All that a pod refers to, each once.
+pub(crate) fn of_pod(pod: &Pod) -> Vec<Reference> {
+    let environments = record::containers(record::spec_of(pod)).flat_map(of_environment);
+    let mut all: Vec<Reference> = of_volumes(pod).chain(environments).collect();
+    all.sort();
+    all.dedup();
+    all
+}
