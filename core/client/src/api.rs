@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::autoscaling::v1::Scale;
-use k8s_openapi::api::core::v1::Binding;
+use k8s_openapi::api::core::v1::{Binding, Namespace};
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Kind, Object, Resource, Result, Typed};
 
@@ -368,6 +368,20 @@ impl Api<k8s_openapi::api::core::v1::Pod> {
     pub async fn bind(&self, key: &Key, binding: Binding) -> Result<Object> {
         let target = self.inner.part(key, Subresource::Binding);
         self.inner.client.0.create(target, Draft::new(binding), WriteOptions::default()).await
+    }
+}
+
+impl Api<Namespace> {
+    /// As [`Api::modify`], for `spec.finalizers`: what holds a namespace that is being deleted.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn finalize(
+        &self,
+        key: &Key,
+        change: impl FnMut(&mut Namespace) -> bool + Send,
+    ) -> Result<Typed<Namespace>> {
+        self.modify_part(key, Some(Subresource::Finalize), change).await
     }
 }
 

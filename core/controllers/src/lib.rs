@@ -15,6 +15,7 @@ mod pod_gc;
 mod pods;
 mod replicaset;
 mod taint_eviction;
+mod taints;
 mod written;
 
 pub use context::Context;

@@ -4,8 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use pinnace_client::Lister;
 
 use crate::condition;
+
+/// The index of pods by the node that they are bound to; [`index_by_node`] makes it.
+pub(crate) const BY_NODE: &str = "node";
+
+/// Makes the index [`BY_NODE`].
+pub(crate) fn index_by_node(pods: &Lister<Pod>) {
+    pods.informer().index(BY_NODE, |pod| match pod.get::<Pod>().map(node_name) {
+        Ok(node) if !node.is_empty() => vec![node.to_owned()],
+        _ => vec![],
+    });
+}
 
 /// The pod's phase, empty when it has none.
 pub(crate) fn phase(pod: &Pod) -> &str {

@@ -1,0 +1,108 @@
+use std::collections::HashSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use pinnace_api::{Key, Object, Resource, Result};
+use pinnace_client::EventType;
+
+use super::Shared;
+use super::item::waits_for_dependents;
+
+/// How many absent owners are remembered; the memory starts anew beyond that. An uid that is gone
+/// never comes back.
+const REMEMBERED: usize = 4096;
+
+/// Owners that are known not to be: by uid, kind, name and the dependent's namespace.
+#[derive(Debug, Default)]
+pub(super) struct Absent(HashSet<[String; 4], ahash::RandomState>);
+
+impl Absent {
+    fn name(owner: &OwnerReference, namespace: &str) -> [String; 4] {
+        let kind = format!("{} {}", owner.api_version, owner.kind);
+        [owner.uid.clone(), kind, owner.name.clone(), namespace.to_owned()]
+    }
+
+    fn insert(&mut self, owner: [String; 4]) {
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        self.0.insert(owner);
+    }
+}
+
+/// The uids that an object's references name.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    /// Owners that are there.
+    pub(super) solid: Vec<String>,
+    /// Owners that are not.
+    pub(super) dangling: Vec<String>,
+    /// Owners that wait for their dependents to go.
+    pub(super) waiting: Vec<String>,
+}
+
+/// Where the owner of an object in `namespace` is, or would be.
+pub(super) fn owner_key(kind: &Resource, owner: &OwnerReference, namespace: &str) -> Key {
+    let namespace = if kind.is_namespaced() { namespace } else { "" };
+    Key::new(namespace, owner.name.as_str())
+}
+
+impl Shared {
+    /// Looks the owners of an object up; `None` when they can never be resolved.
+    pub(super) async fn owners_of(&self, object: &Object) -> Result<Option<Owners>> {
+        let mut owners = Owners::default();
+        for owner in object.meta().owner_references.iter().flatten() {
+            let kind = self.catalog().by_kind(&owner.api_version, &owner.kind);
+            let kind = kind.inspect_err(|_| self.rescan.notify_one())?;
+            if kind.is_namespaced() && object.namespace().is_empty() {
+                self.report_namespace(object, owner);
+                return Ok(None);
+            }
+            let uid = owner.uid.clone();
+            match self.owner(&kind, owner, object).await? {
+                None => owners.dangling.push(uid),
+                Some(found) if waits_for_dependents(&found) => owners.waiting.push(uid),
+                Some(_) => owners.solid.push(uid),
+            }
+        }
+        Ok(Some(owners))
+    }
+
+    async fn owner(
+        &self,
+        kind: &std::sync::Arc<Resource>,
+        owner: &OwnerReference,
+        object: &Object,
+    ) -> Result<Option<Object>> {
+        let absent = Absent::name(owner, object.namespace());
+        if self.absent.lock().0.contains(&absent) {
+            return Ok(None);
+        }
+        let api = self.informers.client().resource(kind.clone());
+        let found = api.find(&owner_key(kind, owner, object.namespace())).await?;
+        let found = found.filter(|found| found.uid() == owner.uid);
+        if found.is_none() {
+            // Once for each owner, so the walk over its kind is no burden.
+            let elsewhere = kind.is_namespaced()
+                && self.informer(kind.name()).is_some_and(|informer| {
+                    informer.list(None).iter().any(|other| {
+                        other.uid() == owner.uid && other.namespace() != object.namespace()
+                    })
+                });
+            if elsewhere {
+                self.report_namespace(object, owner);
+            }
+            self.absent.lock().insert(absent);
+        }
+        Ok(found)
+    }
+
+    fn report_namespace(&self, object: &Object, owner: &OwnerReference) {
+        let namespace = object.namespace();
+        let OwnerReference { api_version, kind, name, uid, .. } = owner;
+        let message = format!(
+            "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}] \
+             does not exist in namespace {namespace:?}"
+        );
+        self.recorder.record(object, EventType::Warning, "OwnerRefInvalidNamespace", message);
+    }
+}
