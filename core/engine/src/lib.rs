@@ -48,6 +48,7 @@ pub mod blocking;
 mod builder;
 mod engine;
 mod error;
+mod images;
 mod logs;
 mod manifest;
 mod nodes;

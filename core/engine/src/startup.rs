@@ -171,6 +171,11 @@ impl Parts {
         self.tasks.spawn(task);
     }
 
+    /// What runs containers, one for each kind of node.
+    pub(crate) fn runtimes(&self) -> &[Arc<dyn ContainerRuntime>] {
+        &self.runtimes
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.stop.is_cancelled()
     }

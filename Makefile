@@ -1,0 +1,49 @@
+# Pinnace: `make test` is the one test command, `make quickstart` runs the main job.
+
+PREFIX ?= /usr/local
+RUNTIME ?= containerd
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := target/venv
+
+.PHONY: help build test test-rust test-python test-c lint bench quickstart install deps clean
+
+help:
+	@echo 'make test        everything: Rust, Python and C'
+	@echo 'make quickstart  the main job in real containers (RUNTIME=process without containerd)'
+	@echo 'make bench       the benchmarks: a table, and target/bench.json'
+	@echo 'make lint        formatting, clippy, the committed header'
+	@echo 'make install     libpinnace for C and C++ below PREFIX=$(PREFIX)'
+
+deps:
+	@RUNTIME=$(RUNTIME) sh tests/install-packages.sh
+
+build: deps
+	$(CARGO) build --workspace
+
+test: test-rust test-python test-c
+
+test-rust: deps
+	$(CARGO) test --workspace --no-fail-fast
+
+test-python: deps
+	PYTHON=$(PYTHON) VENV=$(VENV) sh bindings-python/run-tests.sh
+
+test-c: deps
+	sh bindings-c/run-tests.sh
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: deps
+	sh tests/bench.sh
+
+quickstart: deps
+	RUNTIME=$(RUNTIME) sh examples/quickstart.sh
+
+install: deps
+	$(MAKE) -C bindings-c install PREFIX=$(PREFIX)
+
+clean:
+	$(CARGO) clean

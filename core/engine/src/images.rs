@@ -1,0 +1,22 @@
+use std::path::Path;
+
+use crate::{Engine, Result};
+
+impl Engine {
+    /// Imports every image of an OCI archive (`.tar`) or an OCI layout directory, so that pods can
+    /// use it without a registry. Gives the names under which pods may ask for them.
+    ///
+    /// # Errors
+    /// When the archive cannot be read or its content is not what its digests say.
+    pub async fn import_image(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
+        self.check_open()?;
+        let mut names = Vec::new();
+        for runtime in self.parts().runtimes() {
+            for image in runtime.import_image(path.as_ref()).await? {
+                names.extend(image.tags);
+            }
+        }
+        names.dedup();
+        Ok(names)
+    }
+}

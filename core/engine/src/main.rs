@@ -1,0 +1,244 @@
+//! The program `pinnace`: an engine from the command line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use pinnace::{Engine, ListOptions, LogOptions, Object, Runtime, WatchEvent};
+use tokio::sync::mpsc;
+
+/// Lines of logs that may wait to be printed.
+const LOG_LINES: usize = 1024;
+
+/// Kubernetes as a library, from the command line.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Applies manifests and runs them until Ctrl-C.
+    Run(Run),
+}
+
+#[derive(Args)]
+struct Run {
+    /// Manifests to apply; `-` reads from standard input.
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Keeps objects in this directory, and leaves pods running at the end.
+    #[arg(long, value_name = "D")]
+    data_dir: Option<PathBuf>,
+    /// What runs the containers: auto, containerd, process or simulated.
+    #[arg(long, default_value = "auto")]
+    runtime: String,
+    /// How many nodes; more than one needs the simulated runtime.
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// Prints the logs of all containers as they come.
+    #[arg(short = 'F', long)]
+    follow: bool,
+    /// Imports images from an OCI archive or directory before anything is applied.
+    #[arg(long, value_name = "ARCHIVE")]
+    import_image: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Command::Run(run) = Cli::parse().command;
+    let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(tokio) => tokio,
+        Err(error) => return fail(&error),
+    };
+    match tokio.block_on(run.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+impl Run {
+    async fn run(self) -> Result<(), Failure> {
+        let mut manifests = Vec::new();
+        for file in &self.files {
+            manifests.push(read(file)?);
+        }
+        let mut builder = Engine::builder().runtime(Runtime::named(&self.runtime)?);
+        if let Some(nodes) = self.nodes {
+            builder = builder.nodes(nodes);
+        }
+        if let Some(directory) = &self.data_dir {
+            builder = builder.data_dir(directory);
+        }
+        let engine = builder.start().await?;
+        println!("runtime: {} ({})", engine.runtime().name, engine.runtime().why);
+        let result = self.follow_engine(&engine, &manifests).await;
+        let ended = engine.shutdown().await;
+        result?;
+        Ok(ended?)
+    }
+
+    async fn follow_engine(&self, engine: &Engine, manifests: &[String]) -> Result<(), Failure> {
+        for archive in &self.import_image {
+            for image in engine.import_image(archive).await? {
+                println!("image {image} imported");
+            }
+        }
+        // Watched from before the first apply, so that nothing is missed.
+        let mut pods = engine.client().named("pods")?.watch(None, ListOptions::default()).await?;
+        for manifest in manifests {
+            for applied in engine.apply(manifest).await? {
+                println!("{} {}", applied.name, applied.change.as_str());
+            }
+        }
+        let (print, mut lines) = mpsc::channel::<String>(LOG_LINES);
+        let mut progress = Progress::default();
+        let mut interrupted = std::pin::pin!(interrupted());
+        loop {
+            tokio::select! {
+                signal = &mut interrupted => {
+                    println!("stopping");
+                    return Ok(signal?);
+                }
+                line = lines.recv() => if let Some(line) = line {
+                    let mut out = std::io::stdout().lock();
+                    out.write_all(line.as_bytes())?;
+                },
+                event = pods.next() => match event {
+                    Some(Ok(event)) => {
+                        let changed = progress.note(&event);
+                        if let (Some(pod), true) = (changed, self.follow) {
+                            follow_logs(engine, &pod, &mut progress.followed, &print);
+                        }
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+/// Ends when the user has pressed Ctrl-C or the program is told to end.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn read(file: &PathBuf) -> Result<String, Failure> {
+    let text = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    text.map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// What has been printed of each pod.
+#[derive(Default)]
+struct Progress {
+    shown: BTreeMap<String, String>,
+    /// Attempts of containers whose logs are printed.
+    followed: HashMap<(String, String), i32>,
+}
+
+impl Progress {
+    /// Prints what is new about a pod; gives the pod unless it is gone.
+    fn note(&mut self, event: &WatchEvent) -> Option<Object> {
+        let (object, line) = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                (object, describe(object))
+            }
+            WatchEvent::Deleted(object) => (object, "gone".to_owned()),
+            WatchEvent::Bookmark(..) => return None,
+        };
+        let key = object.key().to_string();
+        if self.shown.get(&key) != Some(&line) {
+            println!("pod {key} {line}");
+            self.shown.insert(key.clone(), line);
+        }
+        if matches!(event, WatchEvent::Deleted(_)) {
+            self.shown.remove(&key);
+            return None;
+        }
+        Some(object.clone())
+    }
+}
+
+/// The state of a pod as `kubectl get pods` sums it up, with its node and readiness.
+fn describe(object: &Object) -> String {
+    let Ok(pod) = object.get::<Pod>() else { return String::new() };
+    let status = pod.status.clone().unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let waiting = containers.iter().find_map(|container| {
+        let state = container.state.as_ref()?;
+        let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
+        waiting.or_else(|| state.terminated.as_ref()?.reason.clone())
+    });
+    let phase = status.phase.unwrap_or_default();
+    let reason = if object.is_deleting() {
+        "Terminating".to_owned()
+    } else {
+        waiting.or(status.reason).unwrap_or(phase)
+    };
+    let ready = containers.iter().filter(|container| container.ready).count();
+    let total = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    let restarts: i32 = containers.iter().map(|container| container.restart_count).sum();
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("no node");
+    let restarts = if restarts > 0 { format!(", restarts {restarts}") } else { String::new() };
+    format!("{reason} {ready}/{total} on {node}{restarts}")
+}
+
+/// Starts printing the logs of the containers of a pod that have started since it was seen last.
+fn follow_logs(
+    engine: &Engine,
+    object: &Object,
+    followed: &mut HashMap<(String, String), i32>,
+    print: &mpsc::Sender<String>,
+) {
+    let Ok(pod) = object.get::<Pod>() else { return };
+    let status = pod.status.as_ref();
+    for container in status.into_iter().flat_map(|s| s.container_statuses.iter().flatten()) {
+        let started = container.state.as_ref().is_some_and(|state| state.waiting.is_none());
+        let key = (object.uid().to_owned(), container.name.clone());
+        let known = followed.get(&key).is_some_and(|attempt| *attempt >= container.restart_count);
+        if !started || known {
+            continue;
+        }
+        followed.insert(key, container.restart_count);
+        let engine = engine.in_namespace(object.namespace());
+        let (pod, container) = (object.name().to_owned(), container.name.clone());
+        let print = print.clone();
+        tokio::spawn(async move {
+            let options = LogOptions {
+                container: Some(container.clone()),
+                follow: true,
+                ..LogOptions::default()
+            };
+            let Ok(mut lines) = engine.logs(&pod, options).await else { return };
+            while let Some(Ok(line)) = lines.next().await {
+                let text = String::from_utf8_lossy(&line.text);
+                let end = if text.ends_with('\n') { "" } else { "\n" };
+                if print.send(format!("[{pod} {container}] {text}{end}")).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
