@@ -238,7 +238,8 @@ pub enum ContainerPhase {
 pub struct Exit {
     /// The exit code; 128 plus the signal's number when a signal ended it.
     pub code: i32,
-    /// `Completed`, `Error`, `OOMKilled`, `ContainerCannotRun` or `ContainerStatusUnknown`.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerCannotRun` or
+    /// `ContainerStatusUnknown`.
     pub reason: &'static str,
     /// What there is to say beyond it.
     pub message: String,

@@ -15,7 +15,7 @@ impl Core {
     /// looks at the tasks.
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<()> {
         let state_dir = self.state_dir.clone();
-        for (record, paths) in super::blocking(move || Ok(read_pods(&state_dir)?)).await? {
+        for (record, paths) in super::blocking(move || read_pods(&state_dir)).await? {
             self.table.insert_pod(Pod::new(record, paths));
         }
         let request = self.connection.request(ListContainersRequest::default());

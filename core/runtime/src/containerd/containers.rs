@@ -28,9 +28,7 @@ use super::records::{ContainerPaths, ContainerRecord, ProgressRecord};
 use super::rootfs;
 use super::spec::{self, Inputs, User, UserRequest};
 use crate::logs::{LogPump, LogPumpConfig};
-use crate::{
-    ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, PodId, Result,
-};
+use crate::{ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, PodId, Result};
 
 /// Where a container carries what it was made from.
 pub(super) const RECORD_EXTENSION: &str = "io.pinnace.container";
@@ -186,8 +184,7 @@ impl Core {
 
     /// What an existing snapshot is mounted from.
     pub(super) async fn mounts(&self, id: &ContainerId) -> Result<Vec<Mount>> {
-        let request =
-            MountsRequest { snapshotter: self.snapshotter.clone(), key: id.0.clone() };
+        let request = MountsRequest { snapshotter: self.snapshotter.clone(), key: id.0.clone() };
         let answer = self.connection.snapshots().mounts(self.connection.request(request)).await;
         let answer = answer.map_err(|s| self.connection.error("look for a snapshot", &s))?;
         Ok(answer.into_inner().mounts)
@@ -205,8 +202,8 @@ impl Core {
         let image_signal = image.config.config().as_ref().and_then(|c| c.stop_signal().clone());
         let given = Some(config.stop_signal.clone()).filter(|given| !given.is_empty());
         let stop_signal = match given.or(image_signal).filter(|signal| !signal.is_empty()) {
-            Some(name) => super::signals::parse(&name)?,
-            None => super::signals::TERM,
+            Some(name) => crate::signals::parse(&name)?,
+            None => super::tasks::SIGTERM,
         };
         let user = self.prepare_files(id, pod, image, request, mounts).await?;
         let inputs = Inputs {

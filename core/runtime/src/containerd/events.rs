@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use containerd_client::events::{TaskExit, TaskOom, TaskStart};
-use containerd_client::services::v1::{GetRequest, ListTasksRequest, PublishRequest, SubscribeRequest};
+use containerd_client::services::v1::{
+    GetRequest, ListTasksRequest, PublishRequest, SubscribeRequest,
+};
 use containerd_client::tonic::{Code, Status, Streaming};
 use containerd_client::types::Envelope;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
@@ -36,21 +38,19 @@ impl Core {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.subscribe().await {
-                Ok(stream) => {
-                    match self.resynchronize().await {
-                        Ok(()) => {
-                            pause = FIRST_PAUSE;
-                            if ready.send_replace(true) {
-                                self.emit(RuntimeEvent::Recovered);
-                            }
-                            let status = self.listen(stream).await;
-                            let error = self.connection.unavailable(&status);
-                            tracing::warn!(%error, "containerd is lost");
-                            self.emit(RuntimeEvent::Lost { message: error.to_string() });
+                Ok(stream) => match self.resynchronize().await {
+                    Ok(()) => {
+                        pause = FIRST_PAUSE;
+                        if ready.send_replace(true) {
+                            self.emit(RuntimeEvent::Recovered);
                         }
-                        Err(error) => tracing::debug!(%error, "containerd is not usable yet"),
+                        let status = self.listen(stream).await;
+                        let error = self.connection.unavailable(&status);
+                        tracing::warn!(%error, "containerd is lost");
+                        self.emit(RuntimeEvent::Lost { message: error.to_string() });
                     }
-                }
+                    Err(error) => tracing::debug!(%error, "containerd is not usable yet"),
+                },
                 Err(status) => {
                     tracing::debug!(message = status.message(), "containerd does not answer yet");
                 }
@@ -65,8 +65,8 @@ impl Core {
     async fn subscribe(&self) -> Result<Streaming<Envelope>, Status> {
         let namespace = self.connection.namespace();
         let filters = vec![
-            format!("namespace=={namespace},topic~=\"^/tasks/(start|exit|oom)$\""),
-            format!("namespace=={namespace},topic=={GREETING_TOPIC}"),
+            format!("namespace==\"{namespace}\",topic~=\"^/tasks/(start|exit|oom)$\""),
+            format!("namespace==\"{namespace}\",topic==\"{GREETING_TOPIC}\""),
         ];
         let request = self.connection.stream_request(SubscribeRequest { filters });
         let mut events = self.connection.event_service();
@@ -169,17 +169,16 @@ impl Core {
         let phase = container.phase.borrow().clone();
         let status = task.map(Process::status);
         match (phase, status) {
-            (ContainerPhase::Running { .. }, None) => {
-                // It may have started after the list was made.
-                if self.task(&container.id).await?.is_none() {
-                    self.vanished(container).await;
-                }
+            // It may have started after the list was made, so look again.
+            (ContainerPhase::Running { .. }, None) if self.task(&container.id).await?.is_none() => {
+                self.vanished(container).await;
             }
-            (ContainerPhase::Exited(_), Some(TaskStatus::Stopped)) => self.clean_up_later(container),
+            (ContainerPhase::Exited(_), Some(TaskStatus::Stopped)) => {
+                self.clean_up_later(container)
+            }
             (_, Some(TaskStatus::Stopped)) => {
                 let Some(task) = task else { return Ok(()) };
-                let finished_at =
-                    timestamp(task.exited_at).unwrap_or_else(|| self.env.now());
+                let finished_at = timestamp(task.exited_at).unwrap_or_else(|| self.env.now());
                 self.exited(container, task.exit_status, finished_at).await;
             }
             (ContainerPhase::Created, Some(TaskStatus::Running)) => {

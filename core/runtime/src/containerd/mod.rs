@@ -16,7 +16,6 @@ mod image;
 mod pods;
 mod records;
 mod rootfs;
-mod signals;
 mod spec;
 mod table;
 mod tasks;
@@ -301,7 +300,9 @@ impl Containerd {
 }
 
 /// Runs what may block where it does no harm.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Error::Other { operation: "run blocking work".into(), message: error.to_string() })
     })
@@ -310,8 +311,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 /// Makes the state directory and gives its absolute path: containerd's processes have another
 /// working directory.
 fn make_state_dir(directory: &Path) -> Result<PathBuf> {
-    let failed =
-        |source| Error::Io { operation: format!("make {}", directory.display()), source };
+    let failed = |source| Error::Io { operation: format!("make {}", directory.display()), source };
     std::fs::create_dir_all(directory.join("pods")).map_err(failed)?;
     directory.canonicalize().map_err(failed)
 }

@@ -145,7 +145,11 @@ impl Core {
             &NamespaceConfig {
                 network: !config.host_network,
                 ipc: !config.host_ipc,
-                hostname: if has_own_name(config) { config.hostname.clone() } else { String::new() },
+                hostname: if has_own_name(config) {
+                    config.hostname.clone()
+                } else {
+                    String::new()
+                },
                 sysctls: config.sysctls.clone(),
             },
         )?;
@@ -163,9 +167,8 @@ impl Core {
         let making = self.table.making(id);
         let _making = making.lock().await;
         let containers = self.table.containers_of(id);
-        let removals = containers.into_iter().map(|container| async move {
-            self.remove(&container).await
-        });
+        let removals =
+            containers.into_iter().map(|container| async move { self.remove(&container).await });
         for removed in join_all(removals).await {
             removed?;
         }
@@ -250,9 +253,7 @@ fn unmount_all(path: &Path) -> Result<()> {
 /// Whether a directory is of another file system than the one it lies in.
 fn is_mounted(path: &Path) -> bool {
     let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    path.parent().is_some_and(|parent| {
-        device(path).is_some_and(|own| Some(own) != device(parent))
-    })
+    path.parent().is_some_and(|parent| device(path).is_some_and(|own| Some(own) != device(parent)))
 }
 
 fn make_directory(path: &Path) -> Result<()> {
@@ -267,4 +268,3 @@ fn write(path: &PathBuf, text: &str) -> Result<()> {
 fn failed(verb: &str, path: &Path, source: std::io::Error) -> Error {
     Error::Io { operation: format!("{verb} {}", path.display()), source }
 }
-

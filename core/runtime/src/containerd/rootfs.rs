@@ -43,7 +43,11 @@ enum View {
     Directory(PathBuf),
     /// An overlay's layers without the writable one, uppermost first.
     Layers(Vec<PathBuf>),
-    Other { kind: String, source: String, options: String },
+    Other {
+        kind: String,
+        source: String,
+        options: String,
+    },
 }
 
 impl View {
@@ -69,7 +73,8 @@ impl View {
     }
 
     fn mount(&self, target: &Path) -> Result<()> {
-        let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+        let flags =
+            MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
         let result = match self {
             Self::Directory(source) => rustix::mount::mount_bind(source, target),
             Self::Layers(layers) => {
@@ -106,9 +111,8 @@ fn from_common_parent(paths: &[PathBuf]) -> (PathBuf, Vec<String>) {
     while !paths.iter().all(|path| path.starts_with(parent)) {
         parent = parent.parent().unwrap_or(Path::new("/"));
     }
-    let name = |path: &PathBuf| {
-        path.strip_prefix(parent).unwrap_or(path).to_string_lossy().into_owned()
-    };
+    let name =
+        |path: &PathBuf| path.strip_prefix(parent).unwrap_or(path).to_string_lossy().into_owned();
     (parent.to_owned(), paths.iter().map(name).collect())
 }
 

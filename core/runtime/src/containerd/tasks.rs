@@ -16,8 +16,12 @@ use prost_types::FieldMask;
 use super::connection::{gone_is_fine, is_unavailable};
 use super::containers::{Container, spec_any};
 use super::records;
-use super::{Core, events::timestamp, signals};
+use super::{Core, events::timestamp};
 use crate::{ContainerPhase, Error, Exit, Result, RuntimeEvent};
+
+/// What asks a container to stop when neither its image nor its pod says otherwise.
+pub(super) const SIGTERM: u32 = 15;
+const SIGKILL: u32 = 9;
 
 /// How long a killed process may take to go.
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,10 +33,18 @@ const SHIM_PAUSE: Duration = Duration::from_millis(20);
 const START_ERROR_CODE: i32 = 128;
 
 impl Core {
-    pub(super) async fn start_container(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+    pub(super) async fn start_container(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> Result<()> {
         let _changing = container.changing.lock().await;
-        if *container.phase.borrow() != ContainerPhase::Created {
-            return Ok(());
+        match &*container.phase.borrow() {
+            ContainerPhase::Created => {}
+            ContainerPhase::Exited(exit) if exit.reason == super::START_ERROR => {
+                let (container, message) = (container.id.0.clone(), exit.message.clone());
+                return Err(Error::Start { container, message });
+            }
+            _ => return Ok(()),
         }
         self.join_processes(container).await?;
         let rootfs = container.rootfs.lock().clone();
@@ -54,10 +66,11 @@ impl Core {
             ..CreateTaskRequest::default()
         };
         if let Err(status) = self.create_task(container, create).await {
-            return Err(self.start_failed(container, "failed to create containerd task", &status).await);
+            return Err(self
+                .start_failed(container, "failed to create containerd task", &status)
+                .await);
         }
-        let start =
-            StartRequest { container_id: container.id.0.clone(), exec_id: String::new() };
+        let start = StartRequest { container_id: container.id.0.clone(), exec_id: String::new() };
         let started = self.connection.tasks().start(self.connection.request(start)).await;
         match started {
             Ok(answer) => {
@@ -66,7 +79,8 @@ impl Core {
             }
             Err(status) if is_unavailable(&status) => Err(self.connection.unavailable(&status)),
             Err(status) => {
-                let failed = self.start_failed(container, "failed to start containerd task", &status);
+                let failed =
+                    self.start_failed(container, "failed to start containerd task", &status);
                 let error = failed.await;
                 self.end_task(container).await?;
                 Err(error)
@@ -134,7 +148,11 @@ impl Core {
             container: Some(found),
             update_mask: Some(FieldMask { paths: vec!["spec".into()] }),
         };
-        self.connection.containers().update(self.connection.request(update)).await.map_err(failed)?;
+        self.connection
+            .containers()
+            .update(self.connection.request(update))
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -199,7 +217,7 @@ impl Core {
 
     /// Notes that a container's task is gone without anybody knowing how it ended.
     pub(super) async fn vanished(self: &Arc<Self>, container: &Arc<Container>) {
-        let code = 128 + i32::try_from(signals::KILL).unwrap_or(0);
+        let code = 128 + i32::try_from(SIGKILL).unwrap_or(0);
         let message = "The container could not be located when the runtime came back";
         self.ended(container, code, super::UNKNOWN, message.to_owned(), self.env.now()).await;
     }
@@ -285,7 +303,7 @@ impl Core {
                 return Ok(());
             }
         }
-        self.kill(container, signals::KILL, true).await?;
+        self.kill(container, SIGKILL, true).await?;
         tokio::time::timeout(KILL_TIMEOUT, self.wait_for_exit(container)).await.map_err(|_| {
             Error::Other {
                 operation: format!("stop container {}", container.id),
@@ -321,8 +339,7 @@ impl Core {
     }
 
     async fn ask_for_exit(self: &Arc<Self>, container: &Arc<Container>) {
-        let request =
-            WaitRequest { container_id: container.id.0.clone(), exec_id: String::new() };
+        let request = WaitRequest { container_id: container.id.0.clone(), exec_id: String::new() };
         let answer = self.connection.tasks().wait(self.connection.stream_request(request)).await;
         match answer {
             Ok(answer) => {
@@ -340,7 +357,7 @@ impl Core {
     pub(super) async fn end_task(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         let failed = |status: Status| self.connection.error("remove a task", &status);
         if matches!(*container.phase.borrow(), ContainerPhase::Running { .. }) {
-            self.kill(container, signals::KILL, true).await?;
+            self.kill(container, SIGKILL, true).await?;
             let exit = tokio::time::timeout(KILL_TIMEOUT, self.wait_for_exit(container));
             // What is not gone by then, containerd refuses to delete below.
             let _ = exit.await;
@@ -350,9 +367,8 @@ impl Core {
             other => return other.map_err(failed),
         }
         // It was made and never started, or its exit was never seen.
-        self.kill(container, signals::KILL, true).await?;
-        let request =
-            WaitRequest { container_id: container.id.0.clone(), exec_id: String::new() };
+        self.kill(container, SIGKILL, true).await?;
+        let request = WaitRequest { container_id: container.id.0.clone(), exec_id: String::new() };
         let mut tasks = self.connection.tasks();
         let gone = tasks.wait(self.connection.request(request));
         let _ = tokio::time::timeout(KILL_TIMEOUT, gone).await;

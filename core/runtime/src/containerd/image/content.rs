@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 
 use containerd_client::services::v1::{
-    Info, ReadContentRequest, UpdateRequest, WriteAction, WriteContentRequest,
-    WriteContentResponse,
+    Info, ReadContentRequest, UpdateRequest, WriteAction, WriteContentRequest, WriteContentResponse,
 };
 use containerd_client::tonic::{Code, Status, Streaming};
 use futures::stream::{self, Stream, StreamExt};
@@ -259,4 +258,3 @@ impl WriteError {
         }
     }
 }
-

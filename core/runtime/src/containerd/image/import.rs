@@ -7,9 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::archive::Archive;
 use super::content::Blob;
-use super::manifest::{
-    self, Document, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, blob, finish, sha256,
-};
+use super::manifest::{self, Document, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, blob, finish, sha256};
 use super::{Images, MAX_INDEX_DEPTH, reference};
 use crate::{Error, Result};
 
@@ -204,7 +202,7 @@ impl Import<'_> {
             .build()
             .map_err(|error| self.wrong(error.to_string()))?;
         let data = serde_json::to_vec(&manifest).map_err(|error| self.wrong(error.to_string()))?;
-        let labels = Document::Image(manifest).gc_labels();
+        let labels = Document::Image(Box::new(manifest)).gc_labels();
         store(data, MediaType::ImageManifest, labels).await
     }
 

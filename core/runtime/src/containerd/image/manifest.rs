@@ -1,8 +1,6 @@
 use std::collections::HashMap;
 
-use oci_spec::image::{
-    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os,
-};
+use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -19,9 +17,9 @@ const MAX_LAYERS: usize = 500;
 #[derive(Debug)]
 pub(super) enum Document {
     /// A choice between platforms, or an archive's list of images.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     /// One image.
-    Image(ImageManifest),
+    Image(Box<ImageManifest>),
 }
 
 impl Document {
@@ -40,7 +38,7 @@ impl Document {
         if manifest.layers().len() > MAX_LAYERS {
             return Err(format!("an image may have {MAX_LAYERS} layers at most"));
         }
-        Ok(Self::Image(manifest))
+        Ok(Self::Image(Box::new(manifest)))
     }
 
     /// The labels that keep what this document names from being collected.

@@ -261,8 +261,7 @@ impl Images {
     }
 
     async fn parse(&self, target: &str) -> Result<Option<ParsedImage>> {
-        let wrong =
-            |message| Error::InvalidImage { reference: target.to_owned(), message };
+        let wrong = |message| Error::InvalidImage { reference: target.to_owned(), message };
         let mut digest = target.to_owned();
         let mut size = 0;
         for _ in 0..MAX_INDEX_DEPTH {
@@ -271,7 +270,8 @@ impl Images {
             size += data.len() as u64;
             let manifest = match Document::parse(&data).map_err(wrong)? {
                 Document::Index(index) => {
-                    digest = manifest::for_this_machine(&index).map_err(wrong)?.digest().to_string();
+                    digest =
+                        manifest::for_this_machine(&index).map_err(wrong)?.digest().to_string();
                     continue;
                 }
                 Document::Image(manifest) => manifest,

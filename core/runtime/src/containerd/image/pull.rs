@@ -49,18 +49,21 @@ pub(super) async fn pull(
 
 fn client(name: &Reference) -> Result<Client> {
     let registry = name.resolve_registry();
-    let plain = reference::is_loopback(registry).then(|| registry.to_owned());
-    let config = ClientConfig {
-        protocol: ClientProtocol::HttpsExcept(plain.into_iter().collect()),
+    let mut config = ClientConfig {
         read_timeout: Some(READ_TIMEOUT),
         connect_timeout: Some(CONNECT_TIMEOUT),
         user_agent: concat!("pinnace/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };
-    Client::try_from(config).map_err(|error| Error::Pull {
-        reference: name.whole(),
-        message: error.to_string(),
-    })
+    if reference::is_loopback(registry) {
+        config.protocol = ClientProtocol::HttpsExcept(vec![registry.to_owned()]);
+        // A proxy that is never used takes the place of the one in the environment, which has no
+        // way to this machine's loopback.
+        config.http_proxy = Some(format!("http://{registry}"));
+        config.no_proxy = Some("*".into());
+    }
+    Client::try_from(config)
+        .map_err(|error| Error::Pull { reference: name.whole(), message: error.to_string() })
 }
 
 struct Pull<'a> {
@@ -117,7 +120,9 @@ impl Pull<'_> {
         let answer = self.client.pull_manifest_raw(name, &self.auth, &ACCEPTED).await;
         let (data, _) = answer.map_err(|error| self.failed(error))?;
         if data.len() > MAX_MANIFEST_BYTES {
-            return Err(self.invalid(format!("its manifest has more than {MAX_MANIFEST_BYTES} bytes")));
+            return Err(
+                self.invalid(format!("its manifest has more than {MAX_MANIFEST_BYTES} bytes"))
+            );
         }
         let document = Document::parse(&data).map_err(|message| self.invalid(message))?;
         Ok((data.to_vec(), document))
@@ -131,10 +136,9 @@ impl Pull<'_> {
                 image.media_type().clone().unwrap_or(MediaType::ImageManifest)
             }
         };
-        let digest: oci_spec::image::Digest =
-            sha256(data).parse().map_err(|error: oci_spec::OciSpecError| {
-                self.invalid(error.to_string())
-            })?;
+        let digest: oci_spec::image::Digest = sha256(data)
+            .parse()
+            .map_err(|error: oci_spec::OciSpecError| self.invalid(error.to_string()))?;
         Ok(Descriptor::new(kind, data.len() as u64, digest))
     }
 
@@ -147,7 +151,12 @@ impl Pull<'_> {
         }
     }
 
-    async fn store(&self, descriptor: &Descriptor, document: &Document, data: Vec<u8>) -> Result<()> {
+    async fn store(
+        &self,
+        descriptor: &Descriptor,
+        document: &Document,
+        data: Vec<u8>,
+    ) -> Result<()> {
         let content = self.images.content(self.lease);
         let written = content.write_bytes(&blob(descriptor), document.gc_labels(), data).await;
         written.map_err(|error| error.into_error(&self.shown, |message| self.broken(message)))
@@ -156,7 +165,9 @@ impl Pull<'_> {
     /// Fetches configuration and layers, those that the store does not have.
     async fn parts(&self, manifest: &oci_spec::image::ImageManifest) -> Result<()> {
         if manifest.config().size() > MAX_CONFIG_BYTES as u64 {
-            return Err(self.invalid(format!("its configuration has more than {MAX_CONFIG_BYTES} bytes")));
+            return Err(
+                self.invalid(format!("its configuration has more than {MAX_CONFIG_BYTES} bytes"))
+            );
         }
         let mut parts: Vec<Blob> = manifest.layers().iter().map(blob).collect();
         parts.push(blob(manifest.config()));
@@ -179,14 +190,16 @@ impl Pull<'_> {
     fn failed(&self, error: OciDistributionError) -> Error {
         let not_found = match &error {
             OciDistributionError::ImageManifestNotFoundError(_) => true,
-            OciDistributionError::RegistryError { envelope, .. } => envelope.errors.iter().any(|e| {
-                matches!(
-                    e.code,
-                    OciErrorCode::ManifestUnknown
-                        | OciErrorCode::NameUnknown
-                        | OciErrorCode::NotFound
-                )
-            }),
+            OciDistributionError::RegistryError { envelope, .. } => {
+                envelope.errors.iter().any(|e| {
+                    matches!(
+                        e.code,
+                        OciErrorCode::ManifestUnknown
+                            | OciErrorCode::NameUnknown
+                            | OciErrorCode::NotFound
+                    )
+                })
+            }
             OciDistributionError::ServerError { code, .. } => *code == 404,
             _ => false,
         };

@@ -112,11 +112,16 @@ fn parse(name: &str) -> Result<Capability> {
         .map_err(|_| Error::InvalidConfig(format!("unknown capability {name:?}")))
 }
 
-/// Every capability that this kernel has.
+/// Every capability that this process may hand on, and so the kernel knows.
 fn known() -> HashSet<Capability> {
-    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
-    let last = last.and_then(|text| text.trim().parse().ok()).unwrap_or(BY_NUMBER.len() - 1);
-    BY_NUMBER.into_iter().take(last.saturating_add(1)).collect()
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let mask = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let numbered = BY_NUMBER.into_iter().enumerate();
+    numbered
+        .filter(|(number, _)| mask >> number & 1 == 1)
+        .map(|(_, capability)| capability)
+        .collect()
 }
 
 #[cfg(test)]
@@ -142,9 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn all_is_every_capability_of_the_kernel() {
+    fn all_is_every_capability_that_this_process_may_hand_on() {
         let security = Security { privileged: true, ..Security::default() };
-        assert!(granted(&security).unwrap().contains(&Capability::SysAdmin));
+        assert_eq!(granted(&security).unwrap(), known());
+        assert_eq!(BY_NUMBER.into_iter().collect::<HashSet<_>>().len(), BY_NUMBER.len());
     }
 
     #[test]

@@ -13,9 +13,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
-use oci_spec::runtime::{
-    Linux, LinuxNamespace, LinuxNamespaceType, RootBuilder, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, RootBuilder, Spec};
 
 pub(super) use user::{UserRequest, check_non_root, resolve_user};
 

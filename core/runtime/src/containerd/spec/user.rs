@@ -92,7 +92,10 @@ fn lookup(request: &UserRequest, passwd: &str, groups: &str) -> Result<User> {
     });
     let uid = number.or_else(|| entry.as_ref().and_then(|entry| field(entry, 2)));
     let uid = uid.ok_or_else(|| {
-        Error::InvalidConfig(format!("unable to find user {}: no matching entries in passwd file", request.user))
+        Error::InvalidConfig(format!(
+            "unable to find user {}: no matching entries in passwd file",
+            request.user
+        ))
     })?;
     let gid = if request.group.is_empty() {
         entry.as_ref().and_then(|entry| field(entry, 3)).unwrap_or(0)
@@ -101,7 +104,10 @@ fn lookup(request: &UserRequest, passwd: &str, groups: &str) -> Result<User> {
     } else {
         let named = groups.lines().map(fields).find(|g| g.first() == Some(&request.group.as_str()));
         named.and_then(|group| field(&group, 2)).ok_or_else(|| {
-            Error::InvalidConfig(format!("unable to find group {}: no matching entries in group file", request.group))
+            Error::InvalidConfig(format!(
+                "unable to find group {}: no matching entries in group file",
+                request.group
+            ))
         })?
     };
     let mut all = vec![gid];

@@ -1,0 +1,172 @@
+use pinnace_runtime::{ContainerConfig, Error, Mount, PodConfig, Propagation, Runtime, Security};
+
+use crate::world::{World, script};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_gets_the_environment_and_place_it_asks_for() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let config = ContainerConfig {
+        env: vec![("A".into(), "one two".into()), ("A".into(), "three".into())],
+        working_dir: "/made/here".into(),
+        ..script("main", "echo $A $HOSTNAME $PATH; pwd; hostname")
+    };
+    let (_, output) = world.output(&pod, config).await;
+    assert_eq!(output, "three pod /bin\n/made/here\npod\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_numbers_or_names_of_the_image() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let run = async |name: &str, security: Security| {
+        let config = ContainerConfig { security, ..script(name, "id -u; id -g; id -G") };
+        world.output(&pod, config).await.1.replace('\n', " ")
+    };
+    assert_eq!(run("root", Security::default()).await, "0 0 0 10 ");
+    let web = Security {
+        user: Some(33),
+        supplemental_groups: vec![77],
+        run_as_non_root: true,
+        ..Security::default()
+    };
+    assert_eq!(run("web", web).await, "33 34 34 40 77 ");
+    let other = Security { user: Some(1000), group: Some(2000), ..Security::default() };
+    assert_eq!(run("other", other).await, "1000 2000 2000 ");
+
+    let security = Security { run_as_non_root: true, ..Security::default() };
+    let config = ContainerConfig { security, ..script("refused", "true") };
+    let error = world.runtime().create_container(&pod, &config).await.unwrap_err();
+    let expected = "container has runAsNonRoot and image will run as root";
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(matches!(error, Error::InvalidConfig(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileges_are_those_of_the_security_context() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let show = "grep -E 'CapEff|NoNewPrivs' /proc/self/status | tr '\\t\\n' '  '; \
+                touch /x 2>/dev/null && echo writable; \
+                test -e /dev/kmsg && echo devices; \
+                mount | grep -q 'proc on /proc/sys ' && echo masked; true";
+    let run = async |name: &str, security: Security| {
+        let config = ContainerConfig { security, ..script(name, show) };
+        world.output(&pod, config).await.1
+    };
+    let plain = run("plain", Security::default()).await;
+    assert!(plain.contains("CapEff: 00000000a80425fb"), "{plain}");
+    assert!(plain.contains("NoNewPrivs: 0"), "{plain}");
+    assert!(plain.ends_with("writable\nmasked\n"), "{plain}");
+    let tight = Security {
+        drop_capabilities: vec!["ALL".into()],
+        add_capabilities: vec!["NET_BIND_SERVICE".into()],
+        read_only_root: true,
+        no_new_privileges: true,
+        ..Security::default()
+    };
+    let tight = run("tight", tight).await;
+    assert!(tight.contains("CapEff: 0000000000000400"), "{tight}");
+    assert!(tight.contains("NoNewPrivs: 1"), "{tight}");
+    assert!(!tight.contains("writable"), "{tight}");
+    let privileged = Security { privileged: true, ..Security::default() };
+    let privileged = run("privileged", privileged).await;
+    assert!(privileged.ends_with("writable\ndevices\n"), "{privileged}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_and_the_termination_message_reach_the_machine() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let (volume, message) = (world.containerd.path("volume"), world.containerd.path("message"));
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(volume.join("in"), "given\n").unwrap();
+    std::fs::write(&message, "").unwrap();
+    let mount = |target: &str, read_only| Mount {
+        host_path: volume.clone(),
+        container_path: target.into(),
+        read_only,
+        propagation: Propagation::None,
+    };
+    let text = "cat /data/in; echo back > /data/out; echo no > /fixed/x || echo refused; \
+                echo last words > /dev/termination-log; df -k /dev/shm | tail -1 | tr -s ' '";
+    let config = ContainerConfig {
+        mounts: vec![mount("/data", false), mount("/fixed", true)],
+        termination_message: message.clone(),
+        termination_message_path: "/dev/termination-log".into(),
+        ..script("main", text)
+    };
+    let (_, output) = world.output(&pod, config).await;
+    assert!(output.starts_with("given\n"), "{output}");
+    assert!(output.contains("refused\n") && output.contains("65536"), "{output}");
+    assert_eq!(std::fs::read_to_string(volume.join("out")).unwrap(), "back\n");
+    assert_eq!(std::fs::read_to_string(&message).unwrap(), "last words\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pods_files_and_kernel_parameters_are_its_own() {
+    let Some(world) = World::new().await else { return };
+    let config = PodConfig {
+        hostname: "web-0".into(),
+        resolv_conf: "nameserver 10.0.0.10\n".into(),
+        sysctls: [("net.ipv4.ip_unprivileged_port_start".to_owned(), "7".to_owned())].into(),
+        ..world.pod("p1")
+    };
+    let pod = world.runtime().create_pod(&config).await.unwrap();
+    let namespace = pod.network_namespace.unwrap();
+    let ip = |arguments: &[&str]| {
+        let net = format!("--net={}", namespace.display());
+        let status =
+            std::process::Command::new("nsenter").arg(net).arg("ip").args(arguments).status();
+        assert!(status.unwrap().success());
+    };
+    ip(&["address", "add", "10.88.0.7/32", "dev", "lo"]);
+    let text = "cat /etc/hostname /etc/resolv.conf; tail -1 /etc/hosts; \
+                cat /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let (_, output) = world.output(&pod.id, script("main", text)).await;
+    assert_eq!(output, "web-0\nnameserver 10.0.0.10\n10.88.0.7\tweb-0\n7\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_may_use_the_machines_namespaces() {
+    let Some(world) = World::new().await else { return };
+    let config =
+        PodConfig { host_network: true, host_pid: true, host_ipc: true, ..world.pod("p1") };
+    let pod = world.runtime().create_pod(&config).await.unwrap();
+    assert_eq!(pod.network_namespace, None);
+    let show = "for n in net pid ipc uts mnt; do ls -l /proc/self/ns/$n; done | tr -s ' '";
+    let (_, output) = world.output(&pod.id, script("main", show)).await;
+    for (name, shared) in
+        [("net", true), ("pid", true), ("ipc", true), ("uts", true), ("mnt", false)]
+    {
+        let link = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        assert_eq!(output.contains(link.to_str().unwrap()), shared, "{name}: {output}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_has_one_stream() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let config = ContainerConfig {
+        tty: true,
+        ..script("main", "test -t 1 && echo terminal $TERM; echo more >&2")
+    };
+    let (_, output) = world.output(&pod, config).await;
+    assert_eq!(output.replace('\r', ""), "terminal xterm\nmore\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_stays_open_when_asked_for() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let (_, output) = world.output(&pod, script("closed", "cat; echo ended")).await;
+    assert_eq!(output, "ended\n");
+    let open = ContainerConfig { stdin: true, ..script("open", "echo begun; cat; echo ended") };
+    let id = world.start(&pod, &open).await;
+    let log = world.log_path(&pod, "open");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    crate::world::until("begun", || read().contains("begun")).await;
+    world.runtime().remove_container(&id).await.unwrap();
+    assert!(!read().contains("ended"));
+}
