@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::core::TableEvent;
 use crate::log::{Change, Event};
+use crate::row_key::RowKey;
 use crate::state::State;
 use crate::transaction::{Operation, Transaction};
 use crate::{CommitError, Committed, StoreError};
@@ -59,19 +60,23 @@ impl Head {
 
 fn apply(state: &mut State, operation: Operation) -> Result<(TableEvent, Object), Option<Object>> {
     let Operation { table, key, expect, draft } = operation;
-    let previous = state.get(&table, &key).cloned();
+    let revision = state.revision + 1;
+    let rows = state.table_mut(&table);
+    let row = RowKey::new(&key);
+    let previous = rows.get(&row).cloned();
     if !expect.is_met(previous.as_ref()) {
         return Err(previous);
     }
-    let revision = state.revision + 1;
     let (change, object) = match (draft, &previous) {
         (Some(draft), None) => (Change::Added, draft.commit(revision)),
         (Some(draft), Some(_)) => (Change::Modified, draft.commit(revision)),
         (None, Some(last)) => (Change::Deleted, tombstone(last, revision)),
         (None, None) => return Err(None),
     };
-    let stored = (change != Change::Deleted).then(|| object.clone());
-    state.set(&table, &key, stored);
+    match change {
+        Change::Deleted => rows.remove(&row),
+        _ => rows.insert(row, object.clone()),
+    };
     state.revision = revision;
     let event = Event { revision, change, key, object: object.clone(), previous };
     Ok(((table, Arc::new(event)), object))

@@ -33,20 +33,17 @@ impl State {
         self.table(table)?.get(&RowKey::new(key))
     }
 
+    /// The table, to change; made if there is none.
+    pub(crate) fn table_mut(&mut self, name: &Arc<str>) -> &mut Table {
+        self.tables.entry(name.clone()).or_default()
+    }
+
     /// Puts an object in place, or takes it away.
     pub(crate) fn set(&mut self, table: &Arc<str>, key: &Key, object: Option<Object>) {
-        let key = RowKey::new(key);
-        match (self.tables.get_mut(&**table), object) {
-            (Some(rows), Some(object)) => {
-                rows.insert(key, object);
-            }
-            (Some(rows), None) => {
-                rows.remove(&key);
-            }
-            (None, Some(object)) => {
-                self.tables.insert(table.clone(), OrdMap::unit(key, object));
-            }
-            (None, None) => {}
-        }
+        let (table, key) = (self.table_mut(table), RowKey::new(key));
+        match object {
+            Some(object) => table.insert(key, object),
+            None => table.remove(&key),
+        };
     }
 }
