@@ -40,6 +40,8 @@ impl Layout {
             }
         }
         if ["cpu", "memory", "pids"].iter().any(|name| controllers.contains_key(*name)) {
+            // OCI runtimes make groups in the version 2 hierarchy beside them, too.
+            controllers.extend(unified.map(|mount| ("unified".to_owned(), mount)));
             return Some(Self::V1 { controllers });
         }
         unified.map(|mount| Self::V2 { mount })

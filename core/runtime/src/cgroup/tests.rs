@@ -15,7 +15,7 @@ fn both_layouts_are_found() {
     assert_eq!(v1.version(), Version::V1);
     let pod = v1.pod("u", QosClass::Burstable);
     assert_eq!(pod.child("c").oci_path(), "/pinnace/kubepods/burstable/podu/c");
-    assert_eq!(pod.directories().len(), 4);
+    assert_eq!(pod.directories().len(), 5);
     let v2 = Cgroups::from_mountinfo(V2, "pinnace").unwrap();
     assert_eq!(v2.version(), Version::V2);
     assert_eq!(
