@@ -30,3 +30,5 @@ pub use agent::NodeAgent;
 pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig};
 pub use error::{Error, Result};
 pub use logs::log_path;
+pub use machine::machine_capacity;
+pub use volumes::remove_all as remove_volumes;

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::{Capacity, MAX_PODS};
-use crate::{Error, Result};
 
 /// What a Node says of its machine.
 pub(crate) struct Facts {
@@ -44,32 +43,30 @@ impl Facts {
     }
 }
 
-#[cfg(target_os = "linux")]
-impl Capacity {
-    /// What this machine has: its CPUs, its memory, the file system that `directory` is on, and
-    /// 110 pods.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the kernel does not say.
-    pub fn of_this_machine(directory: &Path) -> Result<Self> {
-        let cpus = std::thread::available_parallelism()
-            .map_err(Error::io("counting the CPUs of", "/proc/self"))?;
-        let path = "/proc/meminfo";
-        let memory = fs::read_to_string(path).map_err(Error::io("reading", path))?;
-        let memory = memory
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()
-            })
-            .map(|kibibytes: i64| kibibytes.saturating_mul(1024));
-        let file_system = rustix::fs::statvfs(directory)
-            .map_err(|error| Error::io("measuring the file system of", directory)(error.into()))?;
-        let bytes = file_system.f_blocks.saturating_mul(file_system.f_frsize);
-        Ok(Self {
-            cpu_millis: i64::try_from(cpus.get()).unwrap_or(i64::MAX).saturating_mul(1000),
-            memory_bytes: memory.unwrap_or(0),
-            storage_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
-            pods: MAX_PODS,
-        })
+/// What this machine has for pods: its CPUs, its memory, the file system that `directory` is on,
+/// and 110 pods, as upstream. What the machine does not tell is nothing.
+pub fn machine_capacity(directory: &Path) -> Capacity {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = memory.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<i64>().ok()
+    });
+    Capacity {
+        cpu_millis: i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1000),
+        memory_bytes: total.unwrap_or(0).saturating_mul(1024),
+        storage_bytes: file_system_size(directory),
+        pods: MAX_PODS,
     }
+}
+
+#[cfg(target_os = "linux")]
+fn file_system_size(directory: &Path) -> i64 {
+    let size = rustix::fs::statvfs(directory)
+        .map_or(0, |found| found.f_blocks.saturating_mul(found.f_frsize));
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_system_size(_directory: &Path) -> i64 {
+    0
 }

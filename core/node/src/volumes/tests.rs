@@ -3,6 +3,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
 
+use std::fs;
+
+use pinnace_runtime::{Mount, Propagation};
+
 use super::*;
 use crate::config::Capacity;
 

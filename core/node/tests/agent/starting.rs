@@ -1,0 +1,142 @@
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use pinnace_node::{Capacity, Machine};
+use serde_json::json;
+
+use crate::world::{World, container, state};
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_config_map_holds_the_container_until_it_is_there() {
+    let world = World::with_node().await;
+    let variable = json!({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "a"}}});
+    world.pod(json!({"containers": [{"name": "c", "image": "i", "env": [variable]}]})).await;
+    let reason = "waiting/CreateContainerConfigError";
+    let pod = world.until(reason, |pod| state(pod, "c") == reason).await;
+    let waiting = container(&pod, "c").unwrap().state.clone().unwrap().waiting.unwrap();
+    assert_eq!(waiting.message.as_deref(), Some("configmap \"map\" not found"));
+    let begun = tokio::time::Instant::now();
+    let metadata = json!({"name": "map", "namespace": "default"});
+    world.create::<ConfigMap>(json!({"metadata": metadata, "data": {"a": "1"}})).await;
+    world.until_phase("Running").await;
+    assert!(begun.elapsed().as_secs() < 1, "nobody waits for a retry");
+    let running = world.runtime.running();
+    assert!(running[0].config.env.contains(&("A".to_owned(), "1".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_environment_knows_the_pods_addresses() {
+    let world = World::with_node().await;
+    let env = json!([
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "URL", "value": "http://$(IP)/"}
+    ]);
+    let one = json!({"name": "c", "image": "i", "env": env, "args": ["--at", "$(URL)"]});
+    world.pod(json!({"containers": [one]})).await;
+    world.until_phase("Running").await;
+    let config = world.runtime.running()[0].config.clone();
+    assert_eq!(config.args, ["--at", "http://10.1.0.2/"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_volume_source_is_an_event_and_holds_the_pod() {
+    let world = World::with_node().await;
+    world
+        .pod(json!({
+            "volumes": [{"name": "v", "secret": {"secretName": "s"}}],
+            "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]
+        }))
+        .await;
+    world.until("it waits", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
+    let events = world.events().await;
+    let message = "MountVolume.SetUp failed for volume \"v\" : secret \"s\" not found";
+    assert!(events.contains(&("FailedMount".to_owned(), message.to_owned())), "{events:?}");
+    world.create::<Secret>(json!({"metadata": {"name": "s", "namespace": "default"}})).await;
+    world.until_phase("Running").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_bound_past_the_scheduler_are_checked() {
+    let mut world = World::new().await;
+    let mut node = world.node("n1");
+    node.capacity = Capacity { cpu_millis: 500, ..Capacity::default() };
+    world.start_agent(vec![node]);
+    let resources = json!({"requests": {"cpu": "501m"}});
+    world.pod(json!({"containers": [{"name": "c", "image": "i", "resources": resources}]})).await;
+    let pod = world.until_phase("Failed").await;
+    let status = pod.status.as_ref().unwrap();
+    assert_eq!(status.reason.as_deref(), Some("OutOfcpu"));
+    assert_eq!(
+        status.message.as_deref(),
+        Some("Pod was rejected: Node didn't have enough resource: cpu, requested: 501, used: 0, capacity: 500")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_real_machine_volumes_are_files_and_follow_their_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let state_directory = directory.path().join("state");
+    world.machine = Machine::Local { state: state_directory.clone() };
+    world.logs = directory.path().join("logs");
+    world.start_agent(vec![world.node("n1")]);
+    let metadata = json!({"name": "map", "namespace": "default"});
+    world.create::<ConfigMap>(json!({"metadata": metadata, "data": {"a": "1"}})).await;
+    let pod = world
+        .pod(json!({
+            "volumes": [{"name": "v", "configMap": {"name": "map"}}],
+            "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]
+        }))
+        .await;
+    world.until_phase("Running").await;
+    let config = world.runtime.running()[0].config.clone();
+    let file = config.mounts[0].host_path.join("a");
+    let uid = pod.metadata.uid.clone().unwrap();
+    assert!(file.starts_with(state_directory.join("pods").join(&uid)));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
+    assert!(config.termination_message.is_file());
+
+    let api = world.client.of::<ConfigMap>().unwrap();
+    api.modify(&crate::world::key("map"), |map| {
+        map.data.get_or_insert_default().insert("a".to_owned(), "2".to_owned());
+        true
+    })
+    .await
+    .unwrap();
+    let changed = async {
+        while std::fs::read_to_string(&file).unwrap() != "2" {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(3600), changed).await.unwrap();
+
+    std::fs::write(&config.termination_message, "last words").unwrap();
+    assert!(world.runtime.exit(&world.runtime.running()[0].id.clone(), 1));
+    let pod = world
+        .until("it is restarted", |pod| container(pod, "c").is_some_and(|c| c.restart_count == 1))
+        .await;
+    let last = container(&pod, "c").unwrap().last_state.clone().unwrap().terminated.unwrap();
+    assert_eq!(last.message.as_deref(), Some("last words"));
+
+    world.delete(None).await;
+    world.until_gone().await;
+    world.stop_agent().await;
+    assert_eq!(std::fs::read_dir(state_directory.join("pods")).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_real_machine_cannot_do_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    world.machine = Machine::Local { state: directory.path().join("state") };
+    world.logs = directory.path().join("logs");
+    world.start_agent(vec![world.node("n1")]);
+    let probe = json!({"tcpSocket": {"port": 80}});
+    world.pod(json!({"containers": [{"name": "c", "image": "i", "readinessProbe": probe}]})).await;
+    world.until("it waits", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
+    let events = world.events().await;
+    let message =
+        "Error: readinessProbe of container \"c\" is not supported by this node agent".to_owned();
+    assert!(events.contains(&("Failed".to_owned(), message)), "{events:?}");
+    world.delete(None).await;
+    world.until_gone().await;
+    world.stop_agent().await;
+}
