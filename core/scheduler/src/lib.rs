@@ -1,1 +1,46 @@
 //! The scheduler: a framework of plugins that picks a node for each pod.
+//!
+//! - [`Scheduler`]: follows the cluster, decides, binds; owns all its tasks.
+//! - [`Plugin`] and the traits beside it: the extension points, for the host's own plugins too;
+//!   [`Registry`] and [`SchedulerConfig`] say which take part.
+//! - [`plugins`]: the built-in plugins, with upstream's names, reasons, scores and weights.
+//! - [`Decider`], [`Cluster`] and [`PodClasses`]: the decision itself, without I/O or clock.
+//!
+//! All nodes are looked at, none are sampled. It is fast all the same because work is
+//! proportional to what changes: pods that are alike share a table of what every node is worth to
+//! them, and a pod that is placed changes one row of it. A decision costs the rows that changed
+//! since the last pod of the class, and the logarithm of the number of nodes.
+//!
+//! Follows <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>.
+
+mod binding;
+mod cluster;
+mod config;
+mod decision;
+mod error;
+mod framework;
+mod inbox;
+pub mod plugins;
+mod pod;
+mod queue;
+mod report;
+mod scheduler;
+mod scheduling;
+
+pub use cluster::{Amounts, Cluster, NodeIndex, NodeState, PodRecord, Resource, ResourceNames};
+pub use config::{DEFAULT_SCHEDULER, MAX_WEIGHT, ProfileConfig, SchedulerConfig};
+pub use decision::{Decider, Decision, Diagnosis, NodeRefusal};
+pub use error::{Error, Result};
+pub use framework::{
+    Answer, Bind, Bound, ClusterEvent, Cycle, CycleState, Events, Filter, Handle, Hint,
+    MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Normalization, Permit, Permitted, Plugin,
+    PluginFactory, PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue,
+    PreFilter, PreFiltered, Profile, QueueSort, Reasons, Refusal, Registry, Reserve, Scope, Score,
+    Verdict,
+};
+pub use pod::{
+    Affinity, HostPort, PodClass, PodClasses, PodInfo, Signature, Usage, tolerated,
+    tolerates_unschedulable, untolerated,
+};
+pub use queue::QueuedPod;
+pub use scheduler::Scheduler;

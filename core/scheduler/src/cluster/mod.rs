@@ -1,0 +1,350 @@
+//! The cluster as the scheduler sees it: nodes, what they offer, what their pods take.
+
+mod change_log;
+mod node;
+mod resources;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use pinnace_api::Typed;
+use pinnace_api::quantity::Quantity;
+
+use crate::pod::{PodInfo, Usage};
+pub(crate) use change_log::{Change, ChangeLog};
+pub use node::{NodeIndex, NodeState};
+pub(crate) use node::{is_unschedulable, taints};
+pub use resources::{Amounts, Resource, ResourceNames};
+
+/// Nodes and the pods on them, assumed ones included.
+///
+/// Numbers that plugins compute with lie in columns, one value per node, so that a plugin that
+/// looks at all nodes reads memory in order; everything else of a node is its [`NodeState`]. Every
+/// change costs what the change touches, and is noted so that caches per pod class follow by
+/// delta.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    resources: ResourceNames,
+    by_name: HashMap<Arc<str>, NodeIndex, ahash::RandomState>,
+    nodes: Vec<NodeState>,
+    free: Vec<NodeIndex>,
+    present: usize,
+    allocatable: Vec<Vec<i64>>,
+    requested: Vec<Vec<i64>>,
+    nonzero_cpu: Vec<i64>,
+    nonzero_memory: Vec<i64>,
+    pods_allowed: Vec<i64>,
+    pods: HashMap<Arc<str>, PodRecord, ahash::RandomState>,
+    log: ChangeLog,
+}
+
+/// A pod that is on a node, or is taken to be.
+#[derive(Debug)]
+pub struct PodRecord {
+    pod: Typed<Pod>,
+    usage: Arc<Usage>,
+    node: NodeIndex,
+    place: usize,
+    assumed: bool,
+}
+
+impl PodRecord {
+    /// The pod as it was last seen; an assumed one does not name its node yet.
+    pub fn pod(&self) -> &Typed<Pod> {
+        &self.pod
+    }
+
+    /// What it takes of its node.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Its node.
+    pub fn node(&self) -> NodeIndex {
+        self.node
+    }
+
+    /// Whether its binding has not been seen yet.
+    pub fn is_assumed(&self) -> bool {
+        self.assumed
+    }
+}
+
+impl Cluster {
+    /// A cluster without nodes.
+    pub fn new() -> Self {
+        let mut new = Self::default();
+        new.widen();
+        new
+    }
+
+    /// The numbers of resources.
+    pub fn resources(&self) -> &ResourceNames {
+        &self.resources
+    }
+
+    /// Lets `read` give numbers to resources that had none.
+    pub(crate) fn name_resources<T>(&mut self, read: impl FnOnce(&mut ResourceNames) -> T) -> T {
+        let result = read(&mut self.resources);
+        self.widen();
+        result
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.present
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.present == 0
+    }
+
+    /// The length of the columns: one more than the largest number of a node.
+    pub fn width(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The numbers of all nodes, in order.
+    pub fn indexes(&self) -> impl Iterator<Item = NodeIndex> + '_ {
+        let present = |(index, node): (usize, &NodeState)| {
+            node.object.is_some().then_some(NodeIndex::new(index))
+        };
+        self.nodes.iter().enumerate().filter_map(present)
+    }
+
+    /// A node.
+    pub fn node(&self, index: NodeIndex) -> &NodeState {
+        &self.nodes[index.index()]
+    }
+
+    /// The number of the node of a name.
+    pub fn find(&self, name: &str) -> Option<NodeIndex> {
+        let index = *self.by_name.get(name)?;
+        self.node(index).object.is_some().then_some(index)
+    }
+
+    /// What each node has of a resource.
+    pub fn allocatable(&self, resource: Resource) -> &[i64] {
+        &self.allocatable[resource.index()]
+    }
+
+    /// What the pods of each node ask of a resource.
+    pub fn requested(&self, resource: Resource) -> &[i64] {
+        &self.requested[resource.index()]
+    }
+
+    /// As [`Cluster::requested`], but containers that ask for no CPU or memory count with a small
+    /// default, so that they too spread out. For other resources it is the same.
+    pub fn nonzero_requested(&self, resource: Resource) -> &[i64] {
+        match resource {
+            Resource::CPU => &self.nonzero_cpu,
+            Resource::MEMORY => &self.nonzero_memory,
+            other => self.requested(other),
+        }
+    }
+
+    /// How many pods each node takes.
+    pub fn pods_allowed(&self) -> &[i64] {
+        &self.pods_allowed
+    }
+
+    /// How many pods a node has.
+    pub fn pod_count(&self, node: NodeIndex) -> usize {
+        self.node(node).pods.len()
+    }
+
+    /// A pod that is on a node, by its uid.
+    pub fn pod(&self, uid: &str) -> Option<&PodRecord> {
+        self.pods.get(uid)
+    }
+
+    pub(crate) fn log(&self) -> &ChangeLog {
+        &self.log
+    }
+
+    /// Adds a node or brings it up to date.
+    pub fn set_node(&mut self, node: &Typed<Node>) {
+        let index = self.slot(node.object().name());
+        let place = index.index();
+        for column in &mut self.allocatable {
+            column[place] = 0;
+        }
+        self.pods_allowed[place] = 0;
+        let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+        for (name, text) in allocatable.into_iter().flatten() {
+            let quantity = Quantity::try_from(text).unwrap_or_default();
+            if name == "pods" {
+                self.pods_allowed[place] = quantity.value();
+            } else if let Some(resource) = self.resources.accept(name) {
+                self.widen();
+                self.allocatable[resource.index()][place] = amount(resource, quantity);
+            }
+        }
+        let state = &mut self.nodes[place];
+        if state.object.replace(node.clone()).is_none() {
+            self.present += 1;
+        }
+        self.changed(index, true);
+    }
+
+    /// Removes a node; its pods stay until they are removed themselves.
+    pub fn remove_node(&mut self, name: &str) {
+        let Some(index) = self.find(name) else { return };
+        self.nodes[index.index()].object = None;
+        self.present -= 1;
+        self.changed(index, true);
+        self.release(index);
+    }
+
+    /// Counts a pod on a node before its binding is seen. `false` when it is on one already.
+    pub fn assume(&mut self, pod: &PodInfo, node: NodeIndex) -> bool {
+        if self.pods.contains_key(pod.uid()) {
+            return false;
+        }
+        self.add(pod.uid().clone(), pod.pod().clone(), pod.class().usage().clone(), node, true);
+        true
+    }
+
+    /// Takes an assumption back; `true` when there was one.
+    pub fn forget(&mut self, uid: &str) -> bool {
+        let assumed = self.pods.get(uid).is_some_and(|record| record.assumed);
+        if assumed {
+            self.remove_pod(uid);
+        }
+        assumed
+    }
+
+    /// Counts a bound pod, and confirms an assumption. A pod that names no node is not counted.
+    pub fn set_pod(&mut self, pod: &Typed<Pod>) {
+        let Some(name) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) else {
+            return;
+        };
+        let usage = self.name_resources(|names| Usage::of(pod, names));
+        if let Some(record) = self.pods.get_mut(pod.object().uid())
+            && &*self.nodes[record.node.index()].name == name
+            && *record.usage == usage
+        {
+            record.pod = pod.clone();
+            record.assumed = false;
+            return;
+        }
+        self.remove_pod(pod.object().uid());
+        let node = self.slot(name);
+        self.add(pod.object().uid().into(), pod.clone(), Arc::new(usage), node, false);
+    }
+
+    /// Stops counting a pod; `true` when it was counted.
+    pub fn remove_pod(&mut self, uid: &str) -> bool {
+        let Some(record) = self.pods.remove(uid) else { return false };
+        let index = record.node;
+        let node = &mut self.nodes[index.index()];
+        node.pods.swap_remove(record.place);
+        if let Some(moved) = node.pods.get(record.place)
+            && let Some(moved) = self.pods.get_mut(moved)
+        {
+            moved.place = record.place;
+        }
+        for port in record.usage.ports() {
+            if let Some(found) = node.ports.iter().position(|one| one == port) {
+                node.ports.swap_remove(found);
+            }
+        }
+        self.count(index, &record.usage, i64::saturating_sub);
+        self.changed(index, false);
+        self.release(index);
+        true
+    }
+
+    fn add(
+        &mut self,
+        uid: Arc<str>,
+        pod: Typed<Pod>,
+        usage: Arc<Usage>,
+        node: NodeIndex,
+        assumed: bool,
+    ) {
+        self.count(node, &usage, i64::saturating_add);
+        let state = &mut self.nodes[node.index()];
+        state.ports.extend_from_slice(usage.ports());
+        let place = state.pods.len();
+        state.pods.push(uid.clone());
+        self.pods.insert(uid, PodRecord { pod, usage, node, place, assumed });
+        self.changed(node, false);
+    }
+
+    fn count(&mut self, node: NodeIndex, usage: &Usage, apply: fn(i64, i64) -> i64) {
+        let place = node.index();
+        for (resource, amount) in usage.requests().iter() {
+            let cell = &mut self.requested[resource.index()][place];
+            *cell = apply(*cell, amount);
+        }
+        let cells = [
+            (&mut self.nonzero_cpu[place], usage.nonzero_cpu()),
+            (&mut self.nonzero_memory[place], usage.nonzero_memory()),
+        ];
+        for (cell, amount) in cells {
+            *cell = apply(*cell, amount);
+        }
+    }
+
+    /// The place of a node, made when it has none.
+    fn slot(&mut self, name: &str) -> NodeIndex {
+        if let Some(index) = self.by_name.get(name) {
+            return *index;
+        }
+        let name: Arc<str> = name.into();
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.nodes[index.index()] = NodeState::new(name.clone());
+                index
+            }
+            None => {
+                self.nodes.push(NodeState::new(name.clone()));
+                self.widen();
+                NodeIndex::new(self.nodes.len() - 1)
+            }
+        };
+        self.by_name.insert(name, index);
+        index
+    }
+
+    /// Gives the place of a node away that nothing is left of.
+    fn release(&mut self, index: NodeIndex) {
+        let node = &self.nodes[index.index()];
+        if node.object.is_some() || !node.pods.is_empty() {
+            return;
+        }
+        self.by_name.remove(&node.name);
+        let place = index.index();
+        for column in self.columns() {
+            column[place] = 0;
+        }
+        self.free.push(index);
+    }
+
+    /// Makes the columns as many as there are resources and as long as there are nodes.
+    fn widen(&mut self) {
+        let (width, resources) = (self.nodes.len(), self.resources.len());
+        self.allocatable.resize_with(resources, Vec::new);
+        self.requested.resize_with(resources, Vec::new);
+        for column in self.columns() {
+            column.resize(width, 0);
+        }
+    }
+
+    fn columns(&mut self) -> impl Iterator<Item = &mut Vec<i64>> {
+        let single = [&mut self.nonzero_cpu, &mut self.nonzero_memory, &mut self.pods_allowed];
+        self.allocatable.iter_mut().chain(&mut self.requested).chain(single)
+    }
+
+    fn changed(&mut self, node: NodeIndex, object: bool) {
+        self.log.push(Change { node, object }, self.nodes.len());
+    }
+}
+
+/// A quantity in the unit that the resource is counted in.
+pub(crate) fn amount(resource: Resource, quantity: Quantity) -> i64 {
+    if resource == Resource::CPU { quantity.millis() } else { quantity.value() }
+}

@@ -1,0 +1,23 @@
+//! What plugins are and how they are put together.
+
+mod event;
+mod handle;
+mod plugin;
+mod profile;
+mod refusal;
+mod registry;
+mod state;
+
+pub use event::{ClusterEvent, Events, Hint};
+pub(crate) use event::{node_changes, pod_changes};
+pub use handle::Handle;
+pub(crate) use handle::Waited;
+pub use plugin::{
+    Bind, Bound, Cycle, Filter, MAX_PERMIT_WAIT, MAX_SCORE, Normalization, Permit, Permitted,
+    Plugin, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter, PreFiltered,
+    QueueSort, Reserve, Scope, Score, Verdict,
+};
+pub use profile::{MAX_PLUGINS, PluginIndex, PluginSet, Profile};
+pub use refusal::{Answer, Reasons, Refusal};
+pub use registry::{PluginFactory, Registry};
+pub use state::CycleState;

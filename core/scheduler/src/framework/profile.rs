@@ -1,0 +1,164 @@
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Events, Plugin, Scope};
+use crate::pod::Signature;
+
+/// Most plugins that one profile has.
+pub const MAX_PLUGINS: usize = 62;
+
+/// A plugin of a profile by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginIndex(pub(crate) u8);
+
+impl PluginIndex {
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// Plugins of one profile, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginSet(u64);
+
+impl PluginSet {
+    /// What keeps a pod waiting while there is no node at all.
+    pub(crate) const NO_NODES: Self = Self(1 << 63);
+
+    /// Adds a plugin.
+    pub fn insert(&mut self, plugin: PluginIndex) {
+        self.0 |= 1 << plugin.0;
+    }
+
+    /// Whether a plugin is in it.
+    pub fn contains(self, plugin: PluginIndex) -> bool {
+        self.0 & (1 << plugin.0) != 0
+    }
+
+    /// What is in either.
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn waits_for_nodes(self) -> bool {
+        self.0 & Self::NO_NODES.0 != 0
+    }
+
+    /// The plugins in it, in order.
+    pub fn iter(self) -> impl Iterator<Item = PluginIndex> {
+        (0..MAX_PLUGINS as u8).map(PluginIndex).filter(move |one| self.contains(*one))
+    }
+}
+
+pub(crate) struct PluginSlot {
+    pub(crate) plugin: Arc<dyn Plugin>,
+    pub(crate) weight: i64,
+    pub(crate) scope: Scope,
+    pub(crate) events: Events,
+}
+
+/// A scheduler by one name: its plugins in their order, with their weights.
+pub struct Profile {
+    name: Arc<str>,
+    index: usize,
+    plugins: Vec<PluginSlot>,
+    pub(crate) filters: Vec<PluginIndex>,
+    pub(crate) scores: Vec<PluginIndex>,
+    pub(crate) has_permits: bool,
+    pub(crate) has_post_filters: bool,
+    pub(crate) is_cacheable: bool,
+}
+
+impl Profile {
+    /// A profile of plugins with weights. The weight of a plugin that scores no nodes is not used.
+    /// At most [`MAX_PLUGINS`]; what is beyond is left out.
+    pub fn new(name: &str, index: usize, plugins: Vec<(Arc<dyn Plugin>, i64)>) -> Self {
+        let slot = |(plugin, weight): (Arc<dyn Plugin>, i64)| PluginSlot {
+            weight,
+            scope: plugin.scope(),
+            events: plugin.events(),
+            plugin,
+        };
+        let plugins: Vec<_> = plugins.into_iter().take(MAX_PLUGINS).map(slot).collect();
+        let which = |has: fn(&dyn Plugin) -> bool| -> Vec<PluginIndex> {
+            let numbered = (0u8..).map(PluginIndex).zip(&plugins);
+            numbered.filter(|(_, slot)| has(&*slot.plugin)).map(|(index, _)| index).collect()
+        };
+        let filters = which(|plugin| plugin.as_filter().is_some());
+        let scores = which(|plugin| plugin.as_score().is_some());
+        let fresh = which(|plugin| {
+            let own = |score: &dyn super::Score| score.normalization() == super::Normalization::Own;
+            (plugin.scope() == Scope::Everything
+                && (plugin.as_pre_filter().is_some()
+                    || plugin.as_filter().is_some()
+                    || plugin.as_score().is_some()))
+                || plugin.as_score().is_some_and(own)
+        });
+        Self {
+            name: name.into(),
+            index,
+            has_permits: !which(|plugin| plugin.as_permit().is_some()).is_empty(),
+            has_post_filters: !which(|plugin| plugin.as_post_filter().is_some()).is_empty(),
+            is_cacheable: fresh.is_empty(),
+            filters,
+            scores,
+            plugins,
+        }
+    }
+
+    /// The `spec.schedulerName` of the pods that it is for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number among the profiles of its scheduler.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its plugins, in order.
+    pub fn plugins(&self) -> impl DoubleEndedIterator<Item = (PluginIndex, &dyn Plugin)> {
+        let numbered = self.plugins.iter().enumerate();
+        numbered.map(|(index, slot)| (PluginIndex(index as u8), &*slot.plugin))
+    }
+
+    pub(crate) fn plugins_shared(&self) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        self.plugins.iter().map(|slot| &slot.plugin)
+    }
+
+    /// A plugin.
+    pub fn plugin(&self, index: PluginIndex) -> &dyn Plugin {
+        &*self.plugins[index.index()].plugin
+    }
+
+    pub(crate) fn slot(&self, index: PluginIndex) -> &PluginSlot {
+        &self.plugins[index.index()]
+    }
+
+    /// The names of plugins, in alphabetical order.
+    pub fn names(&self, plugins: PluginSet) -> Vec<&str> {
+        let known = plugins.iter().filter(|index| index.index() < self.plugins.len());
+        let mut names: Vec<_> = known.map(|index| self.plugin(index).name()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn sign(&self, pod: &Pod, signature: &mut Signature) {
+        for slot in self.plugins.iter().filter(|slot| slot.scope != Scope::Everything) {
+            slot.plugin.sign(pod, signature);
+        }
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Profile({})", self.name)
+    }
+}

@@ -1,0 +1,57 @@
+//! The built-in plugins, a file each.
+
+mod default_binder;
+mod node_affinity;
+mod node_name;
+mod node_ports;
+mod node_resources;
+mod node_unschedulable;
+mod priority_sort;
+mod scheduling_gates;
+mod taint_toleration;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::framework::{Handle, Plugin};
+pub use default_binder::DefaultBinder;
+pub use node_affinity::NodeAffinity;
+pub use node_name::NodeName;
+pub use node_ports::NodePorts;
+pub use node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit};
+pub use node_unschedulable::NodeUnschedulable;
+pub use priority_sort::PrioritySort;
+pub use scheduling_gates::SchedulingGates;
+pub use taint_toleration::TaintToleration;
+
+type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
+
+/// Every built-in plugin and how it is made.
+pub(crate) const BUILT_IN: [(&str, Make); 10] = [
+    (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
+    (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
+    (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
+    (NodeName::NAME, |_| Ok(Arc::new(NodeName))),
+    (TaintToleration::NAME, |_| Ok(Arc::new(TaintToleration))),
+    (NodeAffinity::NAME, |_| Ok(Arc::new(NodeAffinity))),
+    (NodePorts::NAME, |_| Ok(Arc::new(NodePorts))),
+    (NodeResourcesFit::NAME, |_| Ok(Arc::new(NodeResourcesFit))),
+    (NodeResourcesBalancedAllocation::NAME, |_| Ok(Arc::new(NodeResourcesBalancedAllocation))),
+    (DefaultBinder::NAME, |handle| Ok(Arc::new(DefaultBinder::new(handle)?))),
+];
+
+/// What a profile has that says nothing else: plugins in upstream's order with upstream's weights.
+pub(crate) const DEFAULT: [(&str, i64); 10] = [
+    (SchedulingGates::NAME, 0),
+    (PrioritySort::NAME, 0),
+    (NodeUnschedulable::NAME, 0),
+    (NodeName::NAME, 0),
+    (TaintToleration::NAME, 3),
+    (NodeAffinity::NAME, 2),
+    (NodePorts::NAME, 0),
+    (NodeResourcesFit::NAME, 1),
+    (NodeResourcesBalancedAllocation::NAME, 1),
+    (DefaultBinder::NAME, 0),
+];

@@ -1,0 +1,12 @@
+//! What pods ask for against what nodes have.
+
+mod balanced;
+mod fit;
+
+pub use balanced::NodeResourcesBalancedAllocation;
+pub use fit::NodeResourcesFit;
+
+use crate::cluster::Resource;
+
+/// What nodes are compared by. Both count the same.
+const SCORED: [Resource; 2] = [Resource::CPU, Resource::MEMORY];

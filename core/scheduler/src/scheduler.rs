@@ -1,0 +1,201 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use pinnace_client::{Informer, Informers, Recorder};
+use pinnace_env::Env;
+use tokio::sync::Semaphore;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::binding::{Binding, Unbound};
+use crate::decision::Decider;
+use crate::framework::Handle;
+use crate::inbox::{Inbox, Watched};
+use crate::pod::{PodClasses, PodInfo};
+use crate::queue::{Queue, Waits};
+use crate::report::Reports;
+use crate::scheduling::{Scheduling, Step};
+use crate::{Cluster, Result, SchedulerConfig};
+
+/// How many pods are decided before other tasks of the runtime get their turn.
+const PODS_PER_TURN: usize = 32;
+/// How long bindings that are under way may take to end when the scheduler stops.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// A scheduler: gives every pod that names it the node that suits it best.
+///
+/// One task owns all that it knows and decides one pod after another; bindings run beside it, as
+/// many at once as [`SchedulerConfig::bindings_at_once`] says. A pod that is being bound counts on
+/// its node already. On a runtime of one thread the decisions depend on nothing but the order of
+/// events and the seed of `env`.
+pub struct Scheduler {
+    scheduling: Scheduling,
+    inbox: Arc<Inbox>,
+    watched: [Informer; 2],
+    bindings: Bindings,
+}
+
+struct Bindings {
+    limit: Arc<Semaphore>,
+    tasks: JoinSet<(Binding, std::result::Result<(), Unbound>)>,
+    pods: HashMap<Id, Arc<PodInfo>>,
+}
+
+impl Scheduler {
+    /// A scheduler that reads from `informers` and writes through their client. It begins to
+    /// follow the cluster at once, and to schedule with [`Scheduler::run`].
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, a plugin cannot be made, or the API serves no pods
+    /// or nodes.
+    pub fn new(
+        informers: &Informers,
+        recorder: Recorder,
+        env: Env,
+        config: SchedulerConfig,
+    ) -> Result<Self> {
+        let handle = Handle::new(informers, &env);
+        let (profiles, sort) = config.build(&handle)?;
+        let waits = Waits {
+            first_backoff: config.first_backoff,
+            most_backoff: config.most_backoff.max(config.first_backoff),
+            unschedulable: config.unschedulable_timeout,
+        };
+        let nodes = informers.of::<Node>()?.informer().clone();
+        let pods = informers.of::<Pod>()?.informer().clone();
+        let inbox = Arc::new(Inbox::default());
+        for (informer, kind) in [(&nodes, Watched::Node), (&pods, Watched::Pod)] {
+            // Informers outlive schedulers: they must not keep what is of no use any more.
+            let inbox = Arc::downgrade(&inbox);
+            informer.on_change(move |delta| {
+                if let Some(inbox) = inbox.upgrade() {
+                    inbox.push(kind, delta);
+                }
+            });
+        }
+        let scheduling = Scheduling {
+            recorders: profiles.iter().map(|one| recorder.component(one.name())).collect(),
+            queue: Queue::new(profiles.clone(), sort, waits),
+            decider: Decider::new(env.random().fork()),
+            reports: Reports::new(informers.client().of()?, env),
+            cluster: Cluster::new(),
+            classes: PodClasses::default(),
+            profiles,
+            handle,
+        };
+        let bindings = Bindings {
+            limit: Arc::new(Semaphore::new(config.bindings_at_once.max(1))),
+            tasks: JoinSet::new(),
+            pods: HashMap::new(),
+        };
+        Ok(Self { scheduling, inbox, watched: [nodes, pods], bindings })
+    }
+
+    /// Schedules until `stop`; then waits some seconds for the bindings that are under way, and gives
+    /// up those that have not ended by then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let synced = async {
+            for informer in &self.watched {
+                informer.synced().await;
+            }
+        };
+        if stop.run_until_cancelled(synced).await.is_none() {
+            return;
+        }
+        while !stop.is_cancelled() {
+            if self.turn() {
+                tokio::task::yield_now().await;
+            } else {
+                self.wait(&stop).await;
+            }
+        }
+        self.scheduling.handle.waiting().reject_all("the scheduler stops");
+        if tokio::time::timeout(STOP_GRACE, self.finish()).await.is_err() {
+            tracing::warn!("bindings have not ended in time and are given up");
+            self.bindings.tasks.shutdown().await;
+            self.scheduling.reports.abort().await;
+        }
+    }
+
+    async fn finish(&mut self) {
+        while let Some(ended) = self.bindings.tasks.join_next_with_id().await {
+            self.ended(ended);
+        }
+        self.scheduling.reports.finish().await;
+    }
+
+    /// Takes in what has happened and decides some pods; `true` when there are more to decide.
+    fn turn(&mut self) -> bool {
+        let now = Instant::now();
+        for (kind, delta) in self.inbox.take() {
+            self.scheduling.change(kind, delta, now);
+        }
+        while let Some(ended) = self.bindings.tasks.try_join_next_with_id() {
+            self.ended(ended);
+        }
+        for _ in 0..PODS_PER_TURN {
+            let Ok(slot) = self.bindings.limit.clone().try_acquire_owned() else { return false };
+            match self.scheduling.step(now) {
+                Step::Idle => return false,
+                Step::Done => {}
+                Step::Bind(binding) => {
+                    let pod = binding.pod.clone();
+                    let run = binding.run(self.bindings.limit.clone(), Some(slot));
+                    let task = self.bindings.tasks.spawn(run);
+                    self.bindings.pods.insert(task.id(), pod);
+                }
+            }
+        }
+        true
+    }
+
+    async fn wait(&mut self, stop: &CancellationToken) {
+        let free = self.bindings.limit.available_permits() > 0;
+        // With no room for another binding, what is due can wait until one ends.
+        let due = self.scheduling.queue.next_due().filter(|_| free);
+        let ended = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Some(ended) = self.bindings.tasks.join_next_with_id() => ended,
+            () = self.inbox.arrived() => return,
+            () = self.scheduling.reports.ended() => return,
+            () = sleep_until(due) => return,
+        };
+        self.ended(ended);
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let now = Instant::now();
+        match ended {
+            Ok((id, (binding, result))) => {
+                self.bindings.pods.remove(&id);
+                self.scheduling.bound(binding, result, now);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a binding did not end");
+                if let Some(pod) = self.bindings.pods.remove(&error.id()) {
+                    self.scheduling.lost(&pod, now);
+                }
+            }
+        }
+    }
+}
+
+type Ended = std::result::Result<(Id, (Binding, std::result::Result<(), Unbound>)), JoinError>;
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scheduler({:?})", self.scheduling.profiles)
+    }
+}

@@ -1,0 +1,402 @@
+//! The scheduler without its tasks: what it knows, and what it does about it.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use pinnace_api::{Object, Typed};
+use pinnace_client::{Delta, EventType, Recorder};
+use tokio::time::Instant;
+
+use crate::binding::{Binding, Unbound, Wait, running};
+use crate::cluster::{Cluster, NodeIndex};
+use crate::decision::{Decider, Decision, Diagnosis};
+use crate::framework::{
+    ClusterEvent, Cycle, CycleState, Events, Handle, MAX_PERMIT_WAIT, Permitted, PluginIndex,
+    PluginSet, PostFiltered, Profile, Refusal, node_changes, pod_changes,
+};
+use crate::inbox::Watched;
+use crate::pod::{PodClasses, PodInfo};
+use crate::queue::Queue;
+use crate::report::{Report, Reports};
+
+/// Longest note of an Event, in bytes, and how a longer one ends.
+const MAX_NOTE: usize = 1024;
+const NOTE_ENDS: &str = " ...";
+
+/// Reasons of the condition `PodScheduled`.
+const UNSCHEDULABLE: &str = "Unschedulable";
+const SCHEDULER_ERROR: &str = "SchedulerError";
+
+/// What a scheduler knows.
+pub(crate) struct Scheduling {
+    pub(crate) profiles: Arc<[Profile]>,
+    pub(crate) recorders: Vec<Recorder>,
+    pub(crate) handle: Handle,
+    pub(crate) cluster: Cluster,
+    pub(crate) classes: PodClasses,
+    pub(crate) queue: Queue,
+    pub(crate) decider: Decider,
+    pub(crate) reports: Reports,
+}
+
+/// What became of one attempt.
+pub(crate) enum Step {
+    /// No pod is waiting to be tried.
+    Idle,
+    /// A pod was dealt with.
+    Done,
+    /// A pod has a node and is to be bound.
+    Bind(Box<Binding>),
+}
+
+impl Scheduling {
+    /// Takes in a change of the cluster.
+    pub(crate) fn change(&mut self, kind: Watched, delta: Delta, now: Instant) {
+        match kind {
+            Watched::Node => self.change_node(&delta, now),
+            Watched::Pod => {
+                let live = |object: &Option<Object>| object.clone().and_then(live_pod);
+                let (old, new) = (live(&delta.old), live(&delta.new));
+                let uid = |pod: &Option<Typed<Pod>>| {
+                    pod.as_ref().map(|pod| pod.object().uid().to_owned())
+                };
+                if old.is_some() && new.is_some() && uid(&old) != uid(&new) {
+                    self.change_pod(old, None, now);
+                    self.change_pod(None, new, now);
+                } else {
+                    self.change_pod(old, new, now);
+                }
+            }
+        }
+    }
+
+    fn change_node(&mut self, delta: &Delta, now: Instant) {
+        let typed =
+            |object: &Option<Object>| object.as_ref().and_then(|one| one.typed::<Node>().ok());
+        let what = match (typed(&delta.old), typed(&delta.new)) {
+            (old, Some(new)) => {
+                self.cluster.set_node(&new);
+                old.map_or(Events::NODE_ADD, |old| node_changes(&old, &new))
+            }
+            (Some(old), None) => {
+                self.cluster.remove_node(old.object().name());
+                Events::NODE_DELETE
+            }
+            (None, None) => return,
+        };
+        let event = ClusterEvent { what, old: delta.old.as_ref(), new: delta.new.as_ref() };
+        self.queue.wake(&event, now);
+    }
+
+    fn change_pod(&mut self, old: Option<Typed<Pod>>, new: Option<Typed<Pod>>, now: Instant) {
+        match (old, new) {
+            (old, Some(new)) if is_assigned(&new) => {
+                self.cluster.set_pod(&new);
+                self.queue.remove(new.object().uid());
+                self.reports.drop_pod(new.object().uid());
+                let what = match &old {
+                    Some(old) if is_assigned(old) => pod_changes(old, &new, true),
+                    _ => Events::POD_ADD,
+                };
+                let old = old.as_ref().map(Typed::object);
+                self.queue.wake(&ClusterEvent { what, old, new: Some(new.object()) }, now);
+            }
+            (old, Some(new)) => self.change_waiting(old.as_ref(), &new, now),
+            (Some(old), None) => {
+                let uid = old.object().uid();
+                self.queue.remove(uid);
+                self.reports.drop_pod(uid);
+                if is_assigned(&old) {
+                    self.cluster.remove_pod(uid);
+                    self.freed(old.object(), now);
+                } else {
+                    self.give_up(&old, now);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn change_waiting(&mut self, old: Option<&Typed<Pod>>, new: &Typed<Pod>, now: Instant) {
+        let Some(profile) = self.profile_of(new) else { return };
+        let uid = new.object().uid();
+        if self.cluster.pod(uid).is_some() {
+            let goes =
+                new.object().is_deleting() && !old.is_some_and(|old| old.object().is_deleting());
+            if goes {
+                self.give_up(new, now);
+            }
+            return;
+        }
+        let profiles = self.profiles.clone();
+        let pod = self.classes.read(&mut self.cluster, &profiles[profile], new);
+        match old {
+            None => self.queue.add(pod, now),
+            Some(old) => {
+                let what = pod_changes(old, new, false);
+                let (old, new) = (Some(old.object()), Some(new.object()));
+                self.queue.update(pod, &ClusterEvent { what, old, new }, now);
+            }
+        }
+    }
+
+    /// An assumed pod goes before it was bound: what it was to take is free again.
+    fn give_up(&mut self, pod: &Typed<Pod>, now: Instant) {
+        let uid = pod.object().uid();
+        let gone = Refusal::unschedulable("the pod is being deleted");
+        let waits = self.handle.waiting().reject(uid, "", gone);
+        if self.cluster.forget(uid) || waits {
+            self.freed(pod.object(), now);
+        }
+    }
+
+    fn freed(&mut self, pod: &Object, now: Instant) {
+        let event = ClusterEvent { what: Events::POD_DELETE, old: Some(pod), new: None };
+        self.queue.wake(&event, now);
+    }
+
+    fn profile_of(&self, pod: &Pod) -> Option<usize> {
+        let name = pod.spec.as_ref()?.scheduler_name.as_deref();
+        let name = name.filter(|name| !name.is_empty()).unwrap_or(crate::DEFAULT_SCHEDULER);
+        self.profiles.iter().position(|profile| profile.name() == name)
+    }
+
+    /// Tries the next pod.
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
+        let Some(queued) = self.queue.pop(now) else { return Step::Idle };
+        // What came in while the pod waited for its turn.
+        let Some(pod) = self.queue.get(queued.pod().uid()).cloned() else { return Step::Done };
+        if pod.pod().object().is_deleting() {
+            self.queue.remove(pod.uid());
+            let note = format!("skip schedule deleting pod: {}", pod.key());
+            self.warn(&pod, note);
+            return Step::Done;
+        }
+        if self.cluster.pod(pod.uid()).is_some() {
+            self.queue.remove(pod.uid());
+            return Step::Done;
+        }
+        let profiles = self.profiles.clone();
+        let profile = &profiles[pod.profile()];
+        let state = CycleState::default();
+        match self.decider.decide(&self.cluster, profile, &pod, &state) {
+            Decision::Node(node) => self.place(pod, node, state, now),
+            Decision::Unschedulable(diagnosis) => {
+                let (diagnosis, nominated) = self.post_filter(&pod, &state, diagnosis);
+                let message = diagnosis.message();
+                let (rejected, pending) = (diagnosis.plugins(), diagnosis.pending());
+                self.put_back(&pod, rejected, pending, now);
+                self.report(pod, UNSCHEDULABLE, message, nominated);
+                Step::Done
+            }
+            Decision::NoNodes => {
+                self.put_back(&pod, PluginSet::NO_NODES, PluginSet::default(), now);
+                let message = "no nodes available to schedule pods".to_owned();
+                self.report(pod, UNSCHEDULABLE, message, None);
+                Step::Done
+            }
+            Decision::Failed(message) => {
+                tracing::error!(pod = %pod.key(), message, "a plugin failed");
+                self.put_back(&pod, PluginSet::default(), PluginSet::default(), now);
+                self.report(pod, SCHEDULER_ERROR, message, None);
+                Step::Done
+            }
+        }
+    }
+
+    fn post_filter(
+        &self,
+        pod: &PodInfo,
+        state: &CycleState,
+        diagnosis: Arc<Diagnosis>,
+    ) -> (Arc<Diagnosis>, Option<String>) {
+        let profile = &self.profiles[pod.profile()];
+        if !profile.has_post_filters {
+            return (diagnosis, None);
+        }
+        let cycle = Cycle { pod, cluster: &self.cluster, state };
+        let mut reasons: Vec<String> = Vec::new();
+        let mut found = PostFiltered::default();
+        for (_, plugin) in profile.plugins() {
+            let Some(post_filter) = plugin.as_post_filter() else { continue };
+            match post_filter.post_filter(&cycle, &diagnosis) {
+                Ok(way_out) => {
+                    reasons = vec![way_out.message.clone()];
+                    found = way_out;
+                    break;
+                }
+                Err(refusal @ (Refusal::Unresolvable(_) | Refusal::Error(_))) => {
+                    reasons = vec![refusal.to_string()];
+                    break;
+                }
+                Err(refusal) => reasons.push(refusal.to_string()),
+            }
+        }
+        let mut diagnosis = (*diagnosis).clone();
+        diagnosis.set_post_filter(reasons.join(", "));
+        (Arc::new(diagnosis), found.nominated_node)
+    }
+
+    /// Takes the pod to be on the node, and asks the plugins that have a say in that.
+    fn place(
+        &mut self,
+        pod: Arc<PodInfo>,
+        node: NodeIndex,
+        state: CycleState,
+        now: Instant,
+    ) -> Step {
+        let name = self.cluster.node(node).name.clone();
+        self.cluster.assume(&pod, node);
+        match self.permit(&pod, &name, &state) {
+            Ok(wait) => {
+                let profiles = self.profiles.clone();
+                Step::Bind(Box::new(Binding { profiles, pod, node: name, state, wait }))
+            }
+            Err((plugin, refusal)) => {
+                self.unreserve(&pod, &name, &state);
+                self.cluster.forget(pod.uid());
+                let (rejected, pending, message) = match refusal.is_rejection() {
+                    true => {
+                        let diagnosis = Diagnosis::of_choice(Some(plugin), &refusal);
+                        (diagnosis.plugins(), diagnosis.pending(), diagnosis.message())
+                    }
+                    false => Default::default(),
+                };
+                self.put_back(&pod, rejected, pending, now);
+                match refusal {
+                    Refusal::Error(message) => self.report(pod, SCHEDULER_ERROR, message, None),
+                    _ => self.report(pod, UNSCHEDULABLE, message, None),
+                }
+                Step::Done
+            }
+        }
+    }
+
+    /// Runs the reserve and permit plugins; gives what the pod is to wait for.
+    fn permit(
+        &self,
+        pod: &PodInfo,
+        node: &str,
+        state: &CycleState,
+    ) -> Result<Option<Wait>, (PluginIndex, Refusal)> {
+        let profile = &self.profiles[pod.profile()];
+        let cycle = Cycle { pod, cluster: &self.cluster, state };
+        for (index, plugin) in profile.plugins() {
+            if let Some(reserve) = plugin.as_reserve() {
+                let answer = reserve.reserve(&cycle, node);
+                answer.map_err(|no| (index, running("Reserve", plugin.name(), no)))?;
+            }
+        }
+        if !profile.has_permits {
+            return Ok(None);
+        }
+        let mut waits = Vec::new();
+        for (index, plugin) in profile.plugins() {
+            let Some(permit) = plugin.as_permit() else { continue };
+            let answer = permit.permit(&cycle, node);
+            match answer.map_err(|no| (index, running("Permit", plugin.name(), no)))? {
+                Permitted::Now => {}
+                Permitted::Wait(time) => {
+                    waits.push((plugin.name().to_owned(), time.min(MAX_PERMIT_WAIT)));
+                }
+            }
+        }
+        let Some(first) = waits.iter().min_by_key(|(_, time)| *time).cloned() else {
+            return Ok(None);
+        };
+        let plugins = waits.into_iter().map(|(plugin, _)| plugin).collect();
+        let waiting = self.handle.waiting();
+        let answer = waiting.add(pod.uid().clone(), pod.key().clone(), plugins);
+        Ok(Some(Wait { answer, first, handle: self.handle.clone() }))
+    }
+
+    fn unreserve(&self, pod: &PodInfo, node: &str, state: &CycleState) {
+        for (_, plugin) in self.profiles[pod.profile()].plugins().rev() {
+            if let Some(reserve) = plugin.as_reserve() {
+                reserve.unreserve(pod, node, state);
+            }
+        }
+    }
+
+    /// Takes in how the binding of a pod ended.
+    pub(crate) fn bound(&mut self, binding: Binding, result: Result<(), Unbound>, now: Instant) {
+        let Binding { pod, node, state, .. } = binding;
+        let Err(unbound) = result else {
+            self.queue.remove(pod.uid());
+            self.reports.drop_pod(pod.uid());
+            let note = format!("Successfully assigned {} to {node}", pod.key());
+            let recorder = &self.recorders[pod.profile()];
+            recorder.record(pod.pod().object(), EventType::Normal, "Scheduled", note);
+            for (_, plugin) in self.profiles[pod.profile()].plugins() {
+                if let Some(post_bind) = plugin.as_post_bind() {
+                    post_bind.post_bind(&pod, &node, &state);
+                }
+            }
+            return;
+        };
+        self.unreserve(&pod, &node, &state);
+        if self.cluster.forget(pod.uid()) {
+            self.freed(pod.pod().object(), now);
+        }
+        // It is gone, or somebody has bound it.
+        let Some(pod) = self.queue.get(pod.uid()).cloned() else { return };
+        let rejection = unbound.refusal.is_rejection();
+        let message = match rejection && unbound.while_waiting {
+            true => Diagnosis::of_choice(None, &unbound.refusal).message(),
+            false => unbound.refusal.to_string(),
+        };
+        if !rejection {
+            tracing::warn!(pod = %pod.key(), node = %node, message, "cannot bind a pod");
+        }
+        self.put_back(&pod, unbound.rejected, PluginSet::default(), now);
+        let reason = if rejection { UNSCHEDULABLE } else { SCHEDULER_ERROR };
+        self.report(pod, reason, message, None);
+    }
+
+    /// The task that was to bind a pod did not end.
+    pub(crate) fn lost(&mut self, pod: &Arc<PodInfo>, now: Instant) {
+        if self.cluster.forget(pod.uid()) {
+            self.freed(pod.pod().object(), now);
+        }
+        self.put_back(pod, PluginSet::default(), PluginSet::default(), now);
+    }
+
+    fn put_back(&mut self, pod: &PodInfo, rejected: PluginSet, pending: PluginSet, now: Instant) {
+        self.queue.put_back(pod.uid(), rejected, pending, now);
+    }
+
+    fn report(
+        &mut self,
+        pod: Arc<PodInfo>,
+        reason: &'static str,
+        message: String,
+        nominated_node: Option<String>,
+    ) {
+        self.warn(&pod, message.clone());
+        self.reports.add(Report { pod, reason, message, nominated_node });
+    }
+
+    fn warn(&self, pod: &PodInfo, mut note: String) {
+        if note.len() > MAX_NOTE {
+            let most = MAX_NOTE - NOTE_ENDS.len();
+            let end = (0..=most).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+            note.truncate(end);
+            note.push_str(NOTE_ENDS);
+        }
+        let recorder = &self.recorders[pod.profile()];
+        recorder.record(pod.pod().object(), EventType::Warning, "FailedScheduling", note);
+    }
+}
+
+fn is_assigned(pod: &Pod) -> bool {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    node.is_some_and(|node| !node.is_empty())
+}
+
+/// A pod that has not ended: those that have take nothing and want nothing.
+fn live_pod(object: Object) -> Option<Typed<Pod>> {
+    let pod = object.typed::<Pod>();
+    let pod = pod.inspect_err(|error| tracing::error!(%error, "a pod cannot be read")).ok()?;
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    (!matches!(phase, Some("Succeeded" | "Failed"))).then_some(pod)
+}
