@@ -5,21 +5,29 @@
 //! turns a `Pod` into a [`PodConfig`] and [`ContainerConfig`]s and decides about restarts.
 
 #[cfg(target_os = "linux")]
+pub mod auto;
+#[cfg(target_os = "linux")]
 pub mod cgroup;
 #[cfg(all(target_os = "linux", feature = "containerd"))]
-mod containerd;
+pub mod containerd;
 #[cfg(target_os = "linux")]
 mod descriptor;
 mod error;
 pub mod logs;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
+#[cfg(target_os = "linux")]
+pub mod process;
+#[cfg(target_os = "linux")]
+mod signals;
 pub mod simulated;
 mod types;
 
 #[cfg(all(target_os = "linux", feature = "containerd"))]
 pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{Error, Result};
+#[cfg(target_os = "linux")]
+pub use process::{Process, ProcessConfig};
 pub use simulated::{Script, Simulated, SimulatedConfig};
 pub use types::*;
 

@@ -27,6 +27,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Error, QosClass, Resources, Result};
 use layout::Layout;
+pub(crate) use layout::unescape;
 
 /// How long [`Cgroup::remove`] waits for killed processes to leave.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);

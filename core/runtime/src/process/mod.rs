@@ -1,0 +1,628 @@
+//! Containers as processes of the host: the default where there is no containerd.
+//!
+//! A container is a process group on the machine's own file system, run by its `command` and
+//! `args`; the image is recorded, not unpacked. There is no image to isolate it, so this is for
+//! programs that one trusts as far as the host itself. What the user may do decides the rest:
+//!
+//! - As root every pod has network, IPC and UTS namespaces of its own and cgroups with its
+//!   limits, containers run as the user they ask for, and volumes appear where they should in a
+//!   private view of the file system.
+//! - Otherwise pods share the machine's namespaces, limits count where a cgroup is delegated, and
+//!   a container that asks for volumes or another user is refused.
+//!
+//! [`Process::restrictions`] says what is missing.
+//!
+//! Each container has a tiny supervisor of its own (`/bin/sh`), which outlives the host and notes
+//! the exit code: a later [`Process`] in the same directory finds what runs and what has ended.
+//! Stopping signals the process group; killing reaches everything in the container's cgroup, or
+//! in its process group where there is none.
+
+mod command;
+mod container;
+mod credentials;
+mod identity;
+mod mounts;
+mod records;
+mod spawn;
+mod start;
+mod supervisor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use pinnace_env::Env;
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{DumpableBehavior, Signal, dumpable_behavior};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cgroup::Cgroups;
+use crate::logs::LogPumps;
+use crate::namespaces::{self, NamespaceConfig, Namespaces};
+use crate::{
+    ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image, PodConfig, PodId,
+    PodSandbox, PodState, QosClass, RegistryAuth, Result, Runtime, RuntimeEvent,
+};
+use container::Container;
+use records::{ContainerFiles, ContainerRecord, PodRecord};
+
+/// The directory in the state directory that is this runtime's.
+pub(crate) const DIRECTORY: &str = "process";
+/// Events that a subscriber may be behind before it has to look at everything again.
+const EVENT_CAPACITY: usize = 1024;
+
+/// Where a process runtime keeps its things.
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    /// One per engine and node. Letters, digits, `-`, `_` and `.`.
+    pub namespace: String,
+    /// Where pods and the ends of containers are kept, in a directory `process`. Made when
+    /// missing. What is in it belongs to this runtime.
+    pub state_dir: PathBuf,
+    /// The engine's part of every cgroup hierarchy; the namespace unless told otherwise.
+    pub cgroup_root: String,
+    /// Time and chance.
+    pub env: Env,
+}
+
+impl ProcessConfig {
+    /// The usual settings for a namespace that keeps its state in `state_dir`.
+    pub fn new(namespace: impl Into<String>, state_dir: impl Into<PathBuf>, env: Env) -> Self {
+        let namespace = namespace.into();
+        Self { cgroup_root: namespace.clone(), namespace, state_dir: state_dir.into(), env }
+    }
+}
+
+/// The runtime of processes. See [`crate::process`].
+///
+/// Dropping it does what [`Runtime::shutdown`] does, without waiting.
+pub struct Process {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: PathBuf,
+    env: Env,
+    cgroups: Option<Cgroups>,
+    may_pin: bool,
+    restrictions: Vec<String>,
+    pumps: LogPumps,
+    pods: RwLock<BTreeMap<PodId, Arc<Pod>>>,
+    events: broadcast::Sender<RuntimeEvent>,
+    /// What callers have asked for and is still being done.
+    operations: TaskTracker,
+    /// One task per running container.
+    watchers: TaskTracker,
+    ended: CancellationToken,
+    /// Before anything here has changed it.
+    dumpable: Option<DumpableBehavior>,
+    /// Held for as long as this runtime works in the directory.
+    lock: Mutex<Option<File>>,
+}
+
+struct Pod {
+    directory: PathBuf,
+    record: PodRecord,
+    namespaces: Namespaces,
+    containers: RwLock<BTreeMap<ContainerId, Arc<Container>>>,
+    /// One creation or removal of the pod or its containers at a time.
+    operation: tokio::sync::Mutex<()>,
+}
+
+impl Process {
+    /// Opens a process runtime and adopts what an earlier one in the same directory has left.
+    /// Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when another runtime works in the directory, [`Error::Io`] when it
+    /// can't be used, [`Error::InvalidConfig`] for an impossible namespace.
+    pub async fn open(config: ProcessConfig) -> Result<Self> {
+        if !records::is_plain_name(&config.namespace) {
+            return Err(Error::InvalidConfig(format!("{:?} is not a name", config.namespace)));
+        }
+        let shared = blocking(move || Shared::open(config)).await?;
+        let process = Self { shared: Arc::new(shared) };
+        process.adopt().await?;
+        Ok(process)
+    }
+
+    /// What this user may not do here, a sentence each; none for root.
+    pub fn restrictions(&self) -> &[String] {
+        &self.shared.restrictions
+    }
+
+    async fn adopt(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let found = blocking(move || shared.find_pods()).await?;
+        for pod in found {
+            let containers: Vec<_> = pod.containers.read().values().cloned().collect();
+            self.shared.pods.write().insert(pod.id(), pod);
+            for container in containers {
+                container.adopt(&self.shared)?;
+                let started = !matches!(*container.phase.borrow(), ContainerPhase::Created);
+                if !started {
+                    continue;
+                }
+                let log = container.files.log(&container.log_path);
+                let pump = self.shared.pumps.start(log).await?;
+                // It may have ended just now, and then nobody would finish the log.
+                let ended = {
+                    let mut slot = container.pump.lock();
+                    *slot = Some(pump);
+                    if container.is_running() { None } else { slot.take() }
+                };
+                if let Some(pump) = ended {
+                    pump.finish().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.shared.operations.close();
+        self.shared.ended.cancel();
+        self.shared.watchers.close();
+    }
+}
+
+impl Shared {
+    fn open(config: ProcessConfig) -> Result<Self> {
+        let ProcessConfig { state_dir, cgroup_root, env, .. } = config;
+        let directory = state_dir.join(DIRECTORY);
+        let io = |what: &'static str, path: &Path| {
+            let operation = format!("{what} {}", path.display());
+            move |source| Error::Io { operation, source }
+        };
+        let pods = directory.join("pods");
+        fs::create_dir_all(&pods).map_err(io("make", &pods))?;
+        let directory = directory.canonicalize().map_err(io("find", &directory))?;
+        let lock = directory.join("lock");
+        let lock_file = File::create(&lock).map_err(io("make", &lock))?;
+        flock(&lock_file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            let message = format!("another runtime works in {}", directory.display());
+            Error::Unavailable { runtime: "process", message }
+        })?;
+        let mut restrictions = Vec::new();
+        let may_pin = match namespaces::can_pin() {
+            Ok(()) => true,
+            Err(error) => {
+                restrictions.push(format!("pods use the machine's network: {error}"));
+                false
+            }
+        };
+        let cgroups =
+            Cgroups::detect(&cgroup_root).and_then(|cgroups| cgroups.can_write().map(|()| cgroups));
+        let cgroups = match cgroups {
+            Ok(cgroups) => Some(cgroups),
+            Err(error) => {
+                restrictions.push(format!("CPU and memory limits do not count: {error}"));
+                None
+            }
+        };
+        for restriction in &restrictions {
+            tracing::warn!(runtime = "process", "{restriction}");
+        }
+        Ok(Self {
+            pumps: LogPumps::new(env.clock().clone())?,
+            directory,
+            env,
+            cgroups,
+            may_pin,
+            restrictions,
+            pods: RwLock::default(),
+            events: broadcast::channel(EVENT_CAPACITY).0,
+            operations: TaskTracker::new(),
+            watchers: TaskTracker::new(),
+            ended: CancellationToken::new(),
+            dumpable: dumpable_behavior().ok(),
+            lock: Mutex::new(Some(lock_file)),
+        })
+    }
+
+    fn send(&self, event: RuntimeEvent) {
+        // Fails only when nobody listens.
+        let _ = self.events.send(event);
+    }
+
+    fn pod_directory(&self, id: &str) -> PathBuf {
+        self.directory.join("pods").join(id)
+    }
+
+    /// Reads the directory; what was left half made is removed.
+    fn find_pods(&self) -> Result<Vec<Arc<Pod>>> {
+        let mut found = Vec::new();
+        for name in records::directories(&self.directory.join("pods"))? {
+            let directory = self.pod_directory(&name);
+            match records::read::<PodRecord>(&directory.join("pod.json"))? {
+                Some(record) => found.push(Arc::new(self.find_pod(directory, record)?)),
+                None => self.remove_half_made(&name)?,
+            }
+        }
+        Ok(found)
+    }
+
+    fn find_pod(&self, directory: PathBuf, record: PodRecord) -> Result<Pod> {
+        let mut containers = BTreeMap::new();
+        let id = PodId(record.config.id.clone());
+        for name in records::directories(&directory)? {
+            let files = ContainerFiles(directory.join(&name));
+            let Some(of_container) = records::read(&files.record())? else { continue };
+            let container = self.container(&record.config, ContainerId(name), files, of_container);
+            containers.insert(container.id.clone(), Arc::new(container));
+        }
+        // A restart of the machine has taken the namespaces and cgroups.
+        let namespaces = self.equip(&directory, &record.config)?;
+        tracing::debug!(pod = %id, containers = containers.len(), "found a pod");
+        Ok(Pod {
+            directory,
+            record,
+            namespaces,
+            containers: RwLock::new(containers),
+            operation: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn container(
+        &self,
+        pod: &PodConfig,
+        id: ContainerId,
+        files: ContainerFiles,
+        record: ContainerRecord,
+    ) -> Container {
+        let cgroup = self.cgroups.as_ref().map(|all| all.pod(&pod.id, pod.qos_class).child(&id.0));
+        let log_name = format!("{}.log", record.config.attempt);
+        Container {
+            pod: PodId(pod.id.clone()),
+            log_path: pod.log_directory.join(&record.config.name).join(log_name),
+            id,
+            record,
+            files,
+            cgroup,
+            phase: watch::Sender::new(ContainerPhase::Created),
+            operation: tokio::sync::Mutex::default(),
+            alive: Mutex::default(),
+            pump: Mutex::default(),
+            ended: self.ended.clone(),
+        }
+    }
+
+    fn make_pod(&self, config: &PodConfig) -> Result<Pod> {
+        let directory = self.pod_directory(&config.id);
+        fs::create_dir_all(&directory).map_err(|source| Error::Io {
+            operation: format!("make {}", directory.display()),
+            source,
+        })?;
+        let namespaces = self.equip(&directory, config)?;
+        let record = PodRecord { config: config.clone(), created_at: self.env.now() };
+        let pod = Pod {
+            directory,
+            record,
+            namespaces,
+            containers: RwLock::default(),
+            operation: tokio::sync::Mutex::default(),
+        };
+        let resolv_conf = pod.resolv_conf();
+        fs::write(&resolv_conf, &config.resolv_conf).map_err(|source| Error::Io {
+            operation: format!("write {}", resolv_conf.display()),
+            source,
+        })?;
+        records::write(&pod.directory.join("pod.json"), &pod.record)?;
+        Ok(pod)
+    }
+
+    /// Makes what the machine holds for a pod, as far as it isn't there.
+    fn equip(&self, directory: &Path, config: &PodConfig) -> Result<Namespaces> {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.pod(&config.id, config.qos_class).create(&config.resources)?;
+        }
+        if self.may_pin {
+            let own_network = !config.host_network;
+            let hostname = if own_network { config.hostname.clone() } else { String::new() };
+            let wanted = NamespaceConfig {
+                network: own_network,
+                ipc: !config.host_ipc,
+                hostname,
+                sysctls: config.sysctls.clone(),
+            };
+            return namespaces::pin(&directory.join("ns"), &wanted);
+        }
+        if config.sysctls.is_empty() {
+            return Ok(Namespaces::default());
+        }
+        let message = "sysctls of processes need CAP_SYS_ADMIN (run as root)";
+        Err(Error::InvalidConfig(message.into()))
+    }
+
+    /// A pod without a record: its making was interrupted.
+    fn remove_half_made(&self, name: &str) -> Result<()> {
+        for qos in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
+            if let Some(cgroups) = &self.cgroups {
+                cgroups.pod(name, qos).remove()?;
+            }
+        }
+        let directory = self.pod_directory(name);
+        namespaces::unpin(&directory.join("ns"))?;
+        records::remove_directory(&directory)
+    }
+
+    fn pod(&self, id: &PodId) -> Result<Arc<Pod>> {
+        let pods = self.pods.read();
+        pods.get(id).map(Arc::clone).ok_or_else(|| Error::PodNotFound(id.0.clone()))
+    }
+
+    /// A container and its pod.
+    fn find(&self, id: &ContainerId) -> Option<(Arc<Pod>, Arc<Container>)> {
+        // The id begins with the pod's.
+        let pods = self.pods.read();
+        let mut of_pods = pods.values();
+        of_pods.find_map(|pod| {
+            let container = Arc::clone(pod.containers.read().get(id)?);
+            Some((Arc::clone(pod), container))
+        })
+    }
+}
+
+impl Pod {
+    fn id(&self) -> PodId {
+        PodId(self.record.config.id.clone())
+    }
+
+    fn resolv_conf(&self) -> PathBuf {
+        self.directory.join("resolv.conf")
+    }
+
+    fn sandbox(&self) -> PodSandbox {
+        PodSandbox {
+            id: self.id(),
+            network_namespace: self.namespaces.network.clone(),
+            created_at: self.record.created_at,
+        }
+    }
+}
+
+/// Kills the container if it runs, and removes what exists of it but its log.
+async fn remove(pod: Arc<Pod>, container: Arc<Container>) -> Result<()> {
+    let _operation = container.operation.lock().await;
+    container.stop(Signal::KILL, Duration::ZERO).await?;
+    let gone = Arc::clone(&container);
+    blocking(move || {
+        if let Some(cgroup) = &gone.cgroup {
+            cgroup.remove()?;
+        }
+        records::remove_directory(&gone.files.0)
+    })
+    .await?;
+    pod.containers.write().remove(&container.id);
+    Ok(())
+}
+
+async fn remove_pod(shared: Arc<Shared>, pod: Arc<Pod>) -> Result<()> {
+    let _operation = pod.operation.lock().await;
+    let containers: Vec<_> = pod.containers.read().values().cloned().collect();
+    let removals = containers.into_iter().map(|container| remove(Arc::clone(&pod), container));
+    futures::future::try_join_all(removals).await?;
+    let (gone, of) = (Arc::clone(&pod), Arc::clone(&shared));
+    blocking(move || {
+        if let Some(cgroups) = &of.cgroups {
+            cgroups.pod(&gone.record.config.id, gone.record.config.qos_class).remove()?;
+        }
+        namespaces::unpin(&gone.directory.join("ns"))?;
+        records::remove_directory(&gone.directory)
+    })
+    .await?;
+    shared.pods.write().remove(&pod.id());
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.unwrap_or_else(|error| {
+        Err(Error::Other { operation: "run a container".into(), message: error.to_string() })
+    })
+}
+
+impl Process {
+    /// Runs work as a task of the runtime, so that a caller who stops waiting doesn't leave it
+    /// half done.
+    async fn own<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        if self.shared.operations.is_closed() {
+            let message = "it has been shut down".into();
+            return Err(Error::Unavailable { runtime: "process", message });
+        }
+        self.shared.operations.spawn(work).await.unwrap_or_else(|error| {
+            Err(Error::Other { operation: "run a container".into(), message: error.to_string() })
+        })
+    }
+}
+
+#[async_trait]
+impl Runtime for Process {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    async fn version(&self) -> Result<String> {
+        Ok(format!("process://{}", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn check(&self) -> Result<()> {
+        let directory = self.shared.directory.join("pods");
+        let unavailable = |message: String| Error::Unavailable { runtime: "process", message };
+        blocking(move || {
+            fs::read_dir(&directory)
+                .map_err(|e| unavailable(format!("{}: {e}", directory.display())))?;
+            fs::metadata(supervisor::SHELL)
+                .map_err(|e| unavailable(format!("{}: {e}", supervisor::SHELL)))?;
+            Ok(())
+        })
+        .await
+    }
+
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.shared.events.subscribe()
+    }
+
+    async fn create_pod(&self, config: &PodConfig) -> Result<PodSandbox> {
+        if !records::is_plain_name(&config.id) {
+            return Err(Error::InvalidConfig(format!("pod id {:?} is not a name", config.id)));
+        }
+        if let Ok(pod) = self.shared.pod(&PodId(config.id.clone())) {
+            return Ok(pod.sandbox());
+        }
+        let (shared, config) = (Arc::clone(&self.shared), config.clone());
+        self.own(async move {
+            let of = Arc::clone(&shared);
+            let made = Arc::new(blocking(move || of.make_pod(&config)).await?);
+            let mut pods = shared.pods.write();
+            // Two callers at once have made the same thing; the first one's stays.
+            Ok(pods.entry(made.id()).or_insert(made).sandbox())
+        })
+        .await
+    }
+
+    async fn remove_pod(&self, id: &PodId) -> Result<()> {
+        match self.shared.pod(id) {
+            Ok(pod) => self.own(remove_pod(Arc::clone(&self.shared), pod)).await,
+            Err(_) if !records::is_plain_name(&id.0) => Ok(()),
+            Err(_) => {
+                // A creation may have failed half way.
+                let (shared, name) = (Arc::clone(&self.shared), id.0.clone());
+                self.own(blocking(move || shared.remove_half_made(&name))).await
+            }
+        }
+    }
+
+    async fn list_pods(&self) -> Result<Vec<PodState>> {
+        let pods: Vec<_> = self.shared.pods.read().values().cloned().collect();
+        let state = |pod: Arc<Pod>| PodState {
+            config: pod.record.config.clone(),
+            sandbox: pod.sandbox(),
+            containers: pod.containers.read().values().map(|c| c.state()).collect(),
+        };
+        Ok(pods.into_iter().map(state).collect())
+    }
+
+    async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId> {
+        let pod = self.shared.pod(pod)?;
+        let id = ContainerId(format!("{}_{}_{}", pod.id(), config.name, config.attempt));
+        if !records::is_plain_name(&config.name) {
+            return Err(Error::InvalidConfig(format!("{:?} is not a name", config.name)));
+        }
+        if pod.containers.read().contains_key(&id) {
+            return Ok(id);
+        }
+        start::check(&self.shared, config)?;
+        let record = ContainerRecord { config: config.clone(), created_at: self.shared.env.now() };
+        let shared = Arc::clone(&self.shared);
+        self.own(async move {
+            let _operation = pod.operation.lock().await;
+            if shared.pod(&pod.id()).is_err() {
+                return Err(Error::PodNotFound(pod.id().0));
+            }
+            if pod.containers.read().contains_key(&id) {
+                return Ok(id);
+            }
+            let files = ContainerFiles(pod.directory.join(&id.0));
+            let (on_disk, text) = (files.clone(), record.clone());
+            blocking(move || {
+                fs::create_dir_all(&on_disk.0).map_err(|source| Error::Io {
+                    operation: format!("make {}", on_disk.0.display()),
+                    source,
+                })?;
+                records::write(&on_disk.record(), &text)
+            })
+            .await?;
+            let container = shared.container(&pod.record.config, id.clone(), files, record);
+            pod.containers.write().insert(id.clone(), Arc::new(container));
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn start_container(&self, id: &ContainerId) -> Result<()> {
+        let found = self.shared.find(id);
+        let (pod, container) = found.ok_or_else(|| Error::ContainerNotFound(id.0.clone()))?;
+        self.own(start::start(Arc::clone(&self.shared), pod, container)).await
+    }
+
+    async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<()> {
+        let Some((_, container)) = self.shared.find(id) else { return Ok(()) };
+        container.stop(start::stop_signal(&container.record.config)?, grace).await
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+        let Some((pod, container)) = self.shared.find(id) else { return Ok(()) };
+        self.own(remove(pod, container)).await
+    }
+
+    async fn container(&self, id: &ContainerId) -> Result<Option<ContainerState>> {
+        Ok(self.shared.find(id).map(|(_, container)| container.state()))
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        Ok(Some(image(reference)))
+    }
+
+    async fn pull_image(&self, reference: &str, _auth: Option<&RegistryAuth>) -> Result<Image> {
+        Ok(image(reference))
+    }
+
+    async fn import_image(&self, path: &Path) -> Result<Vec<Image>> {
+        Err(Error::InvalidImage {
+            reference: path.display().to_string(),
+            message: "processes of the host have no images; importing needs containerd".into(),
+        })
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        let pods = self.list_pods().await?;
+        let containers = pods.iter().flat_map(|pod| &pod.containers);
+        let names: BTreeSet<_> = containers.map(|c| c.config.image.as_str()).collect();
+        Ok(names.into_iter().map(image).collect())
+    }
+
+    async fn shutdown(&self) {
+        // Removing a container needs those that watch it.
+        self.shared.operations.close();
+        self.shared.operations.wait().await;
+        self.shared.ended.cancel();
+        self.shared.watchers.close();
+        self.shared.watchers.wait().await;
+        for pod in self.shared.pods.read().values() {
+            for container in pod.containers.read().values() {
+                drop(container.pump.lock().take());
+            }
+        }
+        if let Some(cgroups) = &self.shared.cgroups
+            && self.shared.pods.read().is_empty()
+        {
+            // Empty groups; one that cannot be removed now does no harm.
+            let _ = cgroups.all().remove();
+        }
+        *self.shared.lock.lock() = None;
+    }
+}
+
+/// Any reference counts as present. Nothing is unpacked, so the name is the identity.
+fn image(reference: &str) -> Image {
+    Image {
+        id: reference.to_owned(),
+        tags: vec![reference.to_owned()],
+        digests: Vec::new(),
+        size: 0,
+    }
+}

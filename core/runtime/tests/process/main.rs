@@ -1,0 +1,8 @@
+//! The process runtime, with real processes.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod adoption;
+mod isolation;
+mod running;
+mod world;
