@@ -2,11 +2,14 @@
 //! trees of JSON; the request pipeline decodes and validates what comes out.
 //!
 //! [`json`] and [`merge`] know nothing of types. [`strategic_merge`] finds in the
-//! [`Schema`](crate::schema::Schema) how a list is merged.
+//! [`Schema`](crate::schema::Schema) how a list is merged. [`apply`] is server-side apply, and
+//! [`track_update`] keeps `managedFields` for all other writes.
 
+mod apply;
 mod json;
 mod strategic;
 
+pub use apply::{FieldManager, MAX_UPDATE_MANAGERS, apply, track_update};
 pub use json::{MAX_COPIED_BYTES, MAX_DEPTH, MAX_OPERATIONS, json, merge};
 pub use strategic::strategic_merge;
 
