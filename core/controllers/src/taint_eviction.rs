@@ -9,9 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use pinnace_api::{Key, Object, Result, Typed};
-use pinnace_client::{
-    Api, DeleteOptions, EventType, Informer, Lister, Preconditions, Recorder,
-};
+use pinnace_client::{Api, DeleteOptions, EventType, Informer, Lister, Preconditions, Recorder};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 

@@ -100,7 +100,8 @@ impl Shared {
             let still = after.iter().find(|one| one.uid == owner.uid);
             let unblocked = blocks(owner) && !still.is_some_and(blocks);
             // An owner may wait for the last of its dependents to cease blocking.
-            if unblocked && let Some(waiting) = self.cached_owner(owner, object.namespace())
+            if unblocked
+                && let Some(waiting) = self.cached_owner(owner, object.namespace())
                 && waits_for_dependents(&waiting.1)
             {
                 self.queue.add(waiting.0);

@@ -169,5 +169,6 @@ impl Shared {
 
 /// Events neither own nor are owned, and there are many.
 fn takes_part(kind: &Resource) -> bool {
-    kind.kind != "Event" && ["list", "watch", "delete"].iter().all(|verb| kind.verbs.0.contains(verb))
+    kind.kind != "Event"
+        && ["list", "watch", "delete"].iter().all(|verb| kind.verbs.0.contains(verb))
 }

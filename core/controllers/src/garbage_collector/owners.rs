@@ -1,15 +1,20 @@
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use pinnace_api::{Key, Object, Resource, Result};
 use pinnace_client::EventType;
 
-use super::Shared;
-use super::item::waits_for_dependents;
+use super::item::{Item, waits_for_dependents};
+use super::{Shared, takes_part};
 
 /// How many absent owners are remembered; the memory starts anew beyond that. An uid that is gone
 /// never comes back.
 const REMEMBERED: usize = 4096;
+
+/// How long a dependent waits for its owner's kind to be watched before it is looked at again.
+const UNTIL_JOINED: Duration = Duration::from_secs(1);
 
 /// Owners that are known not to be: by uid, kind, name and the dependent's namespace.
 #[derive(Debug, Default)]
@@ -48,7 +53,7 @@ pub(super) fn owner_key(kind: &Resource, owner: &OwnerReference, namespace: &str
 
 impl Shared {
     /// Looks the owners of an object up; `None` when they can never be resolved.
-    pub(super) async fn owners_of(&self, object: &Object) -> Result<Option<Owners>> {
+    pub(super) async fn owners_of(&self, item: &Item, object: &Object) -> Result<Option<Owners>> {
         let mut owners = Owners::default();
         for owner in object.meta().owner_references.iter().flatten() {
             let kind = self.catalog().by_kind(&owner.api_version, &owner.kind);
@@ -56,6 +61,11 @@ impl Shared {
             if kind.is_namespaced() && object.namespace().is_empty() {
                 self.report_namespace(object, owner);
                 return Ok(None);
+            }
+            if takes_part(&kind) && self.informer(kind.name()).is_none() {
+                // Until the kind is watched nobody tells of the owner's end.
+                self.rescan.notify_one();
+                self.queue.add_after(item.clone(), UNTIL_JOINED);
             }
             let uid = owner.uid.clone();
             match self.owner(&kind, owner, object).await? {
@@ -69,7 +79,7 @@ impl Shared {
 
     async fn owner(
         &self,
-        kind: &std::sync::Arc<Resource>,
+        kind: &Arc<Resource>,
         owner: &OwnerReference,
         object: &Object,
     ) -> Result<Option<Object>> {

@@ -20,7 +20,7 @@ impl Shared {
         if object.is_deleting() || object.meta().owner_references.is_none() {
             return Ok(());
         }
-        let Some(owners) = self.owners_of(&object).await? else { return Ok(()) };
+        let Some(owners) = self.owners_of(item, &object).await? else { return Ok(()) };
         let Owners { solid, dangling, waiting } = &owners;
         if !solid.is_empty() {
             if dangling.is_empty() && waiting.is_empty() {
@@ -57,7 +57,12 @@ impl Shared {
 
     /// The next step of an object that waits for its dependents.
     async fn delete_dependents(&self, item: &Item, object: &Object) -> Result<()> {
-        let blocking = self.graph.lock().blocking(object.uid());
+        // An object elsewhere may name this one, but does not depend on it.
+        let namespace = object.namespace();
+        let is_near =
+            |dependent: &Item| namespace.is_empty() || dependent.key.namespace() == namespace;
+        let mut blocking = self.graph.lock().blocking(object.uid());
+        blocking.retain(is_near);
         if blocking.is_empty() {
             return self.edit(item, |meta| remove_finalizer(meta, FOREGROUND)).await;
         }

@@ -108,6 +108,7 @@ impl Findings {
 }
 
 fn list(counts: &BTreeMap<String, usize>, verb: &str) -> String {
-    let each = counts.iter().map(|(name, count)| format!("{name} {verb} {count} resource instances"));
+    let each =
+        counts.iter().map(|(name, count)| format!("{name} {verb} {count} resource instances"));
     each.collect::<Vec<_>>().join(", ")
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use parking_lot::Mutex;
 use pinnace_api::{ApiError, Key, Object, Reason, Resource, Result};
-use pinnace_client::{
-    Delta, DeleteOptions, DynamicApi, Informers, ListOptions, PropagationPolicy,
-};
+use pinnace_client::{DeleteOptions, Delta, DynamicApi, Informers, ListOptions, PropagationPolicy};
 use pinnace_reconcile::Queue;
 
 use super::Namespaces;
@@ -89,8 +87,7 @@ async fn delete_all(api: &DynamicApi, namespace: &str) -> Result<Vec<Object>> {
     };
     let mut page = ListOptions { limit: Some(PAGE), ..ListOptions::default() };
     loop {
-        let deleted =
-            api.delete_collection(Some(namespace), page.clone(), options.clone()).await?;
+        let deleted = api.delete_collection(Some(namespace), page.clone(), options.clone()).await?;
         tokio::task::yield_now().await;
         match deleted.continue_token {
             Some(token) => page.continue_token = Some(token),

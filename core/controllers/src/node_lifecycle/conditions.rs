@@ -68,7 +68,10 @@ pub(super) fn driving_taint(node: &Node) -> Option<&'static str> {
 
 /// The taints that a node should have of those that this controller answers for, by key and
 /// effect. `driving` is the one of [`driving_taint`] if pods may be driven away.
-pub(super) fn wanted(node: &Node, driving: Option<&'static str>) -> Vec<(&'static str, &'static str)> {
+pub(super) fn wanted(
+    node: &Node,
+    driving: Option<&'static str>,
+) -> Vec<(&'static str, &'static str)> {
     let has = |type_: &str, status: &str| {
         condition::find(conditions(node), type_).is_some_and(|found| found.status == status)
     };

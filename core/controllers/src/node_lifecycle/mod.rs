@@ -111,12 +111,23 @@ fn note_node(delta: &Delta, health: &Health, zones: &Zones, recorder: &Recorder,
 }
 
 /// All that this controller asks about a node, but for times.
-fn facts(node: &Node) -> (&[Taint], bool, Vec<(&str, &str)>, Option<&str>) {
+#[derive(PartialEq)]
+struct Facts<'a> {
+    uid: Option<&'a str>,
+    taints: &'a [Taint],
+    unschedulable: Option<bool>,
+    conditions: Vec<(&'a str, &'a str)>,
+}
+
+fn facts(node: &Node) -> Facts<'_> {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
     let conditions = conditions.unwrap_or_default().iter();
-    let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
-    let states = conditions.map(|one| (one.type_.as_str(), one.status.as_str())).collect();
-    (taints::taints(node), unschedulable, states, node.metadata.uid.as_deref())
+    Facts {
+        uid: node.metadata.uid.as_deref(),
+        taints: taints::taints(node),
+        unschedulable: node.spec.as_ref().and_then(|spec| spec.unschedulable),
+        conditions: conditions.map(|one| (one.type_.as_str(), one.status.as_str())).collect(),
+    }
 }
 
 /// The failed node of a pod that the cache learns of too late to be marked with the others.
@@ -217,15 +228,16 @@ impl NodeLifecycle {
             taint.effect == taints::NO_EXECUTE
                 && [conditions::NOT_READY, conditions::UNREACHABLE].contains(&taint.key.as_str())
         });
-        let driving = conditions::driving_taint(node).filter(|_| match self.zones.ask(key.name()) {
-            Verdict::Go => true,
-            Verdict::Wait(left) => {
-                wait = Some(left).filter(|_| !driven);
-                driven
-            }
-            Verdict::Stop => driven,
-            Verdict::Undo => false,
-        });
+        let driving =
+            conditions::driving_taint(node).filter(|_| match self.zones.ask(key.name()) {
+                Verdict::Go => true,
+                Verdict::Wait(left) => {
+                    wait = Some(left).filter(|_| !driven);
+                    driven
+                }
+                Verdict::Stop => driven,
+                Verdict::Undo => false,
+            });
         let now = self.env.clock().now_seconds();
         let wanted = conditions::wanted(node, driving);
         let mut taints = taints::taints(node).to_vec();
@@ -266,12 +278,7 @@ impl NodeLifecycle {
             match marked.await {
                 Ok(pod) => {
                     let message = "Node is not ready";
-                    self.recorder.record(
-                        pod.object(),
-                        EventType::Warning,
-                        "NodeNotReady",
-                        message,
-                    );
+                    self.recorder.record(pod.object(), EventType::Warning, "NodeNotReady", message);
                 }
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
