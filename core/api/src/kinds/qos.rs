@@ -1,7 +1,11 @@
 //! Quality of service classes of pods.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+
+use crate::quantity::Quantity;
 
 /// Every container has limits of cpu and memory, and requests just these.
 pub const GUARANTEED: &str = "Guaranteed";
@@ -53,11 +57,7 @@ fn of<'a>(all: impl Iterator<Item = Option<&'a ResourceRequirements>>) -> &'stat
 }
 
 /// The amount of a resource, `None` if absent or zero.
-fn amount<'a>(
-    list: Option<&'a std::collections::BTreeMap<String, Quantity>>,
-    name: &str,
-) -> Option<&'a str> {
-    let text = list?.get(name)?.0.as_str();
-    let digits = text.split(['e', 'E']).next().unwrap_or_default();
-    digits.bytes().any(|byte| matches!(byte, b'1'..=b'9')).then_some(text)
+fn amount(list: Option<&BTreeMap<String, Text>>, name: &str) -> Option<Quantity> {
+    let quantity = Quantity::parse(&list?.get(name)?.0).ok()?;
+    (!quantity.is_zero()).then_some(quantity)
 }

@@ -1,0 +1,16 @@
+//! Defaulting, validation and preparation of the built-in kinds: what goes in, and what comes out
+//! or is said of it, in upstream's words.
+
+#[cfg(test)]
+mod metadata;
+mod objects;
+mod pod;
+mod pod_containers;
+mod pod_placement;
+mod pod_resources;
+mod pod_update;
+mod pod_volumes;
+mod service;
+#[cfg(test)]
+mod support;
+mod workloads;
