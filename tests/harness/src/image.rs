@@ -33,6 +33,8 @@ pub struct BusyboxImage {
     pub user: String,
     /// `WorkingDir`.
     pub working_dir: String,
+    /// Whether its name leads to an index with this and another platform.
+    pub multi_platform: bool,
     /// Further files by their path, with mode 0755.
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -47,6 +49,7 @@ impl BusyboxImage {
             environment: vec!["PATH=/bin".into()],
             user: String::new(),
             working_dir: String::new(),
+            multi_platform: false,
             files: BTreeMap::new(),
         }
     }
@@ -82,7 +85,7 @@ impl BusyboxImage {
     /// As [`BusyboxImage::write_layout`].
     pub fn write_docker_archive(&self, path: &Path) -> io::Result<()> {
         let layers = self.layers()?;
-        let config = self.config(&layers);
+        let config = self.config(&layers, architecture());
         let mut archive = tar::Builder::new(std::fs::File::create(path)?);
         let mut names = Vec::new();
         for (number, layer) in layers.iter().enumerate() {
@@ -102,7 +105,8 @@ impl BusyboxImage {
     /// When busybox is not installed.
     pub fn layout(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let layers = self.layers()?;
-        let config = self.config(&layers);
+        let config = self.config(&layers, architecture());
+        let foreign = self.config(&layers, "mips64le");
         let mut files = BTreeMap::new();
         let mut add = |kind: &str, data: Vec<u8>| {
             let digest = digest(&data);
@@ -114,14 +118,23 @@ impl BusyboxImage {
             .into_iter()
             .map(|layer| add("application/vnd.oci.image.layer.v1.tar", layer))
             .collect();
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": add("application/vnd.oci.image.config.v1+json", config),
             "layers": layers,
         });
-        let manifest = manifest.to_string().into_bytes();
-        let mut entry = add("application/vnd.oci.image.manifest.v1+json", manifest);
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let mut entry = add(kind, manifest.to_string().into_bytes());
+        if self.multi_platform {
+            manifest["config"] = add("application/vnd.oci.image.config.v1+json", foreign);
+            let mut other = add(kind, manifest.to_string().into_bytes());
+            other["platform"] = json!({"os": "linux", "architecture": "mips64le"});
+            entry["platform"] = json!({"os": "linux", "architecture": architecture()});
+            let kind = "application/vnd.oci.image.index.v1+json";
+            let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [other, entry]});
+            entry = add(kind, index.to_string().into_bytes());
+        }
         entry["annotations"] = json!({"org.opencontainers.image.ref.name": self.name});
         let index = json!({"schemaVersion": 2, "manifests": [entry]});
         files.insert("index.json".into(), index.to_string().into_bytes());
@@ -129,10 +142,10 @@ impl BusyboxImage {
         Ok(files)
     }
 
-    fn config(&self, layers: &[Vec<u8>]) -> Vec<u8> {
+    fn config(&self, layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
         let diffs: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
         let config = json!({
-            "architecture": architecture(),
+            "architecture": architecture,
             "os": "linux",
             "config": {
                 "Entrypoint": self.entry_point,

@@ -110,22 +110,38 @@ impl Registry {
         let files = image.layout()?;
         let index: Value = serde_json::from_slice(&files["index.json"])?;
         let digest = text(&index["manifests"][0]["digest"]);
-        let manifest = blob(&files, &digest)?;
+        let document = blob(&files, &digest)?;
+        let index: Value = serde_json::from_slice(document)?;
+        for entry in index["manifests"].as_array().into_iter().flatten() {
+            let digest = text(&entry["digest"]);
+            self.push_manifest(&files, repository, &digest, blob(&files, &digest)?)?;
+        }
+        self.push_manifest(&files, repository, tag, document)?;
+        Ok((format!("{}/{repository}:{tag}", self.address), digest))
+    }
+
+    fn push_manifest(
+        &self,
+        files: &BTreeMap<String, Vec<u8>>,
+        repository: &str,
+        name: &str,
+        manifest: &[u8],
+    ) -> io::Result<()> {
         let parsed: Value = serde_json::from_slice(manifest)?;
         let layers = parsed["layers"].as_array().into_iter().flatten();
-        for part in layers.chain([&parsed["config"]]) {
+        for part in layers.chain(parsed.get("config")) {
             let digest = text(&part["digest"]);
             let started = self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[])?;
             let place = started.location.ok_or_else(|| io::Error::other("no upload location"))?;
             let place = place.split_once(&self.address).map_or(place.as_str(), |(_, path)| path);
             let mark = if place.contains('?') { '&' } else { '?' };
-            let data = blob(&files, &digest)?;
+            let data = blob(files, &digest)?;
             let kind = "application/octet-stream";
             self.ask("PUT", &format!("{place}{mark}digest={digest}"), kind, data)?;
         }
         let kind = text(&parsed["mediaType"]);
-        self.ask("PUT", &format!("/v2/{repository}/manifests/{tag}"), &kind, manifest)?;
-        Ok((format!("{}/{repository}:{tag}", self.address), digest))
+        self.ask("PUT", &format!("/v2/{repository}/manifests/{name}"), &kind, manifest)?;
+        Ok(())
     }
 
     /// One request on a connection of its own.

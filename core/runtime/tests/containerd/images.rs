@@ -107,6 +107,38 @@ async fn images_are_pulled_from_a_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_platforms_only_this_machines_is_fetched() {
+    let Some(world) = World::without_image().await else { return };
+    let runtime = world.runtime();
+    let mut image = BusyboxImage::new("busybox:many");
+    image.multi_platform = true;
+    let archive = world.containerd.path("many.tar");
+    image.write_archive(&archive).unwrap();
+    let imported = runtime.import_image(&archive).await.unwrap();
+    let alone = world.containerd.path("alone.tar");
+    BusyboxImage::new("busybox:alone").write_archive(&alone).unwrap();
+    assert_eq!(runtime.import_image(&alone).await.unwrap()[0].id, imported[0].id);
+    let pod = world.make_pod("p1").await;
+    let run = async |name: &str, image: &str| {
+        let config =
+            pinnace_runtime::ContainerConfig { image: image.into(), ..script(name, "echo mine") };
+        assert_eq!(world.output(&pod, config).await.1, "mine\n");
+    };
+    run("imported", "busybox:many").await;
+    if let Some(reason) = why_no_registry() {
+        eprintln!("pulling skipped: {reason}");
+        return;
+    }
+    let registry = Registry::start().unwrap();
+    let (name, digest) = registry.push(&image, "busybox", "many").unwrap();
+    let pulled = runtime.pull_image(&name, None).await.unwrap();
+    assert_eq!(pulled.id, imported[0].id);
+    let by_digest = format!("{}/busybox@{digest}", registry.address());
+    assert!(pulled.digests.contains(&by_digest), "{pulled:?}");
+    run("pulled", &name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registry_may_want_a_password() {
     let Some(world) = World::without_image().await else { return };
     if let Some(reason) = why_no_registry() {
