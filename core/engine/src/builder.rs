@@ -7,11 +7,15 @@ use pinnace_runtime::simulated::Simulated;
 use crate::startup;
 use crate::{Engine, Error, Result};
 
+/// Where a machine's own containerd listens.
+#[cfg(feature = "containerd")]
+pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
 /// What is to run the containers of an engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Runtime(pub(crate) Choice);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Choice {
     Auto,
     #[cfg(feature = "containerd")]
@@ -26,9 +30,17 @@ pub(crate) enum Choice {
 #[derive(Clone)]
 pub(crate) struct CustomRuntime(pub(crate) Arc<dyn pinnace_runtime::Runtime>);
 
-impl std::fmt::Debug for CustomRuntime {
+impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.name())
+        let name = match &self.0 {
+            Choice::Auto => "auto",
+            #[cfg(feature = "containerd")]
+            Choice::Containerd { .. } => "containerd",
+            Choice::Process => "process",
+            Choice::Simulated(_) => "simulated",
+            Choice::Custom(custom) => custom.0.name(),
+        };
+        write!(f, "Runtime({name})")
     }
 }
 
@@ -42,7 +54,7 @@ impl Runtime {
     /// Containers of the containerd at its usual socket, `/run/containerd/containerd.sock`.
     #[cfg(feature = "containerd")]
     pub fn containerd() -> Self {
-        Self::containerd_at("/run/containerd/containerd.sock")
+        Self::containerd_at(CONTAINERD_SOCKET)
     }
 
     /// Containers of the containerd at a socket.
@@ -72,11 +84,16 @@ impl Runtime {
         Self(Choice::Custom(CustomRuntime(runtime)))
     }
 
-    /// A runtime by its name: `auto`, `containerd`, `process` or `simulated`.
+    /// A runtime by its name: `auto`, `containerd`, `process` or `simulated`; or the address of a
+    /// containerd, as `containerd:///run/other/containerd.sock`.
     ///
     /// # Errors
     /// [`Error::Config`] for any other name.
     pub fn named(name: &str) -> Result<Self> {
+        #[cfg(feature = "containerd")]
+        if let Some(socket) = name.strip_prefix("containerd://") {
+            return Ok(Self::containerd_at(socket));
+        }
         match name {
             "auto" => Ok(Self::auto()),
             #[cfg(feature = "containerd")]

@@ -56,7 +56,7 @@ impl Engine {
     pub async fn apply(&self, manifest: &str) -> Result<Vec<Applied>> {
         self.check_open()?;
         let documents =
-            manifest::parse(manifest).map_err(|error| Error::Manifest(error.to_string()))?;
+            manifest::read(manifest.as_bytes()).map_err(|error| Error::Manifest(error.to_string()))?;
         let mut known = Vec::with_capacity(documents.len());
         for document in documents {
             known.push(self.identify(document)?);
@@ -76,7 +76,7 @@ impl Engine {
     pub async fn delete_manifest(&self, manifest: &str) -> Result<()> {
         self.check_open()?;
         let documents =
-            manifest::parse(manifest).map_err(|error| Error::Manifest(error.to_string()))?;
+            manifest::read(manifest.as_bytes()).map_err(|error| Error::Manifest(error.to_string()))?;
         for document in documents.into_iter().rev() {
             let (resource, key, _) = self.identify(document)?;
             let api = self.client().resource(resource.clone());

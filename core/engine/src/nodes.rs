@@ -247,26 +247,26 @@ async fn connect(
     env: &Env,
     place: &Place,
 ) -> Result<(Arc<dyn ContainerRuntime>, Discovered)> {
-    use pinnace_runtime::auto::{AutoConfig, auto};
-    use pinnace_runtime::process::{Process, ProcessConfig};
+    use pinnace_runtime::{Process, ProcessConfig};
     let asked = || "it was asked for".to_owned();
-    let state = place.directory.join("runtime");
     let namespace = format!("pinnace-{}", place.id);
+    let process = ProcessConfig::new(namespace, place.directory.join("runtime"), env.clone());
     match choice {
         Choice::Auto => {
-            let found = auto(AutoConfig::new(namespace, state, env.clone())).await?;
-            let name = found.runtime.name();
-            Ok((found.runtime, Discovered { name, why: found.reason }))
+            let why = match usual_containerd(env, place).await {
+                Ok(found) => return Ok(found),
+                Err(why) => why,
+            };
+            let runtime = Process::open(process).await?;
+            Ok((Arc::new(runtime), Discovered { name: "process", why }))
         }
         #[cfg(feature = "containerd")]
         Choice::Containerd { socket } => {
-            use pinnace_runtime::containerd::{Containerd, ContainerdConfig};
-            let config = ContainerdConfig::new(namespace, state, env.clone());
-            let runtime = Containerd::connect(socket, config).await?;
-            Ok((Arc::new(runtime), Discovered { name: "containerd", why: asked() }))
+            let runtime = containerd(socket, env, place).await?;
+            Ok((runtime, Discovered { name: "containerd", why: asked() }))
         }
         Choice::Process => {
-            let runtime = Process::open(ProcessConfig::new(namespace, state, env.clone())).await?;
+            let runtime = Process::open(process).await?;
             Ok((Arc::new(runtime), Discovered { name: "process", why: asked() }))
         }
         Choice::Custom(custom) => {
@@ -274,6 +274,45 @@ async fn connect(
             Ok((custom.0.clone(), Discovered { name, why: asked() }))
         }
         Choice::Simulated(_) => Err(config("the simulated runtime has no machine")),
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "containerd"))]
+async fn containerd(
+    socket: &Path,
+    env: &Env,
+    place: &Place,
+) -> Result<Arc<dyn ContainerRuntime>> {
+    use pinnace_runtime::{Containerd, ContainerdConfig};
+    let directory = place.directory.join("runtime");
+    let config = ContainerdConfig::new(format!("pinnace-{}", place.id), directory, env.clone());
+    Ok(Arc::new(Containerd::connect(socket, config).await?))
+}
+
+/// containerd at its usual socket; the error says why not.
+#[cfg(target_os = "linux")]
+async fn usual_containerd(
+    env: &Env,
+    place: &Place,
+) -> std::result::Result<(Arc<dyn ContainerRuntime>, Discovered), String> {
+    #[cfg(feature = "containerd")]
+    {
+        let socket = Path::new(crate::builder::CONTAINERD_SOCKET);
+        if !socket.exists() {
+            return Err(format!("there is no containerd at {}", socket.display()));
+        }
+        match containerd(socket, env, place).await {
+            Ok(runtime) => {
+                let why = format!("containerd answers at {}", socket.display());
+                Ok((runtime, Discovered { name: "containerd", why }))
+            }
+            Err(error) => Err(format!("containerd cannot be used: {error}")),
+        }
+    }
+    #[cfg(not(feature = "containerd"))]
+    {
+        let _ = (env, place);
+        Err("this build has no containerd".to_owned())
     }
 }
 
