@@ -54,16 +54,21 @@ pub(crate) struct Shared {
     informers: Informers,
     slots: Mutex<HashMap<Arc<str>, Arc<Slot>, ahash::RandomState>>,
     /// What runtimes had when the agent began, by uid, until its pod's worker takes it over.
-    found: Mutex<HashMap<String, PodState>>,
+    found: Mutex<HashMap<String, (Arc<HostRuntime>, PodState)>>,
     /// Pulls under way, by image.
     pulling: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     references: Mutex<References>,
 }
 
+/// A ConfigMap or Secret of a namespace.
+type Place = (Arc<str>, Reference);
+
 #[derive(Default)]
 struct References {
-    /// By namespace: which pods refer to what.
-    users: HashMap<(Arc<str>, Reference), HashSet<Arc<str>>>,
+    /// Which pods refer to what; the namespace belongs to the reference.
+    users: HashMap<Place, HashSet<Arc<str>>>,
+    /// The other way round.
+    of: HashMap<Arc<str>, Vec<Place>>,
     watched: bool,
 }
 
@@ -150,6 +155,7 @@ async fn make_directories(shared: &Shared) -> Result<()> {
 
 async fn serve(shared: Arc<Shared>, runtimes: Vec<Arc<HostRuntime>>, pods: Lister<Pod>) {
     let (synced, is_synced) = watch::channel(false);
+    runtimes::ask(&runtimes).await;
     let begin = async {
         // Pods are admitted by what their nodes say.
         heartbeat::register(&shared).await;
@@ -259,23 +265,31 @@ impl Shared {
     }
 
     /// Keeps what a runtime had when the agent began.
-    pub(crate) fn keep_found(&self, pods: Vec<PodState>) {
-        let mut found = self.found.lock();
-        found.extend(pods.into_iter().map(|pod| (pod.config.id.clone(), pod)));
+    pub(crate) fn keep_found(&self, runtime: &Arc<HostRuntime>, pods: Vec<PodState>) {
+        let entry = |pod: PodState| (pod.config.id.clone(), (runtime.clone(), pod));
+        self.found.lock().extend(pods.into_iter().map(entry));
     }
 
     /// What the runtime had of a pod when the agent began; given once.
     pub(crate) fn adopted(&self, uid: &str) -> Option<PodState> {
-        self.found.lock().remove(uid)
+        self.found.lock().remove(uid).map(|(_, pod)| pod)
     }
 
-    /// Takes what runtimes had when the agent began and no pod has asked for.
-    pub(crate) fn take_orphans(&self) -> Vec<PodState> {
+    /// Takes what a runtime had when the agent began and no pod has asked for.
+    pub(crate) fn take_orphans(&self, runtime: &Arc<HostRuntime>) -> Vec<PodState> {
         let slots = self.slots.lock();
         let mut found = self.found.lock();
+        let orphan = |(uid, (of, _)): &(&String, &(Arc<HostRuntime>, PodState))| {
+            Arc::ptr_eq(of, runtime) && !slots.contains_key(uid.as_str())
+        };
         let orphans: Vec<String> =
-            found.keys().filter(|uid| !slots.contains_key(uid.as_str())).cloned().collect();
-        orphans.iter().filter_map(|uid| found.remove(uid)).collect()
+            found.iter().filter(orphan).map(|(uid, _)| uid.clone()).collect();
+        orphans.iter().filter_map(|uid| found.remove(uid)).map(|(_, pod)| pod).collect()
+    }
+
+    /// Whether a pod of this agent's has this uid.
+    pub(crate) fn knows(&self, uid: &str) -> bool {
+        self.slots.lock().contains_key(uid)
     }
 
     /// Has a pod looked at when anything changes that it refers to.
@@ -285,10 +299,13 @@ impl Shared {
         }
         let first = {
             let mut known = self.references.lock();
-            for reference in references {
-                let key = (slot.key.namespace().into(), reference);
-                known.users.entry(key).or_default().insert(slot.uid.clone());
+            let namespace: Arc<str> = slot.key.namespace().into();
+            let places: Vec<Place> =
+                references.into_iter().map(|reference| (namespace.clone(), reference)).collect();
+            for place in &places {
+                known.users.entry(place.clone()).or_default().insert(slot.uid.clone());
             }
+            known.of.insert(slot.uid.clone(), places);
             !std::mem::replace(&mut known.watched, true)
         };
         if first {
@@ -299,10 +316,15 @@ impl Shared {
 
     /// Undoes [`Shared::watch_references`].
     pub(crate) fn unwatch_references(&self, slot: &Slot) {
-        self.references.lock().users.retain(|_, users| {
-            users.remove(&slot.uid);
-            !users.is_empty()
-        });
+        let known = &mut *self.references.lock();
+        for place in known.of.remove(&slot.uid).into_iter().flatten() {
+            if let Some(users) = known.users.get_mut(&place) {
+                users.remove(&slot.uid);
+                if users.is_empty() {
+                    known.users.remove(&place);
+                }
+            }
+        }
     }
 
     fn watch<K>(self: &Arc<Self>, reference: fn(String) -> Reference)

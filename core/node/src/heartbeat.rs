@@ -50,7 +50,7 @@ async fn register_one(shared: &Arc<Shared>, host: &Arc<Host>) {
             }
         }
     }
-    node_event_of(shared, host, EventType::Normal, "Starting", "Starting kubelet.");
+    node_event(shared, host, "Starting", "Starting kubelet.");
     renew(shared, host).await;
 }
 
@@ -138,7 +138,8 @@ pub(crate) async fn run(
             .for_each_concurrent(WRITES_AT_ONCE, |host| async {
                 renew(shared, host).await;
                 let reported = *host.reported.lock();
-                let stale = reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
+                let stale =
+                    reported.is_none_or(|at| at.elapsed() + RENEW_EVERY / 2 >= REPORT_EVERY);
                 if stale && let Err(error) = write_status(shared, host).await {
                     tracing::warn!(node = %host.name, %error, "node status not written");
                 }
@@ -189,13 +190,13 @@ async fn try_renew(shared: &Arc<Shared>, host: &Arc<Host>) -> pinnace_api::Resul
 }
 
 /// Records that a node has become ready, or ceased to be.
-pub(crate) fn node_event(shared: &Arc<Shared>, host: &Host, kind: EventType, ready: bool) {
+pub(crate) fn ready_event(shared: &Arc<Shared>, host: &Host, ready: bool) {
     let reason = if ready { "NodeReady" } else { "NodeNotReady" };
     let message = format!("Node {} status is now: {reason}", host.name);
-    node_event_of(shared, host, kind, reason, &message);
+    node_event(shared, host, reason, &message);
 }
 
-fn node_event_of(shared: &Arc<Shared>, host: &Host, kind: EventType, reason: &str, message: &str) {
+fn node_event(shared: &Arc<Shared>, host: &Host, reason: &str, message: &str) {
     // One such Event per simulated node would crowd out those of pods.
     if shared.machine.state().is_none() {
         return;
@@ -209,5 +210,5 @@ fn node_event_of(shared: &Arc<Shared>, host: &Host, kind: EventType, reason: &st
         },
         ..Node::default()
     };
-    host.recorder.record(&Object::new(about), kind, reason, message);
+    host.recorder.record(&Object::new(about), EventType::Normal, reason, message);
 }

@@ -99,6 +99,17 @@ impl HostRuntime {
         self.health.lock().clone()
     }
 
+    /// Notes what the runtime has answered to the question for its version; whether that is news.
+    pub(crate) fn note(&self, answer: Result<String, pinnace_runtime::Error>) -> bool {
+        self.set_health(|health| match answer {
+            Ok(version) => *health = Health { version, failure: None },
+            Err(pinnace_runtime::Error::Unavailable { message, .. }) => {
+                health.failure = Some(message);
+            }
+            Err(error) => health.failure = Some(error.to_string()),
+        })
+    }
+
     /// Notes how the runtime is; whether that is news.
     pub(crate) fn set_health(&self, change: impl FnOnce(&mut Health)) -> bool {
         let mut health = self.health.lock();

@@ -6,6 +6,8 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use pinnace_runtime::logs::{LogOptions, read_logs};
 
+use tokio_util::task::TaskTracker;
+
 use crate::config::Machine;
 use crate::{Error, Result};
 
@@ -85,7 +87,7 @@ pub(crate) fn attempt_path(pod: &Path, container: &str, attempt: u32) -> PathBuf
 }
 
 /// Removes the logs of a pod.
-pub(crate) async fn remove(machine: &Machine, directory: PathBuf) {
+pub(crate) async fn remove(machine: &Machine, tasks: &TaskTracker, directory: PathBuf) {
     let shown = directory.clone();
     let work = move || match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -95,7 +97,7 @@ pub(crate) async fn remove(machine: &Machine, directory: PathBuf) {
         // Simulated pods seldom have logs, and to look is quick.
         Machine::Simulated => work(),
         Machine::Local { .. } => {
-            tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()))
+            tasks.spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()))
         }
     };
     if let Err(error) = removed {

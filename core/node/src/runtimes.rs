@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pinnace_client::EventType;
-use pinnace_runtime::{PodState, RuntimeEvent};
+use pinnace_runtime::{Error, PodState, RuntimeEvent};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
@@ -16,6 +15,8 @@ use crate::{heartbeat, logs, volumes};
 /// How long to wait before asking again a runtime that does not answer: at first, and at most.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How long nodes wait for their runtime before they are registered without it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Takes over what a runtime has, then passes on what it tells. `synced` turns true when the pods
 /// of the API are known.
@@ -27,7 +28,7 @@ pub(crate) async fn follow(
     // Before the first look, so that nothing falls between.
     let mut events = runtime.runtime.events();
     let found = find(shared, runtime).await;
-    shared.keep_found(found);
+    shared.keep_found(runtime, found);
     runtime.set_adopted();
     // The sender lives as long as the agent runs.
     let _ = synced.wait_for(|synced| *synced).await;
@@ -39,90 +40,100 @@ pub(crate) async fn follow(
             Ok(RuntimeEvent::Exited { pod, .. }) => {
                 shared.signal(&pod.0, |signals| signals.runtime = true);
             }
-            Ok(RuntimeEvent::Lost { message }) => set_failure(shared, runtime, Some(message)).await,
-            Ok(RuntimeEvent::Recovered) => recovered(shared, runtime).await,
-            Err(RecvError::Lagged(_)) => recovered(shared, runtime).await,
+            Ok(RuntimeEvent::Lost { message }) => {
+                let lost = Error::Unavailable { runtime: runtime.runtime.name(), message };
+                note(shared, runtime, Err(lost)).await;
+            }
+            Ok(RuntimeEvent::Recovered) | Err(RecvError::Lagged(_)) => {
+                look_again(shared, runtime).await;
+            }
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Asks the runtimes for the first time how they are, so that nodes are registered as they are.
+pub(crate) async fn ask(runtimes: &[Arc<HostRuntime>]) {
+    let ask = |runtime: &Arc<HostRuntime>| {
+        let runtime = runtime.clone();
+        async move {
+            let answer = tokio::time::timeout(ANSWER_WITHIN, runtime.runtime.version()).await;
+            match answer {
+                Ok(answer) => runtime.note(answer),
+                Err(_) => runtime.set_health(|health| {
+                    health.failure = Some(format!("no answer within {ANSWER_WITHIN:?}"));
+                }),
+            };
+        }
+    };
+    futures::future::join_all(runtimes.iter().map(ask)).await;
 }
 
 /// Asks until the runtime has answered what pods it has.
 async fn find(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) -> Vec<PodState> {
     let mut retry = RETRY_FIRST;
     loop {
-        let answer = match runtime.runtime.version().await {
-            Ok(version) => {
-                runtime.set_health(|health| health.version = version);
-                runtime.runtime.list_pods().await
-            }
-            Err(error) => Err(error),
+        let version = runtime.runtime.version().await;
+        let found = match &version {
+            Ok(_) => runtime.runtime.list_pods().await,
+            Err(_) => Ok(Vec::new()),
         };
-        match answer {
-            Ok(pods) => {
-                set_failure(shared, runtime, None).await;
-                return pods;
-            }
-            Err(error) => {
-                set_failure(shared, runtime, Some(error.to_string())).await;
-                tokio::time::sleep(retry).await;
-                retry = (retry * 2).min(RETRY_MAX);
-            }
+        let (answer, found) = match found {
+            Ok(found) => (version, found),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let answered = answer.is_ok();
+        note(shared, runtime, answer).await;
+        if answered {
+            return found;
         }
+        tokio::time::sleep(retry).await;
+        retry = (retry * 2).min(RETRY_MAX);
     }
 }
 
-async fn recovered(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
-    let version = runtime.runtime.version().await;
-    match runtime.runtime.check().await {
-        Ok(()) => {
-            if let Ok(version) = version {
-                runtime.set_health(|health| health.version = version);
-            }
-            set_failure(shared, runtime, None).await;
-        }
-        Err(error) => set_failure(shared, runtime, Some(error.to_string())).await,
-    }
+/// Looks at everything again: something may have happened that was not told.
+async fn look_again(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
+    let answer = match runtime.runtime.check().await {
+        Ok(()) => runtime.runtime.version().await,
+        Err(error) => Err(error),
+    };
+    note(shared, runtime, answer).await;
     shared.signal_all(runtime, |signals| signals.runtime = true);
 }
 
 /// Asks a runtime again that did not answer.
 pub(crate) async fn check_again(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
-    if runtime.is_adopted()
-        && runtime.health().failure.is_some()
-        && runtime.runtime.check().await.is_ok()
-    {
-        recovered(shared, runtime).await;
+    let failed = runtime.is_adopted() && runtime.health().failure.is_some();
+    if failed && runtime.runtime.check().await.is_ok() {
+        look_again(shared, runtime).await;
     }
 }
 
-/// Notes whether the runtime answers, and shows it on the nodes that depend on it.
-async fn set_failure(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>, failure: Option<String>) {
+/// Notes what a runtime says of itself, and shows it on the nodes that depend on it.
+async fn note(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>, answer: Result<String, Error>) {
+    let was_ready = runtime.health().failure.is_none();
+    if !runtime.note(answer) {
+        return;
+    }
+    let failure = runtime.health().failure;
     if let Some(message) = &failure {
         tracing::warn!(runtime = runtime.runtime.name(), message, "runtime does not answer");
     }
-    let ready = failure.is_none();
-    let was_ready = runtime.health().failure.is_none();
-    if !runtime.set_health(|health| health.failure = failure) {
-        return;
-    }
-    let hosts: Vec<Arc<Host>> = shared
-        .hosts
-        .values()
-        .filter(|host| Arc::ptr_eq(&host.runtime, runtime) && host.reported.lock().is_some())
-        .cloned()
-        .collect();
+    let registered =
+        |host: &&Arc<Host>| Arc::ptr_eq(&host.runtime, runtime) && host.reported.lock().is_some();
+    let hosts: Vec<Arc<Host>> = shared.hosts.values().filter(registered).cloned().collect();
     heartbeat::report(shared, &hosts).await;
-    if ready != was_ready {
+    if failure.is_none() != was_ready {
         for host in &hosts {
-            heartbeat::node_event(shared, host, EventType::Normal, ready);
+            heartbeat::ready_event(shared, host, failure.is_none());
         }
     }
 }
 
 /// Removes what ran before the agent began and belongs to no pod of the API.
 async fn remove_orphans(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
-    for orphan in shared.take_orphans() {
+    for orphan in shared.take_orphans(runtime) {
         let id = orphan.sandbox.id;
         tracing::info!(pod = orphan.config.name, uid = %id, "removing a pod that the API does not have");
         if let Err(error) = runtime.runtime.remove_pod(&id).await {
@@ -137,16 +148,17 @@ async fn remove_orphans(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
         }
     }
     if let Some(state) = shared.machine.state() {
-        let (state, logs) = (state.to_owned(), shared.logs.clone());
-        let work = tokio::task::spawn_blocking(move || {
+        let (state, agent) = (state.to_owned(), shared.clone());
+        // Asked anew for each: a pod is known before it has files.
+        let work = shared.tasks.spawn_blocking(move || {
             for uid in volumes::pods_on_disk(&state) {
-                if !known.contains(&uid)
+                if !agent.knows(&uid)
                     && let Err(error) = volumes::remove(&state, &uid)
                 {
                     tracing::warn!(uid, %error, "orphaned volumes not removed");
                 }
             }
-            logs::remove_unknown(&logs, |uid| known.contains(uid));
+            logs::remove_unknown(&agent.logs, |uid| agent.knows(uid));
         });
         if let Err(error) = work.await {
             tracing::warn!(%error, "orphaned files not removed");

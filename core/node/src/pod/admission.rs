@@ -35,6 +35,7 @@ pub(crate) fn admit(
             });
         }
     }
+    sysctls(pod)?;
     if let Some(node) = node
         && !fits(pod, node)
     {
@@ -44,6 +45,44 @@ pub(crate) fn admit(
                       node affinity/selector"
                 .to_owned(),
         });
+    }
+    Ok(())
+}
+
+/// The kernel parameters that a pod may set: they belong to its namespaces and harm nobody else.
+const SAFE_SYSCTLS: [&str; 13] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "net.ipv4.tcp_slow_start_after_idle",
+];
+
+fn sysctls(pod: &Pod) -> Result<(), Verdict> {
+    let spec = record::spec_of(pod);
+    let context = spec.security_context.as_ref();
+    for sysctl in context.into_iter().flat_map(|context| context.sysctls.iter().flatten()) {
+        // Both spellings name the same parameter.
+        let name = sysctl.name.replace('/', ".");
+        let shared = (spec.host_network == Some(true) && name.starts_with("net."))
+            || (spec.host_ipc == Some(true) && name.starts_with("kernel."));
+        if shared || !SAFE_SYSCTLS.contains(&name.as_str()) {
+            return Err(Verdict {
+                reason: "SysctlForbidden".to_owned(),
+                message: format!(
+                    "Pod was rejected: forbidden sysctl: {:?} not allowlisted",
+                    sysctl.name
+                ),
+            });
+        }
     }
     Ok(())
 }
@@ -122,6 +161,22 @@ mod tests {
         check(wants("1001m"), &NOTHING, Some("OutOfcpu"));
         check(wants("600m"), &Capacity { cpu_millis: 500, ..NOTHING }, Some("OutOfcpu"));
         check(wants("0"), &Capacity { pods: 2, ..NOTHING }, Some("OutOfpods"));
+    }
+
+    #[test]
+    fn only_harmless_kernel_parameters_may_be_set() {
+        let sets = |name: &str, host_network: bool| {
+            let sysctls = json!([{"name": name, "value": "1"}]);
+            json!({
+                "containers": [], "hostNetwork": host_network,
+                "securityContext": {"sysctls": sysctls}
+            })
+        };
+        let refused = Some("SysctlForbidden");
+        check(sets("net.ipv4.tcp_syncookies", false), &NOTHING, None);
+        check(sets("net/ipv4/tcp_syncookies", false), &NOTHING, None);
+        check(sets("net.ipv4.tcp_syncookies", true), &NOTHING, refused);
+        check(sets("kernel.panic", false), &NOTHING, refused);
     }
 
     #[test]

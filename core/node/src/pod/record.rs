@@ -27,7 +27,7 @@ pub(crate) struct Record {
 }
 
 /// Where the current attempt of a container stands.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum State {
     /// It has not been started: it is started when its turn comes.
     #[default]

@@ -138,7 +138,7 @@ impl Worker {
         let object = self.object();
         let host = cx.slot.host.clone();
         let pod_ips = self.pod_ips.clone();
-        let work = tokio::task::spawn_blocking(move || -> Result<Prepared, MountError> {
+        let work = cx.shared.tasks.spawn_blocking(move || -> Result<Prepared, MountError> {
             let pod = object.get().map_err(|error| MountError { message: error.to_string() })?;
             let around = Surroundings {
                 host_ips: &host.ips,

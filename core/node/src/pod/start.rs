@@ -71,11 +71,12 @@ impl Worker {
             started_at: cx.shared.env.clock().now_seconds(),
             image: spec_image,
         };
+        // It may have ended already, and the runtime knows best when it began.
+        let believed = self.records[index].state.clone();
         self.observe_one(cx, index, id).await;
         if let State::Absent = self.records[index].state {
-            // It was executed, so it is not merely created; the event of its end will tell.
-            let now = Instant::now();
-            self.records[index].exited(Ended::unknown(Some(id.clone()), ""), now);
+            // A runtime that still shows it as created lags behind its own answer.
+            self.records[index].state = believed;
         }
     }
 
@@ -173,7 +174,7 @@ impl Worker {
         let name = self.container(index).name.clone();
         let message = message_path(cx, &name, inside.attempt);
         let logs = logs::pod_directory(&cx.shared.logs, self.pod());
-        let work = tokio::task::spawn_blocking(move || {
+        let work = cx.shared.tasks.spawn_blocking(move || {
             let pod = object.get().map_err(|error| error.to_string())?;
             let container = record::containers(record::spec_of(pod))
                 .find(|container| container.name == name)
@@ -218,7 +219,7 @@ impl Worker {
         let Some(path) = message_path(cx, &name, attempt) else { return };
         let failed = ended.code != 0;
         let words =
-            tokio::task::spawn_blocking(move || logs::read_head(&path, MAX_TERMINATION_MESSAGE));
+            cx.shared.tasks.spawn_blocking(move || logs::read_head(&path, MAX_TERMINATION_MESSAGE));
         let mut words = words.await.ok().flatten().unwrap_or_default();
         if words.is_empty() && from_log && failed {
             words = logs::last_lines(&log).await;
@@ -240,6 +241,7 @@ impl Worker {
     fn set_up_again(&mut self, cx: &Cx) {
         self.lose_sandbox(cx);
         self.go_to(Stage::SettingUp);
+        self.try_later(cx);
     }
 
     /// Stops a container whose definition has changed; it is then started as it is now.

@@ -132,7 +132,7 @@ impl Worker {
             self.has_sandbox = false;
             if let Machine::Local { state } = &cx.shared.machine {
                 let (state, uid) = (state.clone(), uid.to_string());
-                let work = tokio::task::spawn_blocking(move || volumes::remove(&state, &uid));
+                let work = cx.shared.tasks.spawn_blocking(move || volumes::remove(&state, &uid));
                 match self.busy(cx, work).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return self.not_cleaned(cx, &error),
@@ -157,7 +157,7 @@ impl Worker {
     /// Removes the last that is left of the pod: its logs.
     pub(super) async fn bury(&mut self, cx: &Cx) {
         let directory = logs::pod_directory(&cx.shared.logs, self.pod());
-        logs::remove(&cx.shared.machine, directory).await;
+        logs::remove(&cx.shared.machine, &cx.shared.tasks, directory).await;
         self.go_to(Stage::Gone);
     }
 }

@@ -1,4 +1,4 @@
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod};
 
 use super::record;
 
@@ -46,6 +46,11 @@ pub(crate) fn check(pod: &Pod) -> Result<(), String> {
     ];
     if let Some((field, _)) = pod_fields.iter().find(|(_, asked)| *asked) {
         return refuse(field);
+    }
+    let mut ports = record::containers(spec).flat_map(|one| one.ports.iter().flatten());
+    let maps = |port: &ContainerPort| port.host_port.is_some_and(|port| port != 0);
+    if spec.host_network != Some(true) && ports.any(maps) {
+        return refuse("hostPort without hostNetwork");
     }
     for container in record::containers(spec) {
         if let Some(field) = asked(container) {

@@ -124,6 +124,12 @@ impl Worker {
 
     async fn sync(&mut self, cx: &Cx, signals: Signals) {
         self.gone |= signals.gone;
+        if self.gone
+            && let Some(reserved) = self.reserved.take()
+        {
+            // The scheduler counts on it from this moment, though the containers may still end.
+            cx.host().release(&reserved);
+        }
         if signals.alarm && self.retry.is_some_and(|(at, _)| at > Instant::now()) {
             // Woken for another reason: the retry keeps its time.
         } else if signals != (Signals { pod: true, ..Signals::default() }) {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 use pinnace_runtime::{Mount, Propagation};
 
-use super::{MountError, Prepared, atomic, content, empty_dir, host_path, pod_directory, sub_path, tmpfs};
+use super::{
+    MountError, Prepared, atomic, content, empty_dir, host_path, pod_directory, sub_path, tmpfs,
+};
 use crate::pod::expansion::expand;
 use crate::pod::fields::Surroundings;
 use crate::pod::record;

@@ -97,4 +97,5 @@ pub(crate) fn check(
 }
 
 #[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "helpers stand outside of the test functions")]
 mod tests;

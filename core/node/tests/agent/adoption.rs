@@ -58,7 +58,8 @@ async fn what_was_lost_runs_again_unless_it_may_not() {
         let pod = world
             .until("it is found out", |pod| {
                 phase(pod) == expected
-                    && (policy == "Never" || container(pod, "c").is_some_and(|c| c.restart_count == 1 && c.ready))
+                    && (policy == "Never"
+                        || container(pod, "c").is_some_and(|c| c.restart_count == 1 && c.ready))
             })
             .await;
         if policy == "Never" {
@@ -87,10 +88,7 @@ async fn a_runtime_that_is_lost_costs_no_pod() {
     world.runtime.fail("socket closed");
     settle().await;
     let ready = world.node_condition("n1", "Ready").await;
-    assert_eq!(
-        ready,
-        "False/KubeletNotReady/container runtime is down: socket closed"
-    );
+    assert_eq!(ready, "False/KubeletNotReady/container runtime is down: socket closed");
     tokio::time::sleep(Duration::from_secs(300)).await;
     world.runtime.recover();
     settle().await;
@@ -111,5 +109,9 @@ async fn a_container_that_ends_while_the_runtime_is_lost_is_restarted_when_it_is
     world.runtime.kill(&id);
     tokio::time::sleep(Duration::from_secs(30)).await;
     world.runtime.recover();
-    world.until("it is restarted", |pod| container(pod, "c").is_some_and(|c| c.restart_count == 1 && c.ready)).await;
+    world
+        .until("it is restarted", |pod| {
+            container(pod, "c").is_some_and(|c| c.restart_count == 1 && c.ready)
+        })
+        .await;
 }

@@ -7,13 +7,16 @@ use crate::world::{World, condition, container, phase, state};
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_starts_at_once_is_written_once() {
     let world = World::with_node().await;
-    world.pod(json!({"containers": [{"name": "c", "image": "i"}, {"name": "d", "image": "i"}]})).await;
+    let one = |name: &str| json!({"name": name, "image": "i:1"});
+    world.pod(json!({"containers": [one("c"), one("d")]})).await;
     let pod = world.until_phase("Running").await;
     let versions = world.versions().await;
     assert_eq!(versions.len(), 2, "created, and running");
 
     let status = pod.status.as_ref().unwrap();
-    for name in ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"] {
+    for name in
+        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+    {
         assert_eq!(condition(&pod, name), "True", "{name}");
     }
     assert_eq!(status.pod_ip.as_deref(), Some("10.1.0.2"));
@@ -35,8 +38,12 @@ async fn a_pod_that_takes_its_time_says_so_meanwhile() {
     let world = World::with_node().await;
     let annotations = json!({"pinnace.dev/simulate": "start-delay=3s"});
     world.pod_with(json!({"containers": [{"name": "c", "image": "i"}]}), annotations).await;
-    let pod = world.until("it is creating", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
-    assert_eq!(condition(&pod, "Ready"), "False/ContainersNotReady/containers with unready status: [c]");
+    let pod =
+        world.until("it is creating", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
+    assert_eq!(
+        condition(&pod, "Ready"),
+        "False/ContainersNotReady/containers with unready status: [c]"
+    );
     assert_eq!(condition(&pod, "PodReadyToStartContainers"), "True");
     world.until_phase("Running").await;
     assert_eq!(world.versions().await.len(), 3);
@@ -90,7 +97,8 @@ async fn a_sidecar_runs_beside_the_containers_and_ends_after_them() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_ran_to_its_end_keeps_its_status_and_nothing_else() {
     let world = World::with_node().await;
-    let annotations = json!({"pinnace.dev/simulate.c": "run=5s", "pinnace.dev/simulate.d": "run=6s,exit=3"});
+    let annotations =
+        json!({"pinnace.dev/simulate.c": "run=5s", "pinnace.dev/simulate.d": "run=6s,exit=3"});
     let spec = json!({
         "restartPolicy": "Never",
         "containers": [{"name": "c", "image": "i"}, {"name": "d", "image": "i"}]

@@ -1,5 +1,7 @@
 //! The node agent against the real API in one process and a simulated runtime, in virtual time.
 
+#![expect(clippy::unwrap_used, reason = "helpers stand outside of the test functions")]
+
 mod adoption;
 mod lifecycle;
 mod nodes;

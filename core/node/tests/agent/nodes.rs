@@ -46,7 +46,8 @@ async fn a_node_registers_itself() {
     let info = status.node_info.unwrap();
     assert!(info.kubelet_version.starts_with("v1.36.0-pinnace"));
     assert!(info.container_runtime_version.starts_with("simulated://"));
-    let addresses: Vec<_> = status.addresses.unwrap().into_iter().map(|one| (one.type_, one.address)).collect();
+    let addresses: Vec<_> =
+        status.addresses.unwrap().into_iter().map(|one| (one.type_, one.address)).collect();
     assert_eq!(
         addresses,
         [("InternalIP".into(), "192.0.2.7".into()), ("Hostname".to_owned(), "n1".to_owned())]
@@ -93,14 +94,16 @@ async fn leases_are_renewed_every_ten_seconds_and_status_every_five_minutes() {
     let count = |kind: &'static str| {
         let client = world.client.clone();
         async move {
-            let mut events = client.named(kind).unwrap().watch(None, ListOptions::default()).await.unwrap();
+            let mut events =
+                client.named(kind).unwrap().watch(None, ListOptions::default()).await.unwrap();
             let (mut renewed, until) = (0, tokio::time::sleep(Duration::from_secs(605)));
             tokio::pin!(until);
             loop {
-                tokio::select! {
+                let event = tokio::select! {
                     () = &mut until => return renewed,
-                    Some(Ok(WatchEvent::Modified(_))) = events.next() => renewed += 1,
-                }
+                    event = events.next() => event,
+                };
+                renewed += usize::from(matches!(event, Some(Ok(WatchEvent::Modified(_)))));
             }
         }
     };
@@ -120,7 +123,9 @@ async fn many_nodes_share_one_agent() {
         let spec = json!({
             "nodeName": format!("n{}", number % 100), "containers": [{"name": "c", "image": "i"}]
         });
-        world.create::<k8s_openapi::api::core::v1::Pod>(json!({"metadata": metadata, "spec": spec})).await;
+        world
+            .create::<k8s_openapi::api::core::v1::Pod>(json!({"metadata": metadata, "spec": spec}))
+            .await;
     }
     settle().await;
     let list = world.pods().list(None, ListOptions::default()).await.unwrap();

@@ -7,7 +7,8 @@ use crate::world::{World, container, state};
 #[tokio::test(start_paused = true)]
 async fn a_missing_config_map_holds_the_container_until_it_is_there() {
     let world = World::with_node().await;
-    let variable = json!({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "a"}}});
+    let variable =
+        json!({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "a"}}});
     world.pod(json!({"containers": [{"name": "c", "image": "i", "env": [variable]}]})).await;
     let reason = "waiting/CreateContainerConfigError";
     let pod = world.until(reason, |pod| state(pod, "c") == reason).await;
@@ -66,7 +67,9 @@ async fn pods_bound_past_the_scheduler_are_checked() {
     assert_eq!(status.reason.as_deref(), Some("OutOfcpu"));
     assert_eq!(
         status.message.as_deref(),
-        Some("Pod was rejected: Node didn't have enough resource: cpu, requested: 501, used: 0, capacity: 500")
+        Some(
+            "Pod was rejected: Node didn't have enough resource: cpu, requested: 501, used: 0, capacity: 500"
+        )
     );
 }
 

@@ -9,9 +9,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Pod};
 use parking_lot::Mutex;
 use pinnace_api::{Catalog, Key, Kind, Typed};
-use pinnace_client::{
-    Api, Client, DeleteOptions, Informers, ListOptions, Recorder, WatchEvent,
-};
+use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder, WatchEvent};
 use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
 use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig};
@@ -47,8 +45,7 @@ impl World {
     /// An API with its namespaces and a simulated runtime, and no agent yet.
     pub(crate) async fn new() -> Self {
         let env = Env::simulated(7);
-        let server =
-            Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
+        let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
         let client = server.client(User::host());
         for name in ["default", "kube-node-lease"] {
             let namespace: Namespace = from(json!({"metadata": {"name": name}}));
@@ -199,7 +196,8 @@ impl World {
         settle().await;
         let list = self.client.of::<Event>().unwrap();
         let list = list.list(Some("default"), ListOptions::default()).await.unwrap();
-        let mut events: Vec<_> = list.items.iter().map(|event| (event.object().revision(), event)).collect();
+        let mut events: Vec<_> =
+            list.items.iter().map(|event| (event.object().revision(), event)).collect();
         events.sort_by_key(|(revision, _)| *revision);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         events.iter().map(|(_, event)| (text(&event.reason), text(&event.message))).collect()
