@@ -25,6 +25,21 @@ impl Server {
         let namespace = target.key.namespace();
         let name = target.key.name();
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
+        // Only an apply opens the book of who owns which field.
+        draft.meta_mut().managed_fields = None;
+        self.create_applied(user, target, draft, options).await
+    }
+
+    /// As [`Server::create`], for a draft that may carry a book of who owns which field.
+    pub(crate) async fn create_applied(
+        &self,
+        user: &User,
+        target: Target,
+        mut draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let namespace = target.key.namespace();
         Self::check_kind(resource, &draft)?;
         if resource.is_namespaced() && namespace.is_empty() {
             return Err(ApiError::bad_request(

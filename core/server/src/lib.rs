@@ -8,6 +8,7 @@
 //! acts as a user: its requests are function calls, without sockets and without encoding.
 
 mod admission;
+mod apply;
 mod authorization;
 mod binding;
 mod create;

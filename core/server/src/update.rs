@@ -41,7 +41,7 @@ impl Server {
         self.rewrite(&target, &options, |old| {
             let new = if versioned { draft.take() } else { draft.clone() };
             let new = new.ok_or_else(|| ApiError::modified(resource, name))?;
-            self.finish_update(user, &target, new, old)
+            self.finish_tracked(user, &target, new, old, &options)
         })
         .await
     }
@@ -61,13 +61,16 @@ impl Server {
         if target.subresource == Some(Subresource::Scale) {
             return self.patch_scale(user, target, &patch, options).await;
         }
+        if let Patch::Apply(applied) = &patch {
+            return self.apply(user, target, applied, options).await;
+        }
         let kind = type_of(resource);
         self.rewrite(&target, &options, |old| {
             let patched = apply_patch(kind, &patch, old.to_value()?)?;
             let mut new = Draft::from_value(resource.codec, patched)?;
             Self::check_unmoved(resource, &new, old)?;
             resource.strategy.default(&mut new);
-            self.finish_update(user, &target, new, old)
+            self.finish_tracked(user, &target, new, old, &options)
         })
         .await
     }
@@ -83,6 +86,20 @@ impl Server {
             )));
         }
         Ok(())
+    }
+
+    /// As [`Server::finish_update`], noting who has changed what.
+    pub(crate) fn finish_tracked(
+        &self,
+        user: &User,
+        target: &Target,
+        new: Draft,
+        old: &Object,
+        options: &WriteOptions,
+    ) -> Result<Draft> {
+        let mut new = self.finish_update(user, target, new, old)?;
+        self.track(user, target, &mut new, old, options)?;
+        Ok(new)
     }
 
     /// From what a caller wants to what is stored: checks versions, keeps what this part of the
