@@ -161,7 +161,7 @@ fn aliases_cannot_blow_a_manifest_up() {
     let mut laughs = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
     for level in 1..10 {
         let below = format!("*a{}", level - 1);
-        laughs += &format!("a{level}: &a{level} [{}]\n", vec![&below[..]; 10].join(", "));
+        laughs += &format!("a{level}: &a{level} [{}]\n", [&below[..]; 10].join(", "));
     }
     let error = read(laughs.as_bytes()).unwrap_err();
     assert!(error.message().ends_with("document contains excessive aliasing"), "{error}");

@@ -160,7 +160,7 @@ fn split_terms(text: &str) -> Vec<&str> {
 
 fn split_term(term: &str) -> Option<(&str, bool, &str)> {
     let at = term.bytes().enumerate().find_map(|(at, byte)| {
-        (byte == b'=' || term[at..].as_bytes().starts_with(b"!=")).then_some(at)
+        (byte == b'=' || term.as_bytes()[at..].starts_with(b"!=")).then_some(at)
     })?;
     let (field, rest) = term.split_at(at);
     match rest.strip_prefix("!=") {

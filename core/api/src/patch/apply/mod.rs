@@ -45,8 +45,8 @@ pub struct FieldManager<'a> {
 
 /// Lays what a manager applies over the live object, and keeps the book of who owns what.
 ///
-/// `live` is an empty object when there is none yet. Neither the values nor the result hold
-/// `metadata.managedFields`: those go in as `managed` and come out beside the object, with
+/// `live` is an empty object when there is none yet. The book, `metadata.managedFields`, goes in
+/// as `managed` and comes out beside the object, which does not hold it, with
 /// [`FieldManager::time`] on what has changed.
 ///
 /// # Errors
@@ -71,7 +71,6 @@ pub fn apply(
     if !applied["metadata"]["managedFields"].is_null() {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    let live = &without_managed_fields(live);
     let mut managed = Managed::decode(managed).map_err(|problem| {
         ApiError::internal(format!("failed to decode managed fields: {problem}"))
     })?;
@@ -98,6 +97,9 @@ pub fn apply(
         Refusal::Applied(problem) => about(applied, "failed to create typed patch object", problem),
         Refusal::Live(problem) => about(live, "failed to create typed live object", problem),
     })?;
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.remove("managedFields");
+    }
     if by.name == kubectl::MANAGER {
         kubectl::keep_last_applied(&mut object, applied);
     }
@@ -130,8 +132,7 @@ pub fn track_update(
     if managed.is_empty() && !is_new {
         return Vec::new();
     }
-    let (live, new) = (without_managed_fields(live), without_managed_fields(new));
-    match update(ty, &live, &new, managed, by) {
+    match update(ty, live, new, managed, by) {
         Ok(mut managed) => {
             managed.cap();
             managed.encode()
@@ -277,14 +278,6 @@ fn paths(fields: &[&[&str]]) -> FieldSet {
         set.insert(&path);
     }
     set
-}
-
-fn without_managed_fields(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-        metadata.remove("managedFields");
-    }
-    object
 }
 
 /// An object of the same kind with nothing in it.
