@@ -247,18 +247,16 @@ async fn connect(
     env: &Env,
     place: &Place,
 ) -> Result<(Arc<dyn ContainerRuntime>, Discovered)> {
+    use pinnace_runtime::auto::{AutoConfig, auto};
     use pinnace_runtime::{Process, ProcessConfig};
     let asked = || "it was asked for".to_owned();
     let namespace = format!("pinnace-{}", place.id);
-    let process = ProcessConfig::new(namespace, place.directory.join("runtime"), env.clone());
     match choice {
         Choice::Auto => {
-            let why = match usual_containerd(env, place).await {
-                Ok(found) => return Ok(found),
-                Err(why) => why,
-            };
-            let runtime = Process::open(process).await?;
-            Ok((Arc::new(runtime), Discovered { name: "process", why }))
+            let state = place.directory.join("runtime");
+            let found = auto(AutoConfig::new(namespace, state, env.clone())).await?;
+            let name = found.runtime.name();
+            Ok((found.runtime, Discovered { name, why: found.reason }))
         }
         #[cfg(feature = "containerd")]
         Choice::Containerd { socket } => {
@@ -266,6 +264,8 @@ async fn connect(
             Ok((runtime, Discovered { name: "containerd", why: asked() }))
         }
         Choice::Process => {
+            let state = place.directory.join("runtime");
+            let process = ProcessConfig::new(namespace, state, env.clone());
             let runtime = Process::open(process).await?;
             Ok((Arc::new(runtime), Discovered { name: "process", why: asked() }))
         }
@@ -287,33 +287,6 @@ async fn containerd(
     let directory = place.directory.join("runtime");
     let config = ContainerdConfig::new(format!("pinnace-{}", place.id), directory, env.clone());
     Ok(Arc::new(Containerd::connect(socket, config).await?))
-}
-
-/// containerd at its usual socket; the error says why not.
-#[cfg(target_os = "linux")]
-async fn usual_containerd(
-    env: &Env,
-    place: &Place,
-) -> std::result::Result<(Arc<dyn ContainerRuntime>, Discovered), String> {
-    #[cfg(feature = "containerd")]
-    {
-        let socket = Path::new(crate::builder::CONTAINERD_SOCKET);
-        if !socket.exists() {
-            return Err(format!("there is no containerd at {}", socket.display()));
-        }
-        match containerd(socket, env, place).await {
-            Ok(runtime) => {
-                let why = format!("containerd answers at {}", socket.display());
-                Ok((runtime, Discovered { name: "containerd", why }))
-            }
-            Err(error) => Err(format!("containerd cannot be used: {error}")),
-        }
-    }
-    #[cfg(not(feature = "containerd"))]
-    {
-        let _ = (env, place);
-        Err("this build has no containerd".to_owned())
-    }
 }
 
 #[cfg(target_os = "linux")]
