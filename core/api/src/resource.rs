@@ -42,16 +42,8 @@ pub struct Verbs(pub &'static [&'static str]);
 
 impl Verbs {
     /// Everything that can be done with a stored kind.
-    pub const ALL: Self = Self(&[
-        "create",
-        "delete",
-        "deletecollection",
-        "get",
-        "list",
-        "patch",
-        "update",
-        "watch",
-    ]);
+    pub const ALL: Self =
+        Self(&["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]);
 }
 
 /// One kind in the catalog: its names, its scope, and the strategy by which it is handled.

@@ -41,7 +41,13 @@ pub trait Strategy: Send + Sync + 'static {
     fn prepare_for_status_update(&self, _new: &mut Self::Kind, _old: &Self::Kind) {}
 
     /// Checks an update of the status.
-    fn validate_status_update(&self, _new: &Self::Kind, _old: &Self::Kind, _errors: &mut ErrorList) {}
+    fn validate_status_update(
+        &self,
+        _new: &Self::Kind,
+        _old: &Self::Kind,
+        _errors: &mut ErrorList,
+    ) {
+    }
 
     /// The value of a selectable field beyond `metadata.name` and `metadata.namespace`.
     fn field<'a>(&self, _object: &'a Self::Kind, _path: &str) -> Option<Cow<'a, str>> {

@@ -22,6 +22,7 @@ mod template;
 pub(super) mod tolerations;
 mod volume_claims;
 mod volume_defaults;
+mod volume_disks;
 mod volume_sources;
 mod volumes;
 mod windows;

@@ -1,13 +1,12 @@
-use k8s_openapi::api::core::v1::{
-    AzureDiskVolumeSource, CSIVolumeSource, FCVolumeSource, FlexVolumeSource, FlockerVolumeSource,
-    ISCSIVolumeSource, KeyToPath, LocalObjectReference, QuobyteVolumeSource, ScaleIOVolumeSource,
-    StorageOSVolumeSource, Volume,
-};
+//! What volumes are made of. Sources are looked at in upstream's order, for which of two is one too
+//! many depends on it; some fields are spelled as upstream misspells them.
+
+use k8s_openapi::api::core::v1::{KeyToPath, LocalObjectReference, ScaleIOVolumeSource, Volume};
 
 use super::containers::PULL_POLICIES;
-use super::{paths, projected};
+use super::{paths, projected, volume_disks};
 use crate::field::{ErrorList, Path};
-use crate::kinds::check::{Json, choice, complain, required_choice, text};
+use crate::kinds::check::{choice, required_choice, text};
 use crate::kinds::names::rules;
 
 /// What a host path may be.
@@ -21,8 +20,6 @@ const HOST_PATH_TYPES: [&str; 8] = [
     "FileOrCreate",
     "Socket",
 ];
-/// Most bytes of a CSI driver's name.
-const DRIVER_NAME_MAX: usize = 63;
 /// Most bytes of volume name and portal together when the initiator has a name.
 const ISCSI_NAME_MAX: usize = 64;
 
@@ -39,8 +36,7 @@ pub(super) fn only_one(
     !std::mem::replace(found, true)
 }
 
-/// Checks what a volume is made of: all sources between `emptyDir` and `ephemeral` in upstream's
-/// order. Some fields are spelled as upstream misspells them.
+/// Checks what a volume is made of, all between `emptyDir` and `ephemeral`.
 pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, errors: &mut ErrorList) {
     if let Some(source) = &volume.host_path
         && only_one(found, "hostPath", path, errors)
@@ -91,7 +87,7 @@ pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, error
     }
     if let Some(source) = &volume.iscsi {
         if only_one(found, "iscsi", path, errors) {
-            iscsi(source, &path.child("iscsi"), errors);
+            volume_disks::iscsi(source, &path.child("iscsi"), errors);
         }
         let length = volume.name.len() + 1 + source.target_portal.len();
         if source.initiator_name.is_some() && length > ISCSI_NAME_MAX {
@@ -110,7 +106,7 @@ pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, error
     if let Some(source) = &volume.flocker
         && only_one(found, "flocker", path, errors)
     {
-        flocker(source, &path.child("flocker"), errors);
+        volume_disks::flocker(source, &path.child("flocker"), errors);
     }
     if let Some(source) = &volume.persistent_volume_claim
         && only_one(found, "persistentVolumeClaim", path, errors)
@@ -118,6 +114,11 @@ pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, error
         let path = path.child("persistentVolumeClaim");
         required(&source.claim_name, "claimName", &path, errors);
     }
+    shared(volume, found, path, errors);
+    clouds(volume, found, path, errors);
+}
+
+fn shared(volume: &Volume, found: &mut bool, path: &Path<'_>, errors: &mut ErrorList) {
     if let Some(source) = &volume.rbd
         && only_one(found, "rbd", path, errors)
     {
@@ -140,7 +141,7 @@ pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, error
     if let Some(source) = &volume.quobyte
         && only_one(found, "quobyte", path, errors)
     {
-        quobyte(source, &path.child("quobyte"), errors);
+        volume_disks::quobyte(source, &path.child("quobyte"), errors);
     }
     if let Some(source) = &volume.downward_api
         && only_one(found, "downwarAPI", path, errors)
@@ -154,12 +155,12 @@ pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, error
     if let Some(source) = &volume.fc
         && only_one(found, "fc", path, errors)
     {
-        fibre_channel(source, &path.child("fc"), errors);
+        volume_disks::fibre_channel(source, &path.child("fc"), errors);
     }
     if let Some(source) = &volume.flex_volume
         && only_one(found, "flexVolume", path, errors)
     {
-        flex(source, &path.child("flexVolume"), errors);
+        volume_disks::flex(source, &path.child("flexVolume"), errors);
     }
     if let Some(source) = &volume.config_map
         && only_one(found, "configMap", path, errors)
@@ -168,7 +169,6 @@ pub(super) fn validate(volume: &Volume, found: &mut bool, path: &Path<'_>, error
         required(&source.name, "name", &path, errors);
         files(source.default_mode, source.items.as_deref(), &path, errors);
     }
-    clouds(volume, found, path, errors);
 }
 
 fn clouds(volume: &Volume, found: &mut bool, path: &Path<'_>, errors: &mut ErrorList) {
@@ -197,12 +197,12 @@ fn clouds(volume: &Volume, found: &mut bool, path: &Path<'_>, errors: &mut Error
     if let Some(source) = &volume.azure_disk
         && only_one(found, "azureDisk", path, errors)
     {
-        azure_disk(source, &path.child("azureDisk"), errors);
+        volume_disks::azure_disk(source, &path.child("azureDisk"), errors);
     }
     if let Some(source) = &volume.storageos
         && only_one(found, "storageos", path, errors)
     {
-        storage_os(source, &path.child("storageos"), errors);
+        volume_disks::storage_os(source, &path.child("storageos"), errors);
     }
     if let Some(source) = &volume.projected
         && only_one(found, "projected", path, errors)
@@ -221,7 +221,7 @@ fn clouds(volume: &Volume, found: &mut bool, path: &Path<'_>, errors: &mut Error
     if let Some(source) = &volume.csi
         && only_one(found, "csi", path, errors)
     {
-        csi(source, &path.child("csi"), errors);
+        volume_disks::csi(source, &path.child("csi"), errors);
     }
 }
 
@@ -244,7 +244,8 @@ pub(super) fn validate_image(
     }
 }
 
-fn required(value: &str, field: &str, path: &Path<'_>, errors: &mut ErrorList) -> bool {
+/// A text must be there; whether it is.
+pub(super) fn required(value: &str, field: &str, path: &Path<'_>, errors: &mut ErrorList) -> bool {
     if value.is_empty() {
         errors.required(&path.child(field), "");
     }
@@ -264,7 +265,12 @@ fn partition(partition: Option<i32>, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn secret_ref(secret: Option<&LocalObjectReference>, path: &Path<'_>, errors: &mut ErrorList) {
+/// A secret, if there is one, must have a name.
+pub(super) fn secret_ref(
+    secret: Option<&LocalObjectReference>,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
     if let Some(secret) = secret {
         required(&secret.name, "name", &path.child("secretRef"), errors);
     }
@@ -284,192 +290,4 @@ pub(super) fn key_to_path(item: &KeyToPath, path: &Path<'_>, errors: &mut ErrorL
     required(&item.path, "path", path, errors);
     paths::local_non_reserved(&item.path, &path.child("path"), errors);
     paths::mode(item.mode, &path.child("mode"), errors);
-}
-
-fn iscsi(source: &ISCSIVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    required(&source.target_portal, "targetPortal", path, errors);
-    if required(&source.iqn, "iqn", path, errors) {
-        iscsi_name(&source.iqn, &path.child("iqn"), errors);
-    }
-    complain(errors, &path.child("lun"), source.lun, rules::in_range(source.lun.into(), 0, 255));
-    let authenticates =
-        source.chap_auth_discovery == Some(true) || source.chap_auth_session == Some(true);
-    if authenticates && source.secret_ref.is_none() {
-        errors.required(&path.child("secretRef"), "");
-    }
-    if let Some(name) = &source.initiator_name {
-        iscsi_name(name, &path.child("initiatorname"), errors);
-    }
-}
-
-fn iscsi_name(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
-    let alphanumeric = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    // The character behind the prefix is any: that dot is not escaped upstream.
-    let behind = |rest: &str| rest.char_indices().nth(1).map(|(at, _)| at);
-    let fits = if name.starts_with("iqn") {
-        is_iqn(name)
-    } else if let Some(rest) = name.strip_prefix("eui") {
-        behind(rest).is_some_and(|at| alphanumeric(&rest[at..], 16))
-    } else if let Some(rest) = name.strip_prefix("naa") {
-        behind(rest).is_some_and(|at| alphanumeric(&rest[at..], 32))
-    } else {
-        let why = "must be valid format starting with iqn, eui, or naa";
-        return errors.invalid(path, name, why);
-    };
-    if !fits {
-        errors.invalid(path, name, "must be valid format");
-    }
-}
-
-/// `iqn.2015-02.example.com:test`.
-fn is_iqn(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("iqn.") else { return false };
-    let date = rest.as_bytes();
-    let dated = date.len() > 8
-        && date[..4].iter().chain(&date[5..7]).all(u8::is_ascii_digit)
-        && (date[4], date[7]) == (b'-', b'.');
-    let Some(rest) = rest.get(8..).filter(|_| dated) else { return false };
-    let Some((authority, unique)) = rest.split_once(':') else { return false };
-    let host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    let other =
-        |one: char| !matches!(one, ',' | ';' | '*' | '&' | '$' | '|') && !one.is_whitespace();
-    !authority.is_empty()
-        && authority.bytes().all(host)
-        && !unique.is_empty()
-        && unique.chars().all(other)
-}
-
-fn flocker(source: &FlockerVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    let name = text(&source.dataset_name);
-    match (name.is_empty(), text(&source.dataset_uuid).is_empty()) {
-        (true, true) => errors.required(path, "one of datasetName and datasetUUID is required"),
-        (false, false) => {
-            let why = "datasetName and datasetUUID can not be specified simultaneously";
-            errors.invalid(path, "resource", why);
-        }
-        _ => {}
-    }
-    if name.contains('/') {
-        errors.invalid(&path.child("datasetName"), name, "must not contain '/'");
-    }
-}
-
-fn quobyte(source: &QuobyteVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    const REGISTRY: &str = "must be a host:port pair or multiple pairs separated by commas";
-    let registry = source.registry.as_str();
-    if registry.is_empty() {
-        errors.required(&path.child("registry"), REGISTRY);
-    } else if text(&source.tenant).len() >= 65 {
-        let why = "must be a UUID and may not exceed a length of 64 characters";
-        errors.required(&path.child("tenant"), why);
-    } else {
-        for _ in registry.split(',').filter(|pair| !is_host_and_port(pair)) {
-            errors.invalid(&path.child("registry"), registry, REGISTRY);
-        }
-    }
-    required(&source.volume, "volume", path, errors);
-}
-
-/// `host:port` or `[host]:port`, either side of which may be empty.
-fn is_host_and_port(pair: &str) -> bool {
-    match pair.strip_prefix('[') {
-        Some(rest) => rest.split_once("]:").is_some_and(|(host, port)| {
-            !host.contains(['[', ']']) && !port.contains([':', '[', ']'])
-        }),
-        None => pair.split_once(':').is_some_and(|(host, port)| {
-            !host.contains(['[', ']']) && !port.contains([':', '[', ']'])
-        }),
-    }
-}
-
-fn fibre_channel(source: &FCVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    let names = source.target_wwns.as_deref().unwrap_or_default();
-    let ids = source.wwids.as_deref().unwrap_or_default();
-    let at = path.child("targetWWNs");
-    if names.is_empty() && ids.is_empty() {
-        errors.required(&at, "must specify either targetWWNs or wwids, but not both");
-    }
-    if names.is_empty() {
-        return;
-    }
-    if !ids.is_empty() {
-        let why = "targetWWNs and wwids can not be specified simultaneously";
-        errors.invalid(&at, Json(&names), why);
-    }
-    let at = path.child("lun");
-    match source.lun {
-        None => errors.required(&at, "lun is required if targetWWNs is specified"),
-        Some(lun) => complain(errors, &at, lun, rules::in_range(lun.into(), 0, 255)),
-    }
-}
-
-fn flex(source: &FlexVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    required(&source.driver, "driver", path, errors);
-    let options = path.child("options");
-    for key in source.options.iter().flatten().map(|(key, _)| key) {
-        let namespace = key.split_once('/').map_or(key.as_str(), |(namespace, _)| namespace);
-        let namespace = namespace.to_lowercase();
-        let reserved = ["kubernetes.io", "k8s.io"].into_iter().any(|domain| {
-            namespace
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        });
-        if reserved {
-            let why = "kubernetes.io and k8s.io namespaces are reserved";
-            errors.invalid(&options.key(key), key, why);
-        }
-    }
-}
-
-fn azure_disk(source: &AzureDiskVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    required(&source.disk_name, "diskName", path, errors);
-    required(&source.disk_uri, "diskURI", path, errors);
-    let modes = ["None", "ReadOnly", "ReadWrite"];
-    choice(errors, &path.child("cachingMode"), &source.caching_mode, &modes);
-    choice(errors, &path.child("kind"), &source.kind, &["Dedicated", "Managed", "Shared"]);
-    let (begin, form) = match source.kind.as_deref() {
-        None => return,
-        Some("Managed") => (
-            "/subscriptions/",
-            "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/\
-             disks/{disk-id}",
-        ),
-        Some(_) => (
-            "https://",
-            "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd",
-        ),
-    };
-    if !source.disk_uri.starts_with(begin) {
-        errors.not_supported(&path.child("diskURI"), &source.disk_uri, &[form]);
-    }
-}
-
-fn storage_os(source: &StorageOSVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    let name = text(&source.volume_name);
-    if required(name, "volumeName", path, errors) {
-        complain(errors, &path.child("volumeName"), name, rules::dns_label(name));
-    }
-    let namespace = text(&source.volume_namespace);
-    if !namespace.is_empty() {
-        complain(errors, &path.child("volumeNamespace"), namespace, rules::dns_label(namespace));
-    }
-    secret_ref(source.secret_ref.as_ref(), path, errors);
-}
-
-fn csi(source: &CSIVolumeSource, path: &Path<'_>, errors: &mut ErrorList) {
-    let driver = source.driver.as_str();
-    let at = path.child("driver");
-    required(driver, "driver", path, errors);
-    if driver.len() > DRIVER_NAME_MAX {
-        errors.too_long(&at, DRIVER_NAME_MAX);
-    }
-    complain(errors, &at, driver, rules::dns_subdomain(&driver.to_lowercase()));
-    let Some(secret) = &source.node_publish_secret_ref else { return };
-    if secret.name.is_empty() {
-        errors.required(&path.child("nodePublishSecretRef").child("name"), "");
-    } else {
-        complain(errors, &path.child("name"), &secret.name, rules::dns_subdomain(&secret.name));
-    }
 }
