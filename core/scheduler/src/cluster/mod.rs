@@ -183,7 +183,7 @@ impl Cluster {
             }
         }
         let state = &mut self.nodes[place];
-        if state.object.replace(node.clone()).is_none() {
+        if state.set_object(node).is_none() {
             self.present += 1;
         }
         self.changed(index, true);

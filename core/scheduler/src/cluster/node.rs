@@ -27,13 +27,30 @@ impl NodeIndex {
 pub struct NodeState {
     pub(crate) name: Arc<str>,
     pub(crate) object: Option<Typed<Node>>,
+    taints: Box<[Taint]>,
+    unschedulable: bool,
     pub(crate) pods: Vec<Arc<str>>,
     pub(crate) ports: Vec<HostPort>,
 }
 
 impl NodeState {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, object: None, pods: Vec::new(), ports: Vec::new() }
+        Self {
+            name,
+            object: None,
+            taints: Box::default(),
+            unschedulable: false,
+            pods: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// Takes a new version of the object; gives the one before. What every pod is compared with
+    /// is kept at hand.
+    pub(crate) fn set_object(&mut self, node: &Typed<Node>) -> Option<Typed<Node>> {
+        self.taints = taints(Some(node)).into();
+        self.unschedulable = is_unschedulable(Some(node));
+        self.object.replace(node.clone())
     }
 
     /// Its name.
@@ -53,12 +70,12 @@ impl NodeState {
 
     /// `spec.taints`.
     pub fn taints(&self) -> &[Taint] {
-        taints(self.object.as_deref())
+        &self.taints
     }
 
     /// `spec.unschedulable`.
     pub fn is_unschedulable(&self) -> bool {
-        is_unschedulable(self.object.as_deref())
+        self.unschedulable
     }
 
     /// The host ports that its pods take.

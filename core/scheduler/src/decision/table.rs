@@ -130,41 +130,35 @@ impl Table {
             column.raw.clear();
             column.raw.resize(width, 0);
         }
-        let mut nodes: Vec<_> = cycle.cluster.indexes().collect();
-        let mut verdicts = Vec::with_capacity(nodes.len());
-        for plugin in &self.fixed_filters {
-            judge(cycle, profile, *plugin, &mut nodes, &mut verdicts)?;
-        }
-        nodes.iter().for_each(|node| self.nodes[node.index()].allowed = true);
-        self.score(cycle, profile, Scope::NodeObject, &nodes)?;
-        for plugin in &self.usage_filters {
-            judge(cycle, profile, *plugin, &mut nodes, &mut verdicts)?;
-        }
-        nodes.iter().for_each(|node| self.nodes[node.index()].fits = true);
-        self.score(cycle, profile, Scope::NodeUsage, &nodes)?;
+        let nodes: Vec<_> = cycle.cluster.indexes().collect();
+        self.look(cycle, profile, nodes.clone(), nodes)?;
         for column in 0..self.scores.len() {
             self.scores[column].highest = self.highest(column);
         }
-        self.check(profile, &nodes)?;
         self.fill();
         Ok(())
     }
 
     fn update(&mut self, cycle: &Cycle<'_>, profile: &Profile, changes: &[Change]) -> Answer {
         // Whether the highest score of some plugin may have been on a node that changed.
-        let mut rescale = false;
-        for change in changes {
+        let mut rescale = changes.iter().any(|change| {
             let index = change.node.index();
-            let before = self.nodes[index];
-            let scaled = |table: &Self| -> bool {
-                let mut scaling = table.scores.iter().filter(|column| column.is_scaled());
-                scaling.any(|column| column.highest > 0 && column.raw[index] == column.highest)
-            };
-            rescale |= before.fits && scaled(self);
-            self.look(cycle, profile, *change)?;
-            let above = |column: &Column| column.is_scaled() && column.raw[index] > column.highest;
-            rescale |= self.nodes[index].fits && self.scores.iter().any(above);
+            let mut scaled = self.scores.iter().filter(|column| column.is_scaled());
+            self.nodes[index].fits
+                && scaled.any(|column| column.highest > 0 && column.raw[index] == column.highest)
+        });
+        let present =
+            |change: &&Change| change.object && cycle.cluster.node(change.node).object().is_some();
+        for change in changes.iter().filter(|change| change.object) {
+            self.nodes[change.node.index()].allowed = false;
         }
+        let objects = changes.iter().filter(present).map(|change| change.node).collect();
+        self.look(cycle, profile, objects, changes.iter().map(|change| change.node).collect())?;
+        rescale |= changes.iter().any(|change| {
+            let index = change.node.index();
+            let above = |column: &Column| column.is_scaled() && column.raw[index] > column.highest;
+            self.nodes[index].fits && self.scores.iter().any(above)
+        });
         if rescale {
             let mut moved = false;
             for column in 0..self.scores.len() {
@@ -184,37 +178,28 @@ impl Table {
         Ok(())
     }
 
-    /// Looks at one node again.
-    fn look(&mut self, cycle: &Cycle<'_>, profile: &Profile, change: Change) -> Answer {
-        let node = [change.node];
-        let index = change.node.index();
-        let fits = |filters: &[PluginIndex]| -> Answer<bool> {
-            for plugin in filters {
-                let mut verdict = [Verdict::Fits];
-                if let Some(filter) = profile.plugin(*plugin).as_filter() {
-                    filter
-                        .filter(cycle, &node, &mut verdict)
-                        .map_err(filter_error(profile, *plugin))?;
-                }
-                if verdict != [Verdict::Fits] {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        };
-        if change.object {
-            let present = cycle.cluster.node(change.node).object().is_some();
-            self.nodes[index].allowed = present && fits(&self.fixed_filters)?;
-            if self.nodes[index].allowed {
-                self.score(cycle, profile, Scope::NodeObject, &node)?;
-            }
+    /// Looks again at nodes whose object changed, and at all whose object or pods did.
+    fn look(
+        &mut self,
+        cycle: &Cycle<'_>,
+        profile: &Profile,
+        mut objects: Vec<NodeIndex>,
+        mut nodes: Vec<NodeIndex>,
+    ) -> Answer {
+        let mut verdicts = Vec::with_capacity(nodes.len());
+        for plugin in &self.fixed_filters {
+            judge(cycle, profile, *plugin, &mut objects, &mut verdicts)?;
         }
-        self.nodes[index].fits = self.nodes[index].allowed && fits(&self.usage_filters)?;
-        if self.nodes[index].fits {
-            self.score(cycle, profile, Scope::NodeUsage, &node)?;
-            self.check(profile, &node)?;
+        objects.iter().for_each(|node| self.nodes[node.index()].allowed = true);
+        self.score(cycle, profile, Scope::NodeObject, &objects)?;
+        nodes.iter().for_each(|node| self.nodes[node.index()].fits = false);
+        nodes.retain(|node| self.nodes[node.index()].allowed);
+        for plugin in &self.usage_filters {
+            judge(cycle, profile, *plugin, &mut nodes, &mut verdicts)?;
         }
-        Ok(())
+        nodes.iter().for_each(|node| self.nodes[node.index()].fits = true);
+        self.score(cycle, profile, Scope::NodeUsage, &nodes)?;
+        self.check(profile, &nodes)
     }
 
     fn score(
@@ -224,7 +209,9 @@ impl Table {
         scope: Scope,
         nodes: &[NodeIndex],
     ) -> Answer {
-        for column in self.scores.iter_mut().filter(|column| column.scope == scope) {
+        let mut scores = Vec::new();
+        let mine = |column: &&mut Column| column.scope == scope && !nodes.is_empty();
+        for column in self.scores.iter_mut().filter(mine) {
             let Some(score) = profile.plugin(column.plugin).as_score() else { continue };
             let failed = score_error(profile, column.plugin);
             if let [node] = nodes {
@@ -232,10 +219,11 @@ impl Table {
                 score.score(cycle, nodes, std::slice::from_mut(cell)).map_err(failed)?;
                 continue;
             }
-            let mut scores = vec![0; nodes.len()];
+            scores.clear();
+            scores.resize(nodes.len(), 0);
             score.score(cycle, nodes, &mut scores).map_err(failed)?;
-            for (node, score) in nodes.iter().zip(scores) {
-                column.raw[node.index()] = score;
+            for (node, score) in nodes.iter().zip(&scores) {
+                column.raw[node.index()] = *score;
             }
         }
         Ok(())
@@ -310,6 +298,9 @@ pub(super) fn judge(
     verdicts: &mut Vec<Verdict>,
 ) -> Answer {
     let Some(filter) = profile.plugin(plugin).as_filter() else { return Ok(()) };
+    if nodes.is_empty() {
+        return Ok(());
+    }
     verdicts.clear();
     verdicts.resize(nodes.len(), Verdict::Fits);
     filter.filter(cycle, nodes, verdicts).map_err(filter_error(profile, plugin))?;

@@ -1,0 +1,143 @@
+//! From pods that are there to pods that are bound: 1,000 pods on 100 nodes, through the request
+//! pipeline and a store in memory, on two threads.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use pinnace_api::{Catalog, Key, Kind};
+use pinnace_client::{Informers, Recorder};
+use pinnace_env::{Env, Stopwatch};
+use pinnace_scheduler::{Scheduler, SchedulerConfig};
+use pinnace_server::{Server, User};
+use pinnace_store::Store;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const NODES: usize = 100;
+const PODS: usize = 1_000;
+const RUNS: usize = 10;
+
+fn main() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    println!("{:<56} {:>10} {:>10}", "", "median", "µs/pod");
+    let mut create: Vec<Duration> = Vec::new();
+    let mut both: Vec<Duration> = Vec::new();
+    let mut bind: Vec<Duration> = Vec::new();
+    for _ in 0..RUNS {
+        create.push(runtime.block_on(run(Which::Create)));
+        both.push(runtime.block_on(run(Which::CreateAndBind)));
+        bind.push(runtime.block_on(run(Which::Bind)));
+    }
+    show("create, nobody watching", create);
+    show("create and bind, from the first request", both);
+    show("bind pods that are there already", bind);
+}
+
+fn show(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let median = times[times.len() / 2].as_secs_f64();
+    let what = format!("{PODS} pods, {NODES} nodes: {what}");
+    println!("{what:<56} {:>7.1} ms {:>10.1}", median * 1e3, median * 1e6 / PODS as f64);
+}
+
+#[derive(PartialEq)]
+enum Which {
+    Create,
+    CreateAndBind,
+    Bind,
+}
+
+async fn run(which: Which) -> Duration {
+    let env = Env::simulated(1);
+    let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
+    let client = server.client(User::host());
+    let default: Namespace = read(json!({"metadata": {"name": "default"}}));
+    client.of::<Namespace>().unwrap().create(default).await.unwrap();
+    let (nodes, pods) = (client.of::<Node>().unwrap(), client.of::<Pod>().unwrap());
+    for index in 0..NODES {
+        let name = format!("node-{index}");
+        let node: Node = read(json!({"metadata": {"name": name}}));
+        nodes.create(node).await.unwrap();
+        let status = json!({"allocatable": {"cpu": "32", "memory": "256Gi", "pods": "110"}});
+        let set = |node: &mut Node| {
+            node.status = Some(read_part(status.clone()));
+            true
+        };
+        nodes.modify_status(&Key::cluster(&*name), set).await.unwrap();
+    }
+    let informers = Informers::new(client.clone());
+    let recorder = Recorder::new(&client, &env, "bench").unwrap();
+    let config = SchedulerConfig::default();
+    let scheduler = Scheduler::new(&informers, recorder.clone(), env, config).unwrap();
+    let cache = informers.of::<Pod>().unwrap();
+    cache.informer().synced().await;
+    let stop = CancellationToken::new();
+    let create = async {
+        for index in 0..PODS {
+            pods.create(pod(index)).await.unwrap();
+        }
+    };
+    let bound = {
+        let (done, wait) = tokio::sync::watch::channel(0);
+        cache.informer().on_change(move |delta| {
+            let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+            if delta.new.as_ref().and_then(|pod| node(pod.get().ok()?)).is_some() {
+                done.send_modify(|count| *count += 1);
+            }
+        });
+        wait
+    };
+    let all_bound = || async {
+        bound.clone().wait_for(|count| *count >= PODS).await.unwrap();
+    };
+    let clock;
+    let mut running = None;
+    match which {
+        Which::Create => {
+            clock = Stopwatch::start();
+            create.await;
+        }
+        Which::CreateAndBind => {
+            clock = Stopwatch::start();
+            running = Some(tokio::spawn(scheduler.run(stop.clone())));
+            create.await;
+            all_bound().await;
+        }
+        Which::Bind => {
+            create.await;
+            clock = Stopwatch::start();
+            running = Some(tokio::spawn(scheduler.run(stop.clone())));
+            all_bound().await;
+        }
+    }
+    let took = clock.elapsed();
+    stop.cancel();
+    if let Some(running) = running {
+        running.await.unwrap();
+    }
+    recorder.shutdown().await;
+    informers.shutdown().await;
+    took
+}
+
+fn pod(index: usize) -> Pod {
+    let requests = json!({"cpu": "100m", "memory": "64Mi"});
+    read(json!({
+        "metadata": {"name": format!("web-{index}"), "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]},
+    }))
+}
+
+fn read<K: Kind>(mut value: Value) -> K {
+    let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or_default();
+    value["apiVersion"] = "v1".into();
+    value["kind"] = kind.into();
+    serde_json::from_value(value).unwrap()
+}
+
+fn read_part<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}

@@ -1,0 +1,177 @@
+//! A scheduler over an API in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, PodCondition, Taint};
+use pinnace_api::{Catalog, Key, Kind, manifest};
+use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder};
+use pinnace_env::Env;
+use pinnace_scheduler::{Scheduler, SchedulerConfig};
+use pinnace_server::{Server, User};
+use pinnace_store::Store;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longest that something is waited for, in virtual time.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Cluster {
+    pods: Api<Pod>,
+    nodes: Api<Node>,
+    events: Api<Event>,
+    informers: Informers,
+    recorder: Recorder,
+    stop: CancellationToken,
+    scheduler: JoinHandle<()>,
+}
+
+pub(crate) async fn start() -> Cluster {
+    start_with(SchedulerConfig::default()).await
+}
+
+pub(crate) async fn start_with(config: SchedulerConfig) -> Cluster {
+    let env = Env::simulated(1);
+    let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
+    let client: Client = server.client(User::host());
+    let default = Namespace {
+        metadata: serde_json::from_value(serde_json::json!({"name": "default"})).unwrap(),
+        ..Default::default()
+    };
+    client.of::<Namespace>().unwrap().create(default).await.unwrap();
+    let informers = Informers::new(client.clone());
+    let recorder = Recorder::new(&client, &env, "test").unwrap();
+    let scheduler = Scheduler::new(&informers, recorder.clone(), env, config).unwrap();
+    let stop = CancellationToken::new();
+    Cluster {
+        pods: client.of().unwrap(),
+        nodes: client.of().unwrap(),
+        events: client.of().unwrap(),
+        informers,
+        recorder,
+        scheduler: tokio::spawn(scheduler.run(stop.clone())),
+        stop,
+    }
+}
+
+impl Cluster {
+    /// Makes a node that has these resources.
+    pub(crate) async fn node(&self, name: &str, allocatable: &str) {
+        let node: Node = read(&format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n\
+             status: {{capacity: {{{allocatable}}}, allocatable: {{{allocatable}}}}}\n"
+        ));
+        let status = node.status.clone();
+        self.nodes.create(node).await.unwrap();
+        let key = Key::cluster(name);
+        let set = self.nodes.modify_status(&key, |node| {
+            let changes = node.status != status;
+            node.status.clone_from(&status);
+            changes
+        });
+        set.await.unwrap();
+    }
+
+    pub(crate) async fn taint(&self, node: &str, key: &str) {
+        let taint =
+            Taint { key: key.to_owned(), effect: "NoSchedule".to_owned(), ..Default::default() };
+        let key = Key::cluster(node);
+        let add = self.nodes.modify(&key, |node| {
+            node.spec.get_or_insert_default().taints = Some(vec![taint.clone()]);
+            true
+        });
+        add.await.unwrap();
+    }
+
+    pub(crate) async fn delete_node(&self, name: &str) {
+        self.nodes.delete(&Key::cluster(name), DeleteOptions::default()).await.unwrap();
+    }
+
+    /// Makes a pod of this spec.
+    pub(crate) async fn pod(&self, name: &str, spec: &str) {
+        let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+        let pod: Pod = read(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec:\n{spec}"
+        ));
+        self.pods.create(pod).await.unwrap();
+    }
+
+    pub(crate) async fn open_gates(&self, name: &str) {
+        let key = key(name);
+        let open = self.pods.modify(&key, |pod| {
+            pod.spec.get_or_insert_default().scheduling_gates = None;
+            true
+        });
+        open.await.unwrap();
+    }
+
+    /// Deletes a pod without grace.
+    pub(crate) async fn delete(&self, name: &str) {
+        let now = DeleteOptions { grace_period_seconds: Some(0), ..Default::default() };
+        self.pods.delete(&key(name), now).await.unwrap();
+    }
+
+    pub(crate) async fn node_of(&self, name: &str) -> Option<String> {
+        self.pods.get(&key(name)).await.unwrap().spec.as_ref()?.node_name.clone()
+    }
+
+    /// Waits until a pod has a node.
+    pub(crate) async fn bound(&self, name: &str) -> String {
+        wait(&format!("{name} has a node"), || self.node_of(name)).await
+    }
+
+    /// Waits until a pod's condition `PodScheduled` is as asked for.
+    pub(crate) async fn condition(
+        &self,
+        name: &str,
+        holds: impl Fn(&PodCondition) -> bool,
+    ) -> PodCondition {
+        wait(&format!("{name} has the condition"), || async {
+            let pod = self.pods.get(&key(name)).await.unwrap();
+            let conditions = pod.status.clone().unwrap_or_default().conditions.unwrap_or_default();
+            conditions.into_iter().find(|one| one.type_ == "PodScheduled" && holds(one))
+        })
+        .await
+    }
+
+    /// Waits for an event of a reason.
+    pub(crate) async fn event(&self, reason: &str) -> Event {
+        wait(&format!("there is an event {reason}"), || async {
+            let events = self.events.list(None, ListOptions::default()).await.unwrap();
+            let found = events.items.iter().find(|one| one.reason.as_deref() == Some(reason));
+            found.map(|event| event.to_owned())
+        })
+        .await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.scheduler.await.unwrap();
+        self.recorder.shutdown().await;
+        self.informers.shutdown().await;
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::new("default", name)
+}
+
+fn read<K: Kind>(text: &str) -> K {
+    let [object] = &manifest::read(text.as_bytes()).unwrap()[..] else { panic!("{text}") };
+    serde_json::from_value(object.clone()).unwrap()
+}
+
+/// Looks every virtual millisecond until there is something, or the deadline is over.
+async fn wait<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
