@@ -4,20 +4,30 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use pinnace_api::Object;
 use pinnace_client::{DeleteOptions, List, ListOptions};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{Applied, EngineBuilder, Error, Result};
 
 /// Threads that run an engine which has a Tokio runtime of its own.
 const THREADS: usize = 2;
 
+/// How long work that cannot be cancelled may keep its threads after the shutdown; then they are
+/// left alone.
+const THREAD_GRACE: Duration = Duration::from_secs(5);
+
 /// An [`Engine`](crate::Engine) on a Tokio runtime of its own. Its verbs wait; they must not be
-/// called from async code. Dropping it shuts the engine down and joins every thread.
+/// called from async code. Any thread may use it; a shutdown ends the calls of the others with
+/// [`Error::Closed`]. Dropping it shuts the engine down and joins every thread.
 pub struct Engine {
     engine: crate::Engine,
-    /// `None` once shut down.
-    tokio: Option<tokio::runtime::Runtime>,
+    handle: Handle,
+    closing: CancellationToken,
+    /// Read by every call while it lasts; `None` once shut down.
+    tokio: RwLock<Option<tokio::runtime::Runtime>>,
 }
 
 impl Engine {
@@ -33,7 +43,9 @@ impl Engine {
             .build()
             .map_err(|source| Error::Io { path: "tokio runtime".into(), source })?;
         let engine = tokio.block_on(builder.start())?;
-        Ok(Self { engine, tokio: Some(tokio) })
+        let handle = tokio.handle().clone();
+        let closing = CancellationToken::new();
+        Ok(Self { engine, handle, closing, tokio: RwLock::new(Some(tokio)) })
     }
 
     /// The async engine behind it; its futures run on [`Engine::handle`].
@@ -41,20 +53,24 @@ impl Engine {
         &self.engine
     }
 
-    /// The Tokio runtime that it runs on.
+    /// The Tokio runtime that it runs on. What is spawned there is dropped by the shutdown.
     ///
     /// # Errors
     /// [`Error::Closed`] after the shutdown.
-    pub fn handle(&self) -> Result<&tokio::runtime::Handle> {
-        self.tokio.as_ref().map(tokio::runtime::Runtime::handle).ok_or(Error::Closed)
+    pub fn handle(&self) -> Result<&Handle> {
+        if self.closing.is_cancelled() { Err(Error::Closed) } else { Ok(&self.handle) }
     }
 
     /// Waits for a future of the async engine.
     ///
     /// # Errors
-    /// [`Error::Closed`] after the shutdown, else those of the future.
+    /// [`Error::Closed`] after the shutdown, or when it comes meanwhile, else those of the future.
     pub fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.handle()?.block_on(future)
+        let tokio = self.tokio.read();
+        let tokio = tokio.as_ref().filter(|_| !self.closing.is_cancelled()).ok_or(Error::Closed)?;
+        tokio.block_on(async {
+            self.closing.run_until_cancelled(future).await.unwrap_or(Err(Error::Closed))
+        })
     }
 
     /// See [`Engine::apply`](crate::Engine::apply).
@@ -106,15 +122,21 @@ impl Engine {
     }
 
     /// See [`Engine::shutdown`](crate::Engine::shutdown). Every thread of the engine has ended
-    /// when this returns.
+    /// when this returns. Later calls, and calls of other threads while the first lasts, wait for
+    /// the same end.
     ///
     /// # Errors
     /// As there.
-    pub fn shutdown(&mut self) -> Result<()> {
-        match self.tokio.take() {
+    pub fn shutdown(&self) -> Result<()> {
+        self.closing.cancel();
+        let ended = match &*self.tokio.read() {
             Some(tokio) => tokio.block_on(self.engine.shutdown()),
-            None => Ok(()),
+            None => return Ok(()),
+        };
+        if let Some(tokio) = self.tokio.write().take() {
+            tokio.shutdown_timeout(THREAD_GRACE);
         }
+        ended
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use pinnace_api::{Draft, Object};
+use pinnace_api::{Draft, Key, Object, Resource};
 use pinnace_client::{
     Client, DeleteOptions, Informers, List, ListOptions, Recorder, WatchStream, WriteOptions,
 };
@@ -132,6 +132,15 @@ impl Engine {
         Ok(api.watch(namespace, options).await?)
     }
 
+    /// Watches the objects of a kind in all namespaces.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub async fn watch_all(&self, kind: &str, options: ListOptions) -> Result<WatchStream> {
+        self.check_open()?;
+        Ok(self.client().named(kind)?.watch(None, options).await?)
+    }
+
     /// Creates an object from JSON.
     ///
     /// # Errors
@@ -215,6 +224,36 @@ impl Engine {
         Controller::new(reconciler, &self.parts.env)
     }
 
+    /// A controller for the objects of a kind, in all namespaces, that also runs when an object of
+    /// one of the kinds in `owns` changes: for the one that owns it. [`Engine::run`] starts it.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown kind.
+    pub fn controller_of(
+        &self,
+        kind: &str,
+        owns: &[&str],
+        reconciler: impl Reconciler,
+    ) -> Result<Controller> {
+        self.check_open()?;
+        let catalog = self.client().catalog();
+        let owner = catalog.resolve(kind)?;
+        let mut controller =
+            self.controller(reconciler).watches(&self.informers().resource(owner.clone()));
+        for owned in owns {
+            let informer = self.informers().resource(catalog.resolve(owned)?);
+            let owner = owner.clone();
+            controller = controller.maps(&informer, move |delta, queue| {
+                for object in [&delta.old, &delta.new].into_iter().flatten() {
+                    if let Some(key) = owner_of(object, &owner) {
+                        queue.add(key);
+                    }
+                }
+            });
+        }
+        Ok(controller)
+    }
+
     /// Runs a controller until the engine is shut down.
     pub fn run(&self, controller: Controller) {
         self.parts.spawn(controller.run(self.parts.stop.child_token()));
@@ -230,6 +269,15 @@ impl Engine {
     pub async fn shutdown(&self) -> Result<()> {
         self.parts.shutdown().await
     }
+}
+
+/// The object of a kind that controls another.
+fn owner_of(object: &Object, owner: &Resource) -> Option<Key> {
+    let reference = object.controller()?;
+    let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+    let namespace = if owner.is_namespaced() { object.namespace() } else { "" };
+    (reference.kind == *owner.kind && group == owner.group)
+        .then(|| Key::new(namespace, reference.name.as_str()))
 }
 
 impl fmt::Debug for Engine {

@@ -1,0 +1,50 @@
+"""Kubernetes as a library: a container orchestration engine in this process.
+
+>>> import pinnace
+>>> with pinnace.Engine(runtime="simulated", nodes=3) as engine:
+...     sorted(node["kind"] for node in engine.list("nodes"))
+['Node', 'Node', 'Node']
+"""
+
+from ._async import AsyncEngine, AsyncStream
+from ._engine import Engine, Stream
+from ._errors import (
+    AlreadyExistsError,
+    ClosedError,
+    ConfigError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    ManifestError,
+    NotFoundError,
+    PinnaceError,
+    TimeoutError,
+)
+from ._logging import log_to_logging
+from ._pinnace import __version__
+from ._types import Applied, Controller, Object, RolloutStatus, RuntimeInfo, WatchEvent
+
+__all__ = [
+    "AlreadyExistsError",
+    "Applied",
+    "AsyncEngine",
+    "AsyncStream",
+    "ClosedError",
+    "ConfigError",
+    "ConflictError",
+    "Controller",
+    "Engine",
+    "ForbiddenError",
+    "InvalidError",
+    "ManifestError",
+    "NotFoundError",
+    "Object",
+    "PinnaceError",
+    "RolloutStatus",
+    "RuntimeInfo",
+    "Stream",
+    "TimeoutError",
+    "WatchEvent",
+    "__version__",
+    "log_to_logging",
+]
