@@ -3,16 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use pinnace_api::{Catalog, Key, Kind};
 use pinnace_client::{Informers, Recorder};
 use pinnace_env::{Env, Stopwatch};
-use pinnace_scheduler::{Scheduler, SchedulerConfig};
+use pinnace_scheduler::{
+    Answer, Bind, Bound, CycleState, Plugin, PodInfo, ProfileConfig, Scheduler, SchedulerConfig,
+};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const NODES: usize = 100;
@@ -26,14 +31,17 @@ fn main() {
     let mut create: Vec<Duration> = Vec::new();
     let mut both: Vec<Duration> = Vec::new();
     let mut bind: Vec<Duration> = Vec::new();
+    let mut decide: Vec<Duration> = Vec::new();
     for _ in 0..RUNS {
         create.push(runtime.block_on(run(Which::Create)));
         both.push(runtime.block_on(run(Which::CreateAndBind)));
         bind.push(runtime.block_on(run(Which::Bind)));
+        decide.push(runtime.block_on(run(Which::Decide)));
     }
     show("create, nobody watching", create);
     show("create and bind, from the first request", both);
     show("bind pods that are there already", bind);
+    show("all but the bind requests", decide);
 }
 
 fn show(what: &str, mut times: Vec<Duration>) {
@@ -48,6 +56,27 @@ enum Which {
     Create,
     CreateAndBind,
     Bind,
+    Decide,
+}
+
+/// Takes the place of the plugin that binds, and only counts.
+struct Count(watch::Sender<usize>);
+
+impl Plugin for Count {
+    fn name(&self) -> &str {
+        "Count"
+    }
+    fn as_bind(&self) -> Option<&dyn Bind> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Bind for Count {
+    async fn bind(&self, _: &PodInfo, _: &str, _: &CycleState) -> Answer<Bound> {
+        self.0.send_modify(|count| *count += 1);
+        Ok(Bound::Done)
+    }
 }
 
 async fn run(which: Which) -> Duration {
@@ -70,7 +99,13 @@ async fn run(which: Which) -> Duration {
     }
     let informers = Informers::new(client.clone());
     let recorder = Recorder::new(&client, &env, "bench").unwrap();
-    let config = SchedulerConfig::default();
+    let mut config = SchedulerConfig::default();
+    let (counted, bound) = watch::channel(0);
+    if which == Which::Decide {
+        let counted = counted.clone();
+        config.registry.add("Count", move |_| Ok(Arc::new(Count(counted.clone()))));
+        config.profiles = vec![ProfileConfig::default().without("DefaultBinder").with("Count", 0)];
+    }
     let scheduler = Scheduler::new(&informers, recorder.clone(), env, config).unwrap();
     let cache = informers.of::<Pod>().unwrap();
     cache.informer().synced().await;
@@ -80,16 +115,12 @@ async fn run(which: Which) -> Duration {
             pods.create(pod(index)).await.unwrap();
         }
     };
-    let bound = {
-        let (done, wait) = tokio::sync::watch::channel(0);
-        cache.informer().on_change(move |delta| {
-            let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-            if delta.new.as_ref().and_then(|pod| node(pod.get().ok()?)).is_some() {
-                done.send_modify(|count| *count += 1);
-            }
-        });
-        wait
-    };
+    cache.informer().on_change(move |delta| {
+        let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        if delta.new.as_ref().and_then(|pod| node(pod.get().ok()?)).is_some() {
+            counted.send_modify(|count| *count += 1);
+        }
+    });
     let all_bound = || async {
         bound.clone().wait_for(|count| *count >= PODS).await.unwrap();
     };
@@ -106,8 +137,9 @@ async fn run(which: Which) -> Duration {
             create.await;
             all_bound().await;
         }
-        Which::Bind => {
+        Which::Bind | Which::Decide => {
             create.await;
+            cache.informer().caught_up(server.store().revision()).await;
             clock = Stopwatch::start();
             running = Some(tokio::spawn(scheduler.run(stop.clone())));
             all_bound().await;

@@ -86,6 +86,7 @@ impl Scheduler {
             classes: PodClasses::default(),
             profiles,
             handle,
+            announcements: Vec::new(),
         };
         let bindings = Bindings {
             limit: Arc::new(Semaphore::new(config.bindings_at_once.max(1))),
@@ -125,6 +126,7 @@ impl Scheduler {
         while let Some(ended) = self.bindings.tasks.join_next_with_id().await {
             self.ended(ended);
         }
+        self.scheduling.announce();
         self.scheduling.reports.finish().await;
     }
 
@@ -154,6 +156,9 @@ impl Scheduler {
     }
 
     async fn wait(&mut self, stop: &CancellationToken) {
+        if self.bindings.tasks.is_empty() {
+            self.scheduling.announce();
+        }
         let free = self.bindings.limit.available_permits() > 0;
         // With no room for another binding, what is due can wait until one ends.
         let due = self.scheduling.queue.next_due().filter(|_| free);

@@ -23,6 +23,9 @@ use crate::report::{Report, Reports};
 const MAX_NOTE: usize = 1024;
 const NOTE_ENDS: &str = " ...";
 
+/// How many events of bound pods are held back at most while pods wait.
+const MOST_ANNOUNCEMENTS: usize = 1024;
+
 /// Reasons of the condition `PodScheduled`.
 const UNSCHEDULABLE: &str = "Unschedulable";
 const SCHEDULER_ERROR: &str = "SchedulerError";
@@ -37,6 +40,8 @@ pub(crate) struct Scheduling {
     pub(crate) queue: Queue,
     pub(crate) decider: Decider,
     pub(crate) reports: Reports,
+    /// Pods that were bound, with their nodes, and whose events are not recorded yet.
+    pub(crate) announcements: Vec<(Arc<PodInfo>, Arc<str>)>,
 }
 
 /// What became of one attempt.
@@ -119,21 +124,21 @@ impl Scheduling {
 
     fn change_waiting(&mut self, old: Option<&Typed<Pod>>, new: &Typed<Pod>, now: Instant) {
         let Some(profile) = self.profile_of(new) else { return };
-        let uid = new.object().uid();
-        if self.cluster.pod(uid).is_some() {
-            let goes =
-                new.object().is_deleting() && !old.is_some_and(|old| old.object().is_deleting());
-            if goes {
+        let profiles = self.profiles.clone();
+        let pod = self.classes.read(&mut self.cluster, &profiles[profile], new);
+        let what = old.map_or(Events::NONE, |old| pod_changes(old, new, false));
+        if self.cluster.pod(pod.uid()).is_some() {
+            // It is being bound. Should that fail, it is tried again as it is now.
+            self.queue.refresh(pod, what);
+            let going = |pod: &Typed<Pod>| pod.object().is_deleting();
+            if going(new) && !old.is_some_and(going) {
                 self.give_up(new, now);
             }
             return;
         }
-        let profiles = self.profiles.clone();
-        let pod = self.classes.read(&mut self.cluster, &profiles[profile], new);
         match old {
             None => self.queue.add(pod, now),
             Some(old) => {
-                let what = pod_changes(old, new, false);
                 let (old, new) = (Some(old.object()), Some(new.object()));
                 self.queue.update(pod, &ClusterEvent { what, old, new }, now);
             }
@@ -324,13 +329,14 @@ impl Scheduling {
         let Err(unbound) = result else {
             self.queue.remove(pod.uid());
             self.reports.drop_pod(pod.uid());
-            let note = format!("Successfully assigned {} to {node}", pod.key());
-            let recorder = &self.recorders[pod.profile()];
-            recorder.record(pod.pod().object(), EventType::Normal, "Scheduled", note);
             for (_, plugin) in self.profiles[pod.profile()].plugins() {
                 if let Some(post_bind) = plugin.as_post_bind() {
                     post_bind.post_bind(&pod, &node, &state);
                 }
+            }
+            self.announcements.push((pod, node));
+            if self.announcements.len() >= MOST_ANNOUNCEMENTS {
+                self.announce();
             }
             return;
         };
@@ -351,6 +357,16 @@ impl Scheduling {
         self.put_back(&pod, unbound.rejected, PluginSet::default(), now);
         let reason = if rejection { UNSCHEDULABLE } else { SCHEDULER_ERROR };
         self.report(pod, reason, message, None);
+    }
+
+    /// Records events of the pods that were bound. They would only slow down the pods that wait, so
+    /// this is for when none does, or many events are due.
+    pub(crate) fn announce(&mut self) {
+        for (pod, node) in self.announcements.drain(..) {
+            let note = format!("Successfully assigned {} to {node}", pod.key());
+            let recorder = &self.recorders[pod.profile()];
+            recorder.record(pod.pod().object(), EventType::Normal, "Scheduled", note);
+        }
     }
 
     /// The task that was to bind a pod did not end.

@@ -108,6 +108,15 @@ impl Queue {
         item.queued.pod = Arc::new(pod);
     }
 
+    /// Takes a new version of a pod that is being bound; others are left alone.
+    pub(crate) fn refresh(&mut self, pod: PodInfo, what: Events) {
+        let item = self.items.get_mut(pod.uid()).filter(|item| item.place == Place::InFlight);
+        if let Some(item) = item {
+            item.own = item.own | what;
+            item.queued.pod = Arc::new(pod);
+        }
+    }
+
     /// Drops a pod.
     pub(crate) fn remove(&mut self, uid: &str) {
         self.unpark(uid);
