@@ -98,6 +98,7 @@ _BY_REASON = {
     "Forbidden": ForbiddenError,
     "Timeout": TimeoutError,
     "ServerTimeout": TimeoutError,
+    "ServiceUnavailable": ClosedError,
 }
 
 

@@ -1,0 +1,396 @@
+"""The engine for blocking code."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
+
+from . import _pinnace, _reconcile, _types
+from ._types import (
+    Applied,
+    Controller,
+    Manifest,
+    Object,
+    OnShutdown,
+    PatchType,
+    Propagation,
+    RolloutStatus,
+    RuntimeInfo,
+    Selector,
+    WatchEvent,
+)
+
+T = TypeVar("T")
+Self = TypeVar("Self", bound="Engine")
+Reconcile = Callable[[str, str], Optional[float]]
+
+_open: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+class Stream(Iterator[T], Generic[T]):
+    """Events of a watch, or lines of a log: an iterator that waits for its next item. It is a
+    context manager; ``close`` ends it, from any thread."""
+
+    def __init__(self, native: _pinnace.Stream[Any], make: Callable[[Any], T]) -> None:
+        self._native = native
+        self._make = make
+
+    def __next__(self) -> T:
+        item = self._native.next().wait()
+        if item is None:
+            raise StopIteration
+        return self._make(item)
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it, also for a thread that waits for its next item."""
+        self._native.close()
+
+
+class Engine:
+    """A cluster in this process, for blocking code.
+
+    Any number of threads may use it at once. Verbs wait without holding the interpreter, and
+    Ctrl-C interrupts them. Objects are named as kubectl names them (``deployments/web``,
+    ``deploy/web``, ``nodes/n1``), in the namespace ``default`` unless another is given.
+
+    :param runtime: what runs containers: ``auto`` (containerd where it answers, else ``process``),
+        ``containerd``, ``containerd:///path/to/socket``, ``process`` or ``simulated``.
+    :param nodes: how many nodes; more than one needs the simulated runtime, 0 is a control plane.
+    :param data_dir: where objects are kept; in memory without it.
+    :param node_name: the name of this machine's node; its host name without it.
+    :param on_shutdown: what becomes of pods at ``close``: ``stop`` or ``leave`` (for the next
+        engine on the same ``data_dir`` to adopt); by default ``leave`` with a ``data_dir``.
+    :param seed: makes what is random in the engine repeatable.
+
+    >>> import pinnace
+    >>> with pinnace.Engine(runtime="simulated") as engine:
+    ...     engine.runtime.name
+    'simulated'
+    """
+
+    def __init__(
+        self,
+        runtime: str = "auto",
+        nodes: Optional[int] = None,
+        data_dir: Union[str, os.PathLike[str], None] = None,
+        node_name: Optional[str] = None,
+        on_shutdown: Optional[OnShutdown] = None,
+        seed: Optional[int] = None,
+    ) -> None:
+        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed)
+        self._native = _pinnace.start(config).wait()
+        self._closed = False
+        _open.add(self)
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        cls: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"<pinnace.Engine {self.runtime.name}{closed}>"
+
+    def close(self) -> None:
+        """Ends the engine: everything stops, and its threads are joined. Closing it again does
+        nothing; any other use afterwards raises :class:`pinnace.ClosedError`."""
+        if self._closed:
+            return
+        _reconcile.check_outside()
+        self._native.close().wait()
+        self._closed = True
+
+    @property
+    def runtime(self) -> RuntimeInfo:
+        """Which runtime runs the containers, and why that one was taken."""
+        return RuntimeInfo(*self._native.runtime())
+
+    def apply(self, manifest: Manifest, namespace: str = "default") -> List[Applied]:
+        """Makes the objects of a manifest, or changes those that exist to what it says: any number
+        of YAML or JSON documents, or objects as dicts.
+
+        :raises ManifestError: with line and column; nothing has been done.
+        :raises PinnaceError: for the first object that is refused; those before it are applied.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"
+        ...     [(a.name, a.change) for a in engine.apply(text) + engine.apply(text)]
+        [('configmap/a', 'created'), ('configmap/a', 'unchanged')]
+        """
+        native = self._native.apply(namespace, _types.manifest_text(manifest))
+        return [Applied(*one) for one in native.wait()]
+
+    def delete_manifest(self, manifest: Manifest, namespace: str = "default") -> None:
+        """Deletes the objects that a manifest names, in the opposite order; those that are gone
+        already are passed over."""
+        self._native.delete_manifest(namespace, _types.manifest_text(manifest)).wait()
+
+    def get(self, object: str, namespace: str = "default") -> Object:
+        """Reads an object.
+
+        :raises NotFoundError: when there is none.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     engine.get("namespaces/default")["status"]["phase"]
+        'Active'
+        """
+        return self._native.get(namespace, object).wait()
+
+    def list(
+        self,
+        kind: str,
+        namespace: str = "default",
+        *,
+        labels: Selector = None,
+        fields: Selector = None,
+        all_namespaces: bool = False,
+    ) -> List[Object]:
+        """Lists the objects of a kind, by namespace and name.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     [one["metadata"]["name"] for one in engine.list("ns", fields={"metadata.name": "default"})]
+        ['default']
+        """
+        scope = _types.scope(namespace, all_namespaces)
+        labels, fields = _types.selector_text(labels), _types.selector_text(fields)
+        return self._native.list(scope, kind, labels, fields).wait()
+
+    def watch(
+        self,
+        kind: str,
+        namespace: str = "default",
+        *,
+        labels: Selector = None,
+        fields: Selector = None,
+        all_namespaces: bool = False,
+    ) -> Stream[WatchEvent]:
+        """Watches the objects of a kind: first what is there, as ``ADDED``, then what happens.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     with engine.watch("namespaces") as events:
+        ...         event, namespace = next(events)
+        ...         event, namespace["metadata"]["name"]
+        ('ADDED', 'default')
+        """
+        scope = _types.scope(namespace, all_namespaces)
+        labels, fields = _types.selector_text(labels), _types.selector_text(fields)
+        return Stream(self._native.watch(scope, kind, labels, fields).wait(), _types.event)
+
+    def create(self, object: Object, namespace: str = "default") -> Object:
+        """Creates an object; ``namespace`` is for one that names none.
+
+        :raises AlreadyExistsError: when there is one of that name.
+        """
+        return self._native.create(namespace, json.dumps(object)).wait()
+
+    def update(self, object: Object, namespace: str = "default") -> Object:
+        """Replaces an object.
+
+        :raises ConflictError: when it has changed since it was read.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     new = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+        ...     read = engine.create(new)
+        ...     read["data"] = {"key": "value"}
+        ...     engine.update(read)["data"]
+        {'key': 'value'}
+        """
+        return self._native.update(namespace, json.dumps(object)).wait()
+
+    def update_status(self, object: Object, namespace: str = "default") -> Object:
+        """Replaces the status of an object, and nothing else of it."""
+        return self._native.update_status(namespace, json.dumps(object)).wait()
+
+    def patch(
+        self,
+        object: str,
+        patch: Any,
+        type: PatchType = "merge",
+        namespace: str = "default",
+    ) -> Object:
+        """Changes an object: by a partial object (``merge``), one whose lists are merged by their
+        keys (``strategic``) or applied by the server (``apply``), or by operations (``json``)."""
+        return self._native.patch(namespace, object, type, json.dumps(patch)).wait()
+
+    def delete(
+        self,
+        object: str,
+        namespace: str = "default",
+        *,
+        propagation: Optional[Propagation] = None,
+        grace_period_seconds: Optional[int] = None,
+    ) -> Object:
+        """Deletes an object. It may stay until its finalizers and its grace period allow it to go:
+        ``wait`` for ``delete`` waits for that.
+
+        :param propagation: what becomes of objects that it owns: ``Foreground`` (they go first),
+            ``Background`` (they go later) or ``Orphan`` (they stay).
+        """
+        return self._native.delete(namespace, object, propagation, grace_period_seconds).wait()
+
+    def scale(self, object: str, replicas: int, namespace: str = "default") -> None:
+        """Sets how many replicas there should be."""
+        self._native.scale(namespace, object, replicas).wait()
+
+    def wait(
+        self,
+        object: str,
+        condition: str,
+        timeout: float = 30,
+        namespace: str = "default",
+    ) -> None:
+        """Waits until an object is as wanted: ``Available`` or another condition of its status,
+        also as ``condition=Ready=False``; ``create``; ``delete``; or a field's value, as
+        ``jsonpath={.status.phase}=Running``.
+
+        :param timeout: seconds.
+        :raises TimeoutError: with what the object said of itself last.
+        """
+        self._native.wait(namespace, object, condition, timeout).wait()
+
+    @overload
+    def logs(
+        self,
+        pod: str,
+        container: Optional[str] = ...,
+        *,
+        follow: Literal[False] = ...,
+        previous: bool = ...,
+        tail_lines: Optional[int] = ...,
+        since: Optional[float] = ...,
+        timestamps: bool = ...,
+        limit_bytes: Optional[int] = ...,
+        namespace: str = ...,
+    ) -> str: ...
+
+    @overload
+    def logs(
+        self,
+        pod: str,
+        container: Optional[str] = ...,
+        *,
+        follow: Literal[True],
+        previous: bool = ...,
+        tail_lines: Optional[int] = ...,
+        since: Optional[float] = ...,
+        timestamps: bool = ...,
+        limit_bytes: Optional[int] = ...,
+        namespace: str = ...,
+    ) -> Stream[str]: ...
+
+    def logs(
+        self,
+        pod: str,
+        container: Optional[str] = None,
+        *,
+        follow: bool = False,
+        previous: bool = False,
+        tail_lines: Optional[int] = None,
+        since: Optional[float] = None,
+        timestamps: bool = False,
+        limit_bytes: Optional[int] = None,
+        namespace: str = "default",
+    ) -> Union[str, Stream[str]]:
+        """The log of a container of a pod; with ``follow`` its lines, until the container ends.
+
+        :param container: may be left out for a pod that has one.
+        :param previous: of the attempt before the last restart.
+        :param since: only what is not older than so many seconds.
+        """
+        log = self._native.logs(
+            namespace, pod, container, follow, previous, tail_lines, since, timestamps, limit_bytes
+        ).wait()
+        return Stream(log, str) if follow else str(log)
+
+    def rollout_status(self, deployment: str, namespace: str = "default") -> RolloutStatus:
+        """How far the rollout of a Deployment is."""
+        return RolloutStatus(*self._native.rollout_status(namespace, deployment).wait())
+
+    def rollout_undo(self, deployment: str, revision: int = 0, namespace: str = "default") -> None:
+        """Goes back to a revision of a Deployment, or to the one before if ``revision`` is 0."""
+        self._native.rollout_undo(namespace, deployment, revision).wait()
+
+    def rollout_restart(self, deployment: str, namespace: str = "default") -> None:
+        """Replaces all pods of a Deployment by its strategy."""
+        self._native.rollout_restart(namespace, deployment).wait()
+
+    def rollout_pause(self, deployment: str, namespace: str = "default") -> None:
+        """Lets changes of a Deployment wait until ``rollout_resume``."""
+        self._native.rollout_pause(namespace, deployment, True).wait()
+
+    def rollout_resume(self, deployment: str, namespace: str = "default") -> None:
+        """Takes back ``rollout_pause``."""
+        self._native.rollout_pause(namespace, deployment, False).wait()
+
+    def import_image(self, path: Union[str, os.PathLike[str]]) -> List[str]:
+        """Imports every image of an OCI archive or layout, so that pods can use it without a
+        registry. Gives the names under which they may ask for them."""
+        return self._native.import_image(path).wait()
+
+    def controller(
+        self,
+        kind: str,
+        reconcile: Reconcile,
+        *,
+        owns: Sequence[str] = (),
+        workers: int = 1,
+        name: Optional[str] = None,
+    ) -> Controller:
+        """Calls ``reconcile(namespace, name)`` for every object of a kind, in all namespaces, when
+        it or an object of a kind in ``owns`` that it controls has changed, until the engine is
+        closed. For an object outside namespaces the namespace is empty.
+
+        It is called on threads of the engine, ``workers`` at a time and never twice at once for
+        one object; it compares what is with what should be, for the object may even be gone. It
+        returns ``None``, or seconds after which it wants to be called again. If it raises, the
+        traceback goes to the logger ``pinnace.controller.NAME`` and it is called again, later each
+        time.
+
+        >>> import pinnace, threading
+        >>> seen = threading.Event()
+        >>> def reconcile(namespace, name):
+        ...     if name == "hello":
+        ...         seen.set()
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     controller = engine.controller("configmaps", reconcile)
+        ...     new = engine.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: hello}}")
+        ...     seen.wait(10)
+        True
+        """
+        name = name or str(getattr(reconcile, "__name__", kind))
+        guarded = _reconcile.guard(name, reconcile)
+        native = self._native.controller(name, kind, [*owns], workers, guarded)
+        return Controller(native.wait())
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends what a program has left open, while Python can still run its reconciles."""
+    for engine in [*_open]:
+        try:
+            engine.close()
+        except Exception:
+            # In a fork there is nothing of it to close.
+            pass
