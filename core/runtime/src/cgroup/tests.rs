@@ -117,3 +117,30 @@ fn limits_are_in_the_kernel_and_can_be_lifted() {
     assert_ne!(memory(&pod), (64 << 20).to_string());
     assert_eq!(pod.read("pids", "pids.max").unwrap().trim(), "max");
 }
+
+#[test]
+fn what_a_joined_thread_starts_is_a_member_and_this_process_is_not() {
+    let Some(real) = Real::new("thread") else { return };
+    let pod = real.0.pod("u", QosClass::Burstable);
+    pod.create(&Resources::default()).unwrap();
+    if real.0.version() == Version::V2 {
+        assert!(!pod.join_with_thread().unwrap());
+        return;
+    }
+    let (started, child) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let pod = &pod;
+    std::thread::scope(move |threads| {
+        threads.spawn(move || {
+            assert!(pod.join_with_thread().unwrap());
+            started.send(sleeper()).unwrap();
+            // Stays until the other end is gone.
+            let _ = ended.recv();
+        });
+        let mut child = child.recv().unwrap();
+        assert_eq!(pod.members().unwrap(), [child.id()]);
+        pod.kill().unwrap();
+        child.wait().unwrap();
+        drop(end);
+    });
+}

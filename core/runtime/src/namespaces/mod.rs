@@ -14,9 +14,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::statfs;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -114,6 +114,35 @@ pub fn unpin(directory: &Path) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         other => ignore_missing(other).map_err(|e| failed("remove", directory, e)),
     }
+}
+
+/// Makes `directory` a shared mount of itself, if it isn't one. What is pinned below it and let
+/// go later is then let go in every mount namespace that has been copied meanwhile, too: a copy
+/// would keep the pinned namespace alive.
+pub(crate) fn share(directory: &Path) -> Result<()> {
+    if is_mount(directory) {
+        return Ok(());
+    }
+    mount_bind(directory, directory)
+        .and_then(|()| mount_change(directory, MountPropagationFlags::SHARED))
+        .map_err(|errno| privilege("share pod namespaces", errno.into()))
+}
+
+/// Undoes [`share`], unless something is still pinned below.
+pub(crate) fn unshare_empty(directory: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = format!(" {}/", directory.display());
+    if mounts.contains(&below) {
+        return;
+    }
+    // Lazily: a mount namespace that is just being taken down may still hold its copy.
+    while is_mount(directory) && unmount(directory, UnmountFlags::DETACH).is_ok() {}
+}
+
+fn is_mount(directory: &Path) -> bool {
+    const ATTRIBUTE_MOUNT_ROOT: u64 = 0x2000;
+    let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::BASIC_STATS);
+    found.is_ok_and(|found| found.stx_attributes.bits() & ATTRIBUTE_MOUNT_ROOT != 0)
 }
 
 /// Moves the calling thread into the pinned namespaces. Only for threads of our own.

@@ -103,7 +103,7 @@ struct Shared {
     /// Before anything here has changed it.
     dumpable: Option<DumpableBehavior>,
     /// Held for as long as this runtime works in the directory.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 struct Pod {
@@ -171,6 +171,7 @@ impl Drop for Process {
         self.shared.operations.close();
         self.shared.ended.cancel();
         self.shared.watchers.close();
+        self.shared.leave();
     }
 }
 
@@ -185,12 +186,7 @@ impl Shared {
         let pods = directory.join("pods");
         fs::create_dir_all(&pods).map_err(io("make", &pods))?;
         let directory = directory.canonicalize().map_err(io("find", &directory))?;
-        let lock = directory.join("lock");
-        let lock_file = File::create(&lock).map_err(io("make", &lock))?;
-        flock(&lock_file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            let message = format!("another runtime works in {}", directory.display());
-            Error::Unavailable { runtime: "process", message }
-        })?;
+        let lock = Lock::take(&directory)?;
         let mut restrictions = Vec::new();
         let may_pin = match namespaces::can_pin() {
             Ok(()) => true,
@@ -224,7 +220,7 @@ impl Shared {
             watchers: TaskTracker::new(),
             ended: CancellationToken::new(),
             dumpable: dumpable_behavior().ok(),
-            lock: Mutex::new(Some(lock_file)),
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -233,14 +229,30 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
+    fn pods_directory(&self) -> PathBuf {
+        self.directory.join("pods")
+    }
+
     fn pod_directory(&self, id: &str) -> PathBuf {
-        self.directory.join("pods").join(id)
+        self.pods_directory().join(id)
+    }
+
+    /// Takes back what was made for all pods together, once there are none.
+    fn leave(&self) {
+        if !self.pods.read().is_empty() {
+            return;
+        }
+        namespaces::unshare_empty(&self.pods_directory());
+        if let Some(cgroups) = &self.cgroups {
+            // Empty groups; one that cannot be removed now does no harm.
+            let _ = cgroups.all().remove();
+        }
     }
 
     /// Reads the directory; what was left half made is removed.
     fn find_pods(&self) -> Result<Vec<Arc<Pod>>> {
         let mut found = Vec::new();
-        for name in records::directories(&self.directory.join("pods"))? {
+        for name in records::directories(&self.pods_directory())? {
             let directory = self.pod_directory(&name);
             match records::read::<PodRecord>(&directory.join("pod.json"))? {
                 Some(record) => found.push(Arc::new(self.find_pod(directory, record)?)),
@@ -333,6 +345,7 @@ impl Shared {
                 hostname,
                 sysctls: config.sysctls.clone(),
             };
+            namespaces::share(&self.pods_directory())?;
             return namespaces::pin(&directory.join("ns"), &wanted);
         }
         if config.sysctls.is_empty() {
@@ -368,6 +381,32 @@ impl Shared {
             let container = Arc::clone(pod.containers.read().get(id)?);
             Some((Arc::clone(pod), container))
         })
+    }
+}
+
+/// The right to work in a directory.
+struct Lock(File);
+
+impl Lock {
+    fn take(directory: &Path) -> Result<Self> {
+        let path = directory.join("lock");
+        let file = File::create(&path).map_err(|source| Error::Io {
+            operation: format!("make {}", path.display()),
+            source,
+        })?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            let message = format!("another runtime works in {}", directory.display());
+            Error::Unavailable { runtime: "process", message }
+        })?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that somebody is just starting has a copy for as long
+        // as it has not executed anything.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -420,6 +459,9 @@ async fn remove_pod(shared: Arc<Shared>, pod: Arc<Pod>) -> Result<()> {
     })
     .await?;
     shared.pods.write().remove(&pod.id());
+    if shared.pods.read().is_empty() {
+        namespaces::unshare_empty(&shared.pods_directory());
+    }
     Ok(())
 }
 
@@ -460,7 +502,7 @@ impl Runtime for Process {
     }
 
     async fn check(&self) -> Result<()> {
-        let directory = self.shared.directory.join("pods");
+        let directory = self.shared.pods_directory();
         let unavailable = |message: String| Error::Unavailable { runtime: "process", message };
         blocking(move || {
             fs::read_dir(&directory)
@@ -607,11 +649,10 @@ impl Runtime for Process {
                 drop(container.pump.lock().take());
             }
         }
-        if let Some(cgroups) = &self.shared.cgroups
-            && self.shared.pods.read().is_empty()
-        {
-            // Empty groups; one that cannot be removed now does no harm.
-            let _ = cgroups.all().remove();
+        let shared = Arc::clone(&self.shared);
+        let left = tokio::task::spawn_blocking(move || shared.leave()).await;
+        if let Err(error) = left {
+            tracing::debug!(%error, "the host is going down");
         }
         *self.shared.lock.lock() = None;
     }

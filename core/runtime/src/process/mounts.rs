@@ -7,11 +7,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{CWD, FileType, Gid, Mode, Uid, mknodat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_move, mount_remount, unmount,
@@ -42,6 +42,8 @@ const KERNEL_FILE_SYSTEMS: [&str; 11] = [
 pub(super) struct View {
     pub(super) mounts: Vec<Mount>,
     pub(super) read_only_root: bool,
+    /// Where all pods are, see [`crate::namespaces::share`].
+    pub(super) pods: PathBuf,
     /// An empty directory of the container's, where covers are prepared.
     pub(super) staging: PathBuf,
 }
@@ -80,6 +82,8 @@ impl View {
         // What the machine mounts later still arrives; nothing goes the other way.
         mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)
             .map_err(|errno| failed("separate the mounts", errno.into()))?;
+        // Our own pods' with one call; the same files are below it.
+        let _ = unmount(&self.pods, UnmountFlags::DETACH);
         forget_namespaces();
         let mut mounts: Vec<&Mount> = self.mounts.iter().collect();
         mounts.sort_by_key(|mount| mount.container_path.components().count());
@@ -224,6 +228,10 @@ impl Covers<'_> {
                 symlink(fs::read_link(from)?, to)?;
                 continue;
             }
+            if kind.is_char_device() || kind.is_block_device() {
+                copy_device(&from, &to)?;
+                continue;
+            }
             if kind.is_dir() {
                 fs::create_dir(&to)?;
             } else {
@@ -244,6 +252,18 @@ impl Covers<'_> {
         let _ = unmount(self.staging, UnmountFlags::DETACH);
         Ok(())
     }
+}
+
+/// The same device by another name, quicker to make than to bind: `/dev` has a hundred.
+fn copy_device(from: &Path, to: &Path) -> io::Result<()> {
+    let original = fs::symlink_metadata(from)?;
+    let kind = FileType::from_raw_mode(original.mode());
+    let mode = Mode::from_raw_mode(original.mode());
+    mknodat(CWD, to, kind, mode, original.rdev())?;
+    // The umask has had its say.
+    fs::set_permissions(to, fs::Permissions::from_mode(original.mode() & 0o7777))?;
+    let (owner, group) = (Uid::from_raw(original.uid()), Gid::from_raw(original.gid()));
+    rustix::fs::chown(to, Some(owner), Some(group)).map_err(Into::into)
 }
 
 /// Whether a directory below a cover is in the cover's own memory and not one bound into it.

@@ -89,10 +89,10 @@ pub(super) fn spawn(
     if let Some(dumpable) = dumpable {
         let _ = set_dumpable_behavior(dumpable);
     }
-    let pid = pid.map_err(|error| error.to_string())??;
+    let (pid, born_in_cgroup) = pid.map_err(|error| error.to_string())??;
     let supervisor = Child(Some(pid));
 
-    if let Some(cgroup) = cgroup {
+    if let Some(cgroup) = cgroup.filter(|_| !born_in_cgroup) {
         cgroup.add(supervisor.id()).map_err(|error| error.to_string())?;
     }
     if oom_score_adj != 0 {
@@ -162,7 +162,9 @@ impl Descriptors {
 }
 
 /// Runs on a thread of its own, which it changes beyond repair.
-fn on_thread(plan: &Plan, descriptors: Descriptors) -> Result<Pid, String> {
+fn on_thread(plan: &Plan, descriptors: Descriptors) -> Result<(Pid, bool), String> {
+    let joined = plan.cgroup.as_ref().map(Cgroup::join_with_thread).transpose();
+    let born_in_cgroup = joined.map_err(|error| error.to_string())?.unwrap_or(false);
     // So that the working directory and the root are the thread's own.
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)
         .map_err(|errno| format!("unshare: {errno}"))?;
@@ -180,8 +182,9 @@ fn on_thread(plan: &Plan, descriptors: Descriptors) -> Result<Pid, String> {
     let path = plan.environment.iter().find(|(name, _)| name == "PATH");
     let command = plan.arguments.first().map_or("", String::as_str);
     check_executable(command, path.map_or("", |(_, value)| value))?;
-    execute_supervisor(plan, &descriptors)
-        .map_err(|error| format!("exec: {command:?}: {}", reason(&error)))
+    let pid = execute_supervisor(plan, &descriptors)
+        .map_err(|error| format!("exec: {command:?}: {}", reason(&error)))?;
+    Ok((pid, born_in_cgroup))
 }
 
 fn execute_supervisor(plan: &Plan, descriptors: &Descriptors) -> io::Result<Pid> {

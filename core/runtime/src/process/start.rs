@@ -165,6 +165,7 @@ fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
         view: View {
             mounts,
             read_only_root: config.security.read_only_root,
+            pods: shared.pods_directory(),
             staging: files.staging(),
         },
         credentials: Credentials::plan(&config.security)?,

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use pinnace_runtime::{
-    ContainerConfig, Error, Mount, PodConfig, Propagation, Resources, Runtime, Security,
+    ContainerConfig, Error, Mount, PodConfig, PodId, Propagation, Resources, Runtime, Security,
 };
 
-use crate::world::{World, exited, sh, until};
+use crate::world::{World, exited, pid, sh, until};
 
 fn mount(from: &Path, to: &str, read_only: bool) -> Mount {
     Mount {
@@ -187,5 +187,26 @@ async fn pods_have_hosts_and_name_servers_of_their_own() {
     world.runtime.create_pod(&pod).await.unwrap();
     let (_, log) = world.run(&sh("cat /etc/resolv.conf /etc/hosts")).await;
     assert_eq!(log, "nameserver 10.0.0.10\n127.0.0.1\tlocalhost\n");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_container_does_not_keep_other_pods_namespaces_alive() {
+    let Some(world) = World::of_root().await else { return };
+    world.runtime.create_pod(&world.pod("other")).await.unwrap();
+    let volume = vec![mount(world.home.path(), "/pinnace-test-data", false)];
+    let container = world.start("p", &ContainerConfig { mounts: volume, ..sh("sleep 1000") }).await;
+    let pid = pid(&world.runtime, &container.unwrap()).await;
+    let own = world.home.path().to_string_lossy().into_owned();
+    let pinned = || {
+        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        assert!(mounts.contains(" /pinnace-test-data "), "{mounts}");
+        mounts.lines().filter(|line| line.contains(&own) && line.contains(" nsfs ")).count()
+    };
+    assert_eq!(pinned(), 0);
+    world.runtime.create_pod(&world.pod("later")).await.unwrap();
+    assert_eq!(pinned(), 0);
+    world.runtime.remove_pod(&PodId("later".into())).await.unwrap();
+    assert_eq!(pinned(), 0);
     world.end().await;
 }

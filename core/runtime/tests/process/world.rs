@@ -49,6 +49,8 @@ impl Drop for Home {
         for pod in std::fs::read_dir(self.path().join("state/process/pods")).into_iter().flatten() {
             let _ = pinnace_runtime::namespaces::unpin(&pod.unwrap().path().join("ns"));
         }
+        let pods = self.path().join("state/process/pods");
+        let _ = rustix::mount::unmount(pods, rustix::mount::UnmountFlags::DETACH);
     }
 }
 
