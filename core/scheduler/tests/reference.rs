@@ -152,7 +152,7 @@ fn compare(profile: &Profile, pods: &[PlainPod], steps: &[Step], seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn cached_decisions_are_those_of_the_plain_implementation(
