@@ -11,7 +11,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodStatus};
 use pinnace_api::{Catalog, Key};
 use pinnace_client::{Client, EventType, Informers, ListOptions, Recorder};
-use pinnace_env::{Env, Stopwatch};
+use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
 use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig};
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
@@ -112,7 +112,7 @@ async fn with_agent() -> (f64, Option<PodStatus>) {
     });
     let pods: Vec<Pod> = (0..PODS).map(pod).collect();
     let api = client.of::<Pod>().unwrap();
-    let stopwatch = Stopwatch::start();
+    let begun = cpu_time();
     for pod in pods {
         api.create(pod).await.unwrap();
     }
@@ -121,13 +121,20 @@ async fn with_agent() -> (f64, Option<PodStatus>) {
     }
     // What is recorded is written before this returns.
     recorder.shutdown().await;
-    let took = stopwatch.elapsed().as_secs_f64();
+    let took = cpu_time() - begun;
     let list = api.list(None, ListOptions::default()).await.unwrap();
     assert!(list.items.iter().all(|pod| is_running(pod)), "a pod is not Running");
     stop.cancel();
     task.await.unwrap().unwrap();
     informers.shutdown().await;
     (took, list.items[0].status.clone())
+}
+
+/// The time that this thread has worked, in seconds: it does everything here, and how busy the
+/// machine is otherwise does not show.
+fn cpu_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn is_running(pod: &Pod) -> bool {
@@ -143,7 +150,7 @@ async fn without_agent(status: PodStatus) -> f64 {
     let recorder = Recorder::new(&client, &env, "kubelet").unwrap();
     let pods: Vec<Pod> = (0..PODS).map(pod).collect();
     let api = client.of::<Pod>().unwrap();
-    let stopwatch = Stopwatch::start();
+    let begun = cpu_time();
     for pod in pods {
         api.create(pod).await.unwrap();
     }
@@ -160,7 +167,7 @@ async fn without_agent(status: PodStatus) -> f64 {
         }
     }
     recorder.shutdown().await;
-    let took = stopwatch.elapsed().as_secs_f64();
+    let took = cpu_time() - begun;
     informers.shutdown().await;
     took
 }

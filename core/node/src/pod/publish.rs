@@ -17,7 +17,8 @@ impl Worker {
         if let Poll::Ready(done) = futures::poll!(work.as_mut()) {
             return done;
         }
-        let (done, ()) = tokio::join!(work, self.publish(cx));
+        // Boxed, so that the many who are seldom made to wait stay small.
+        let (done, ()) = tokio::join!(work, Box::pin(self.publish(cx)));
         done
     }
 
@@ -46,24 +47,24 @@ impl Worker {
             return;
         }
         let uid = cx.slot.uid.clone();
-        let mut first = Some(wanted);
-        let written = cx
-            .shared
-            .pods
-            .modify_status(&cx.slot.key, |pod: &mut Pod| {
-                if pod.metadata.uid.as_deref() != Some(&*uid) {
-                    return false;
-                }
-                // What was computed holds only for the status that it was computed from.
-                let wanted = match first.take() {
-                    Some(wanted) if pod.status.as_ref() == known => wanted,
-                    _ => status::status(&view, pod.status.as_ref(), now),
+        let mut new = self.pod().clone();
+        new.status = Some(wanted);
+        let written = match cx.shared.pods.update_status(new).await {
+            // Somebody has changed the pod meanwhile: what is to be said is said on top of that.
+            Err(error) if error.is_conflict() => {
+                let change = |pod: &mut Pod| {
+                    if pod.metadata.uid.as_deref() != Some(&*uid) {
+                        return false;
+                    }
+                    let wanted = status::status(&view, pod.status.as_ref(), now);
+                    let changed = pod.status.as_ref() != Some(&wanted);
+                    pod.status = Some(wanted);
+                    changed
                 };
-                let changed = pod.status.as_ref() != Some(&wanted);
-                pod.status = Some(wanted);
-                changed
-            })
-            .await;
+                Box::pin(cx.shared.pods.modify_status(&cx.slot.key, change)).await
+            }
+            written => written,
+        };
         match written {
             Ok(pod) if pod.metadata.uid.as_deref() == Some(&*uid) => {
                 self.note_written(pod.into_object());

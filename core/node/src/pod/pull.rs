@@ -58,7 +58,7 @@ impl Worker {
                 None
             }
             (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => {
-                self.pull(cx, index, &reference, policy).await
+                Box::pin(self.pull(cx, index, &reference, policy)).await
             }
         }
     }

@@ -19,7 +19,7 @@ const FAILED_MOUNT: &str = "FailedMount";
 
 impl Worker {
     /// Takes the pod over if it ran before, else admits it.
-    pub(super) async fn begin(&mut self, cx: &Cx) {
+    pub(super) fn begin(&mut self, cx: &Cx) {
         let ran_before = self.adopt(cx);
         if self.gone && !ran_before {
             return self.go_to(Stage::Gone);
@@ -68,7 +68,10 @@ impl Worker {
             self.event(cx, None, EventType::Warning, "Failed", format!("Error: {message}"));
             return self.try_later(cx);
         }
-        if let Err(error) = self.prepare_volumes(cx).await {
+        let volumes = &super::record::spec_of(self.pod()).volumes;
+        if volumes.as_ref().is_some_and(|volumes| !volumes.is_empty())
+            && let Err(error) = Box::pin(self.prepare_volumes(cx)).await
+        {
             self.event(cx, None, EventType::Warning, FAILED_MOUNT, error.message);
             return self.try_later(cx);
         }
@@ -119,11 +122,6 @@ impl Worker {
 
     async fn prepare_volumes(&mut self, cx: &Cx) -> Result<(), MountError> {
         let pod = self.pod();
-        let has_volumes =
-            super::record::spec_of(pod).volumes.as_ref().is_some_and(|all| !all.is_empty());
-        if !has_volumes {
-            return Ok(());
-        }
         let references = sources::of_volumes(pod).collect();
         let client = cx.shared.client.clone();
         let namespace = cx.slot.key.namespace().to_owned();

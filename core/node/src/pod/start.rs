@@ -55,7 +55,7 @@ impl Worker {
         self.event(cx, Some(index), EventType::Normal, "Created", "Container created");
         let started = self.busy(cx, runtime.start_container(&id)).await;
         if let Err(error) = started {
-            return self.start_failed(cx, index, id, &error).await;
+            return Box::pin(self.start_failed(cx, index, id, &error)).await;
         }
         self.event(cx, Some(index), EventType::Normal, "Started", "Container started");
         self.note_started(cx, index, &id, &image).await;
@@ -130,7 +130,7 @@ impl Worker {
         } else {
             let client = cx.shared.client.clone();
             let namespace = cx.slot.key.namespace().to_owned();
-            let read = Sources::read(&client, &namespace, references);
+            let read = Box::pin(Sources::read(&client, &namespace, references));
             self.busy(cx, read).await.map_err(|error| error.to_string())?
         };
         let around = self.surroundings(cx);
@@ -155,7 +155,7 @@ impl Worker {
             termination_message: PathBuf::new(),
         };
         if let Some(state) = cx.shared.machine.state().map(std::path::Path::to_owned) {
-            self.add_files(cx, index, state, &mut inside).await?;
+            Box::pin(self.add_files(cx, index, state, &mut inside)).await?;
         }
         Ok(inside)
     }
@@ -204,6 +204,11 @@ impl Worker {
         let done = self.busy(cx, work).await.map_err(|error| error.to_string())?;
         (inside.mounts, inside.termination_message) = done?;
         Ok(())
+    }
+
+    /// Whether a container has ended that may have left last words.
+    pub(super) fn has_termination_message(&self, cx: &Cx, index: usize) -> bool {
+        cx.shared.machine.state().is_some() && self.records[index].ended().is_some()
     }
 
     /// Adds a container's last words to how it ended: from its message file, or from its log if

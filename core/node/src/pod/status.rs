@@ -55,12 +55,11 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
     };
     let wanted = conditions::conditions(view.pod, view.records, phase, view.has_sandbox);
     let init_count = record::init_count(spec);
-    let statuses: Vec<ContainerStatus> = record::containers(spec)
+    let mut init: Vec<ContainerStatus> = record::containers(spec)
         .zip(view.records)
         .map(|(container, record)| container_status(view, container, record, init_count > 0))
         .collect();
-    let (init, main) = statuses.split_at(init_count.min(statuses.len()));
-    let (init, main) = (init.to_vec(), main.to_vec());
+    let main = init.split_off(init_count.min(init.len()));
     let host_ips = view.host_ips;
     let pod_ips = if view.pod_ips.is_empty() { None } else { Some(view.pod_ips) };
     PodStatus {
@@ -86,7 +85,17 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         observed_generation: view.pod.metadata.generation,
         init_container_statuses: (!init.is_empty()).then_some(init),
         container_statuses: Some(main),
-        ..current.clone()
+        // These belong to others.
+        allocated_resources: current.allocated_resources.clone(),
+        ephemeral_container_statuses: current.ephemeral_container_statuses.clone(),
+        extended_resource_claim_status: current.extended_resource_claim_status.clone(),
+        node_allocatable_resource_claim_statuses: current
+            .node_allocatable_resource_claim_statuses
+            .clone(),
+        nominated_node_name: current.nominated_node_name.clone(),
+        resize: current.resize.clone(),
+        resource_claim_statuses: current.resource_claim_statuses.clone(),
+        resources: current.resources.clone(),
     }
 }
 

@@ -142,10 +142,15 @@ impl Worker {
         }
         if self.stage == Stage::Active {
             if signals.runtime {
-                self.observe(cx).await;
+                let changed = self.observe(cx).await;
+                let alone = signals == Signals { runtime: true, ..Signals::default() };
+                if alone && !changed && self.retry.is_none() {
+                    // A runtime whose events were missed has all pods looked at.
+                    return;
+                }
             }
             if signals.references || signals.pod {
-                self.refresh_volumes(cx).await;
+                Box::pin(self.refresh_volumes(cx)).await;
             }
         }
         loop {
@@ -161,19 +166,20 @@ impl Worker {
         }
     }
 
-    /// Does what the stage says; the stage is the same afterwards when there is nothing to do now.
+    /// Does what the stage says. What is done once or seldom is boxed: a worker is moved and
+    /// allocated for every piece of news, so it has to be small. The stage is the same afterwards when there is nothing to do now.
     async fn step(&mut self, cx: &Cx) {
         match self.stage {
-            Stage::New => self.begin(cx).await,
+            Stage::New => self.begin(cx),
             Stage::SettingUp if self.waits() => {}
             Stage::SettingUp => self.set_up(cx).await,
             Stage::Active => self.run_containers(cx).await,
-            Stage::Stopping => self.stop(cx).await,
+            Stage::Stopping => Box::pin(self.stop(cx)).await,
             Stage::Cleaning if self.waits() => {}
-            Stage::Cleaning => self.clean(cx).await,
-            Stage::Ended if self.gone => self.bury(cx).await,
+            Stage::Cleaning => Box::pin(self.clean(cx)).await,
+            Stage::Ended if self.gone => Box::pin(self.bury(cx)).await,
             Stage::Ended if self.waits() => {}
-            Stage::Ended => self.let_go(cx).await,
+            Stage::Ended => Box::pin(self.let_go(cx)).await,
             Stage::Gone => {}
         }
     }
@@ -213,7 +219,7 @@ impl Worker {
                     }
                     Action::BackOff(index, until) => self.back_off(cx, index, until),
                     Action::Replace(index) => {
-                        self.replace(cx, index).await;
+                        Box::pin(self.replace(cx, index)).await;
                         changed = true;
                     }
                 }
@@ -245,12 +251,16 @@ impl Worker {
     }
 
     /// Asks the runtime about the containers that are believed to run.
-    pub(super) async fn observe(&mut self, cx: &Cx) {
+    /// Says whether one of them has ended.
+    async fn observe(&mut self, cx: &Cx) -> bool {
+        let mut changed = false;
         for index in 0..self.records.len() {
             if let Some(id) = self.records[index].running().cloned() {
                 self.observe_one(cx, index, &id).await;
+                changed |= self.records[index].running().is_none();
             }
         }
+        changed
     }
 
     pub(super) async fn observe_one(
@@ -265,7 +275,9 @@ impl Worker {
             Ok(Some(state)) => {
                 let log = state.log_path.clone();
                 self.records[index].observe(state, now);
-                self.read_termination_message(cx, index, log).await;
+                if self.has_termination_message(cx, index) {
+                    Box::pin(self.read_termination_message(cx, index, log)).await;
+                }
             }
             Ok(None) => {
                 let why = "The container could not be located when the pod was terminated";
