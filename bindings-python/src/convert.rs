@@ -24,7 +24,8 @@ pub(crate) trait IntoPython: Send + 'static {
 /// Reads JSON as dicts and lists. Python's own reader makes them as fast as anything can.
 fn loads<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let text = std::str::from_utf8(json).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let text =
+        std::str::from_utf8(json).map_err(|error| PyValueError::new_err(error.to_string()))?;
     LOADS.import(py, "json", "loads")?.call1((PyString::new(py, text),))
 }
 

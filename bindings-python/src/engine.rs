@@ -148,8 +148,11 @@ impl Engine {
         let (engine, all) = (self.at(namespace.unwrap_or_default()), namespace.is_none());
         let options = selection(labels, fields)?;
         Call::future(&self.0, async move {
-            let list =
-                if all { engine.list_all(&kind, options) .await } else { engine.list(&kind, options).await };
+            let list = if all {
+                engine.list_all(&kind, options).await
+            } else {
+                engine.list(&kind, options).await
+            };
             Ok(list?.items)
         })
     }
@@ -166,8 +169,11 @@ impl Engine {
         let options = selection(labels, fields)?;
         let shared = self.0.clone();
         Call::future(&self.0, async move {
-            let events =
-                if all { engine.watch_all(&kind, options).await } else { engine.watch(&kind, options).await };
+            let events = if all {
+                engine.watch_all(&kind, options).await
+            } else {
+                engine.watch(&kind, options).await
+            };
             Ok(Opened::watch(shared, events?))
         })
     }
@@ -214,9 +220,7 @@ impl Engine {
         let propagation = match propagation {
             None => None,
             Some(name) => Some(PropagationPolicy::parse(name).ok_or_else(|| {
-                misuse(&format!(
-                    "propagation {name:?}: expected Foreground, Background or Orphan"
-                ))
+                misuse(&format!("propagation {name:?}: expected Foreground, Background or Orphan"))
             })?),
         };
         let engine = self.at(namespace);
@@ -256,15 +260,8 @@ impl Engine {
         limit_bytes: Option<u64>,
     ) -> PyResult<Call> {
         let since = since.map(|since| seconds("since", since)).transpose()?;
-        let options = LogOptions {
-            container,
-            previous,
-            follow,
-            tail_lines,
-            since,
-            timestamps,
-            limit_bytes,
-        };
+        let options =
+            LogOptions { container, previous, follow, tail_lines, since, timestamps, limit_bytes };
         let engine = self.at(namespace);
         if follow {
             let shared = self.0.clone();

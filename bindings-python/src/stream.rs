@@ -57,9 +57,8 @@ impl Opened {
     }
 
     pub(crate) fn log(shared: Arc<Shared>, lines: LogStream) -> Self {
-        let items = lines.map(|line| {
-            Ok(Item::Line(String::from_utf8_lossy(&line?.text).into_owned()))
-        });
+        let items =
+            lines.map(|line| Ok(Item::Line(String::from_utf8_lossy(&line?.text).into_owned())));
         Self { shared, items: items.boxed() }
     }
 }

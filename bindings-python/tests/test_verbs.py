@@ -37,10 +37,10 @@ def test_a_status_is_replaced_alone(engine):
     read = engine.get("pods/a")
     del read["metadata"]["resourceVersion"]
     read["status"]["message"] = "hello"
-    read["metadata"]["labels"] = {"new": "one"}
+    read["spec"]["nodeSelector"] = {"some": "where"}
     written = engine.update_status(read)
     assert written["status"]["message"] == "hello"
-    assert "labels" not in written["metadata"]
+    assert written["spec"]["nodeSelector"] == {"no": "where"}
 
 
 def test_lists_are_chosen_by_namespace_labels_and_fields(engine):

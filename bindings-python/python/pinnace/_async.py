@@ -232,7 +232,7 @@ class AsyncEngine:
         return await run(self._native.update(namespace, json.dumps(object)))
 
     async def update_status(self, object: Object, namespace: str = "default") -> Object:
-        """Replaces the status of an object, and nothing else of it."""
+        """Replaces the status of an object; its spec stays as it is."""
         return await run(self._native.update_status(namespace, json.dumps(object)))
 
     async def patch(

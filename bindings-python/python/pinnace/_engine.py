@@ -220,7 +220,7 @@ class Engine:
         return self._native.update(namespace, json.dumps(object)).wait()
 
     def update_status(self, object: Object, namespace: str = "default") -> Object:
-        """Replaces the status of an object, and nothing else of it."""
+        """Replaces the status of an object; its spec stays as it is."""
         return self._native.update_status(namespace, json.dumps(object)).wait()
 
     def patch(

@@ -1,0 +1,60 @@
+use std::ffi::{c_char, c_void};
+
+/// Called once with the user data of a callback when no further call will come.
+pub type Finalizer = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// Called for each event of a watch, one at a time, on a thread of the engine. `event` is JSON,
+/// `{"type": "ADDED", "object": {...}}`, followed by NUL, borrowed for the duration of the call.
+/// Returns whether the watch is to go on. The last call may tell of an error that has ended the
+/// watch: then `event` is NULL and `error` is not, borrowed for the duration of the call.
+pub type WatchCallback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        event: *const c_char,
+        event_len: usize,
+        error: *const crate::error::PinnaceError,
+    ) -> bool,
+>;
+
+/// Called to reconcile one object, on a thread of the engine; never twice at once for the same
+/// object, and `workers` at a time for different ones. `namespace_` (empty for an object outside
+/// namespaces) and `name` are borrowed for the duration of the call. The object may be gone.
+/// Returns 0 when done until something changes, a positive number to be called again after so many
+/// milliseconds, a negative number when it has failed: then it is called again, later each time.
+pub type ReconcileCallback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        namespace_: *const c_char,
+        name: *const c_char,
+    ) -> i64,
+>;
+
+/// User data with the function that ends it.
+pub(crate) struct UserData {
+    data: *mut c_void,
+    finalizer: Finalizer,
+}
+
+// SAFETY: the header asks for user data that are fit for use on other threads.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(crate) fn new(data: *mut c_void, finalizer: Finalizer) -> Self {
+        Self { data, finalizer }
+    }
+
+    pub(crate) fn get(&self) -> *mut c_void {
+        self.data
+    }
+}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        if let Some(finalizer) = self.finalizer {
+            // SAFETY: C has given a function that takes these data, and this is the only call.
+            unsafe { finalizer(self.data) };
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `libpinnace`: the engine for C and C++. `include/pinnace.h` is generated from this crate and is
+//! its documentation; how memory and threads are handled is said there, once for all functions.
+
+#![expect(unsafe_code, reason = "C passes pointers")]
+#![expect(unreachable_pub, reason = "what is exported to C is not reached from Rust")]
+#![expect(clippy::missing_safety_doc, reason = "the header says once what callers promise")]
+
+#[macro_use]
+mod boundary;
+mod bytes;
+mod callback;
+mod config;
+mod controller;
+mod engine;
+mod error;
+mod objects;
+mod rollout;
+mod stream;
+mod version;
