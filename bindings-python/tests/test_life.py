@@ -95,10 +95,10 @@ with pinnace.Engine(runtime="simulated") as engine:
     try:
         {call}
     except KeyboardInterrupt:
-        print("interrupted", len(engine.list("nodes")))
+        print("interrupted", engine.get("ns/default")["kind"])
 """
     ended = run_python(code)
-    assert ended.stdout == "interrupted 1\n", ended.stderr
+    assert ended.stdout == "interrupted Namespace\n", ended.stderr
 
 
 def test_a_fork_is_told_that_the_engine_is_its_parents():
@@ -112,10 +112,10 @@ with pinnace.Engine(runtime="simulated") as engine:
         except pinnace.ConfigError as error:
             os._exit(7 if "forked" in error.message else 1)
         os._exit(2)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(engine.list("nodes")))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), engine.get("ns/default")["kind"])
 """
     ended = run_python(code)
-    assert ended.stdout == "7 1\n", ended.stderr
+    assert ended.stdout == "7 Namespace\n", ended.stderr
 
 
 def test_a_program_that_forgets_to_close_ends_all_the_same():

@@ -2,8 +2,8 @@
 
 >>> import pinnace
 >>> with pinnace.Engine(runtime="simulated", nodes=3) as engine:
-...     sorted(node["kind"] for node in engine.list("nodes"))
-['Node', 'Node', 'Node']
+...     engine.get("namespaces/default")["status"]["phase"]
+'Active'
 """
 
 from ._async import AsyncEngine, AsyncStream

@@ -99,10 +99,10 @@ class AsyncEngine:
     >>> import asyncio, pinnace
     >>> async def main():
     ...     async with pinnace.AsyncEngine(runtime="simulated") as engine:
-    ...         nodes = await engine.list("nodes")
-    ...         return len(nodes)
+    ...         namespace = await engine.get("namespaces/default")
+    ...         return namespace["status"]["phase"]
     >>> asyncio.run(main())
-    1
+    'Active'
     """
 
     def __init__(
