@@ -101,7 +101,11 @@ impl DynamicApi {
     ///
     /// # Errors
     /// `Expired` for a revision or token that is too old, `BadRequest` for a bad selector.
-    pub async fn list(&self, namespace: Option<&str>, options: ListOptions) -> Result<List<Object>> {
+    pub async fn list(
+        &self,
+        namespace: Option<&str>,
+        options: ListOptions,
+    ) -> Result<List<Object>> {
         self.client.0.list(self.resource.clone(), namespace, options).await
     }
 
@@ -109,7 +113,11 @@ impl DynamicApi {
     ///
     /// # Errors
     /// `Expired` for a revision that is too old, also later in the stream.
-    pub async fn watch(&self, namespace: Option<&str>, options: ListOptions) -> Result<WatchStream> {
+    pub async fn watch(
+        &self,
+        namespace: Option<&str>,
+        options: ListOptions,
+    ) -> Result<WatchStream> {
         self.client.0.watch(self.resource.clone(), namespace, options).await
     }
 
@@ -355,7 +363,11 @@ impl<K: Kind> Api<K> {
     ///
     /// # Errors
     /// As there.
-    pub async fn watch(&self, namespace: Option<&str>, options: ListOptions) -> Result<WatchStream> {
+    pub async fn watch(
+        &self,
+        namespace: Option<&str>,
+        options: ListOptions,
+    ) -> Result<WatchStream> {
         Ok(self.inner.watch(namespace, options).await?.boxed())
     }
 }

@@ -78,7 +78,9 @@ fn report(name: &str, value: f64, unit: &str, target: Option<f64>) {
 fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> T {
     let runtime = match threads {
         1 => Builder::new_current_thread().enable_all().build().unwrap(),
-        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap(),
+        threads => {
+            Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
+        }
     };
     runtime.block_on(future)
 }
@@ -143,8 +145,7 @@ async fn get() -> f64 {
     for n in 0..1000 {
         maps.create(config_map(n)).await.unwrap();
     }
-    let keys: Vec<_> =
-        (0..1000).map(|n| Key::new("default", format!("settings-{n:06}"))).collect();
+    let keys: Vec<_> = (0..1000).map(|n| Key::new("default", format!("settings-{n:06}"))).collect();
     let rounds = 50;
     let stopwatch = Stopwatch::start();
     for _ in 0..rounds {

@@ -175,8 +175,8 @@ impl Engine {
             api_version: String,
             kind: String,
         }
-        let value: serde_json::Value = serde_json::from_slice(json)
-            .map_err(|error| pinnace_api::ApiError::decode(&error))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(json).map_err(|error| pinnace_api::ApiError::decode(&error))?;
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let head = Head { api_version: text("apiVersion"), kind: text("kind") };
         let resource = self.client().catalog().by_kind(&head.api_version, &head.kind)?;

@@ -57,11 +57,7 @@ impl Engine {
         let path = pinnace_node::log_path(&self.parts().logs, &pod, &container, options.previous)
             .map_err(|error| Error::Api(ApiError::bad_request(error.to_string())))?;
         let since = options.since.map(|since| self.since(since));
-        let follow = if options.follow {
-            Some(self.end_of(&pod, &container).await?)
-        } else {
-            None
-        };
+        let follow = if options.follow { Some(self.end_of(&pod, &container).await?) } else { None };
         let read = ReadOptions {
             tail_lines: options.tail_lines,
             since,

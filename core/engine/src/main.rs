@@ -133,8 +133,7 @@ impl Run {
 
 /// Ends when the user has pressed Ctrl-C or the program is told to end.
 async fn interrupted() -> std::io::Result<()> {
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed,
         _ = terminate.recv() => Ok(()),
@@ -162,9 +161,7 @@ impl Progress {
     /// Prints what is new about a pod; gives the pod unless it is gone.
     fn note(&mut self, event: &WatchEvent) -> Option<Object> {
         let (object, line) = match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                (object, describe(object))
-            }
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, describe(object)),
             WatchEvent::Deleted(object) => (object, "gone".to_owned()),
             WatchEvent::Bookmark(..) => return None,
         };

@@ -55,8 +55,8 @@ impl Engine {
     /// applied.
     pub async fn apply(&self, manifest: &str) -> Result<Vec<Applied>> {
         self.check_open()?;
-        let documents =
-            manifest::read(manifest.as_bytes()).map_err(|error| Error::Manifest(error.to_string()))?;
+        let documents = manifest::read(manifest.as_bytes())
+            .map_err(|error| Error::Manifest(error.to_string()))?;
         let mut known = Vec::with_capacity(documents.len());
         for document in documents {
             known.push(self.identify(document)?);
@@ -75,8 +75,8 @@ impl Engine {
     /// As [`Engine::apply`].
     pub async fn delete_manifest(&self, manifest: &str) -> Result<()> {
         self.check_open()?;
-        let documents =
-            manifest::read(manifest.as_bytes()).map_err(|error| Error::Manifest(error.to_string()))?;
+        let documents = manifest::read(manifest.as_bytes())
+            .map_err(|error| Error::Manifest(error.to_string()))?;
         for document in documents.into_iter().rev() {
             let (resource, key, _) = self.identify(document)?;
             let api = self.client().resource(resource.clone());
@@ -90,10 +90,7 @@ impl Engine {
     }
 
     /// Finds kind and key of a document, and gives it the namespace that it leaves out.
-    fn identify(
-        &self,
-        mut document: Value,
-    ) -> Result<(std::sync::Arc<Resource>, Key, Value)> {
+    fn identify(&self, mut document: Value) -> Result<(std::sync::Arc<Resource>, Key, Value)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let api_version = text(&document["apiVersion"]);
         let kind = text(&document["kind"]);

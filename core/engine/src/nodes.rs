@@ -127,30 +127,41 @@ fn simulated(
             "{count} nodes are too many: at most {MAX_SIMULATED_NODES} can be simulated"
         )));
     }
-    let world = world.unwrap_or_else(|| Simulated::new(SimulatedConfig::new(env.clone())));
-    let runtime: Arc<dyn ContainerRuntime> = Arc::new(world);
+    // A host that holds the world may want to fail one node of it, so each has a runtime of its
+    // own; else one serves all, which is cheaper by far for thousands.
+    let shared = Simulated::new(SimulatedConfig::new(env.clone()));
+    let mut runtimes: Vec<Arc<dyn ContainerRuntime>> = vec![Arc::new(shared)];
     let mut configs = Vec::with_capacity(count);
     let mut networks: Vec<Arc<dyn PodNetwork>> = Vec::with_capacity(count);
     for index in 0..count {
         let network: Arc<dyn PodNetwork> = Arc::new(SimulatedNetwork::new(simulated_range(index))?);
         networks.push(network.clone());
+        let name = match &builder.node_name {
+            Some(name) if count == 1 => name.clone(),
+            Some(name) => format!("{name}-{index}"),
+            None => format!("node-{index}"),
+        };
+        let runtime = match &world {
+            Some(world) => {
+                let runtime: Arc<dyn ContainerRuntime> = Arc::new(world.node(&name));
+                runtimes.push(runtime.clone());
+                runtime
+            }
+            None => runtimes[0].clone(),
+        };
         configs.push(NodeConfig {
-            name: match &builder.node_name {
-                Some(name) if count == 1 => name.clone(),
-                Some(name) => format!("{name}-{index}"),
-                None => format!("node-{index}"),
-            },
+            name,
             labels: BTreeMap::new(),
             taints: Vec::new(),
             capacity: Capacity::default(),
             addresses: vec![simulated_address(index)],
-            runtime: runtime.clone(),
+            runtime,
             network,
         });
     }
     Ok(Nodes {
         runtime: Discovered { name: "simulated", why: "it was asked for".to_owned() },
-        runtimes: vec![runtime],
+        runtimes,
         networks,
         configs,
         machine: Machine::Simulated,
@@ -171,12 +182,7 @@ fn simulated_address(index: usize) -> IpAddr {
 }
 
 #[cfg(target_os = "linux")]
-async fn real(
-    builder: &EngineBuilder,
-    env: &Env,
-    choice: &Choice,
-    place: &Place,
-) -> Result<Nodes> {
+async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place) -> Result<Nodes> {
     let count = builder.nodes.unwrap_or(1);
     if count > 1 {
         return Err(config(format!(
@@ -278,11 +284,7 @@ async fn connect(
 }
 
 #[cfg(all(target_os = "linux", feature = "containerd"))]
-async fn containerd(
-    socket: &Path,
-    env: &Env,
-    place: &Place,
-) -> Result<Arc<dyn ContainerRuntime>> {
+async fn containerd(socket: &Path, env: &Env, place: &Place) -> Result<Arc<dyn ContainerRuntime>> {
     use pinnace_runtime::{Containerd, ContainerdConfig};
     let directory = place.directory.join("runtime");
     let config = ContainerdConfig::new(format!("pinnace-{}", place.id), directory, env.clone());

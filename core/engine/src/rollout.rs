@@ -58,9 +58,8 @@ impl Engine {
             ApiError::new(Reason::NotFound, format!("{what} for deployment {name:?}"))
         })?;
         let mut template = set.spec.as_ref().and_then(|spec| spec.template.clone());
-        if let Some(labels) = template
-            .as_mut()
-            .and_then(|template| template.metadata.as_mut()?.labels.as_mut())
+        if let Some(labels) =
+            template.as_mut().and_then(|template| template.metadata.as_mut()?.labels.as_mut())
         {
             labels.remove(HASH_LABEL);
         }
@@ -115,9 +114,10 @@ impl Engine {
         let sets = self.client().of::<ReplicaSet>()?;
         let all = sets.list(Some(key.namespace()), ListOptions::default()).await?;
         let uid = deployment.object().uid();
-        let owned = all.items.into_iter().filter(|set| {
-            set.object().controller().is_some_and(|owner| owner.uid == uid)
-        });
+        let owned = all
+            .items
+            .into_iter()
+            .filter(|set| set.object().controller().is_some_and(|owner| owner.uid == uid));
         let mut revisions: Vec<_> = owned
             .map(|set| {
                 let annotations = set.metadata.annotations.as_ref();

@@ -221,9 +221,10 @@ impl Parts {
             let pods = runtime.list_pods().await?;
             let stopped: Vec<_> = stream::iter(pods)
                 .map(|pod| async move {
-                    let stops = pod.containers.iter().map(|container| {
-                        runtime.stop_container(&container.id, STOP_GRACE)
-                    });
+                    let stops = pod
+                        .containers
+                        .iter()
+                        .map(|container| runtime.stop_container(&container.id, STOP_GRACE));
                     futures::future::join_all(stops).await;
                     for network in &self.networks {
                         if let Err(error) = network.detach(&pod.config.id).await {

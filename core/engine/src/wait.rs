@@ -32,11 +32,16 @@ impl Goal {
         };
         if let Some(rest) = text.strip_prefix("jsonpath=") {
             let rest = rest.trim_start_matches('\'');
-            let (path, value) = rest.strip_prefix('{').and_then(|r| r.split_once('}'))
-                .ok_or_else(unreadable)?;
-            let path: Vec<_> = path.split('.').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+            let (path, value) =
+                rest.strip_prefix('{').and_then(|r| r.split_once('}')).ok_or_else(unreadable)?;
+            let path: Vec<_> =
+                path.split('.').filter(|s| !s.is_empty()).map(str::to_owned).collect();
             let value = value.trim_start_matches('\'').strip_prefix('=').map(str::to_owned);
-            return if path.is_empty() { Err(unreadable()) } else { Ok(Self::Field { path, value }) };
+            return if path.is_empty() {
+                Err(unreadable())
+            } else {
+                Ok(Self::Field { path, value })
+            };
         }
         match text.to_ascii_lowercase().as_str() {
             "delete" | "deleted" => return Ok(Self::Delete),
@@ -45,7 +50,9 @@ impl Goal {
         }
         let text_ = text.strip_prefix("condition=").unwrap_or(text);
         let (type_, status) = text_.split_once('=').unwrap_or((text_, "True"));
-        if type_.is_empty() || !type_.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+        if type_.is_empty()
+            || !type_.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+        {
             return Err(unreadable());
         }
         Ok(Self::Condition { type_: type_.to_owned(), status: status.to_owned() })
@@ -65,7 +72,9 @@ impl Goal {
                 }
                 conditions(&value).any(|condition| {
                     condition["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(type_))
-                        && condition["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case(status))
+                        && condition["status"]
+                            .as_str()
+                            .is_some_and(|s| s.eq_ignore_ascii_case(status))
                 })
             }
             Self::Field { path, value } => {
@@ -177,7 +186,11 @@ mod tests {
     fn check(text: &str, object: Value, reached: bool) {
         let codec = pinnace_api::Codec::of::<pinnace_api::DynamicObject>();
         let object = pinnace_api::Draft::from_value(codec, object).unwrap().freeze();
-        assert_eq!(Goal::parse(text).unwrap().is_reached(Some(&object)).unwrap(), reached, "{text}");
+        assert_eq!(
+            Goal::parse(text).unwrap().is_reached(Some(&object)).unwrap(),
+            reached,
+            "{text}"
+        );
     }
 
     #[test]

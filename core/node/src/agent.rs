@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -38,7 +38,8 @@ pub struct NodeAgent {
 
 /// What the parts of an agent share.
 pub(crate) struct Shared {
-    pub(crate) hosts: HashMap<Arc<str>, Arc<Host>, ahash::RandomState>,
+    /// In order, so that a seeded run registers them in the same order each time.
+    pub(crate) hosts: BTreeMap<Arc<str>, Arc<Host>>,
     pub(crate) machine: Machine,
     pub(crate) logs: PathBuf,
     pub(crate) client: Client,
@@ -87,7 +88,7 @@ impl NodeAgent {
         }
         let mut runtimes: Vec<Arc<HostRuntime>> = Vec::new();
         let mut by_address = HashMap::new();
-        let mut hosts = HashMap::default();
+        let mut hosts = BTreeMap::new();
         for node in config.nodes {
             let address = Arc::as_ptr(&node.runtime).cast::<()>();
             let runtime = by_address.entry(address).or_insert_with(|| {
@@ -242,6 +243,23 @@ impl Shared {
         };
         for slot in slots {
             slot.signal(self, &change);
+        }
+    }
+
+    /// Has those pods looked at of which the runtime has something else than is believed.
+    pub(crate) fn compare(self: &Arc<Self>, runtime: &Arc<HostRuntime>, found: &[PodState]) {
+        let found: HashMap<&str, &PodState, ahash::RandomState> =
+            found.iter().map(|pod| (pod.config.id.as_str(), pod)).collect();
+        let differ: Vec<Arc<Slot>> = {
+            let slots = self.slots.lock();
+            let differs = |slot: &&Arc<Slot>| {
+                Arc::ptr_eq(&slot.host.runtime, runtime)
+                    && !slot.agrees(found.get(&*slot.uid).copied())
+            };
+            slots.values().filter(differs).cloned().collect()
+        };
+        for slot in differ {
+            slot.signal(self, |signals| signals.runtime = true);
         }
     }
 

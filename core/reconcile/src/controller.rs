@@ -90,12 +90,7 @@ impl Controller {
 
     /// Reconciles the owner of an object when the object changes: the `kind` of `api_group` that
     /// its controller reference names, before and after the change.
-    pub fn owns(
-        self,
-        informer: &Informer,
-        api_group: &'static str,
-        kind: &'static str,
-    ) -> Self {
+    pub fn owns(self, informer: &Informer, api_group: &'static str, kind: &'static str) -> Self {
         self.maps(informer, move |delta, queue| {
             let owner = |object: &Object| owner_key(object, api_group, kind);
             let old = delta.old.as_ref().and_then(owner);

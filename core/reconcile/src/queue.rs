@@ -249,7 +249,9 @@ mod tests {
             waits.push(start.elapsed());
             queue.done(&next);
         }
-        assert!(waits[0] >= RETRY_FIRST && waits[1] >= 2 * RETRY_FIRST && waits[2] >= 4 * RETRY_FIRST);
+        assert!(
+            waits[0] >= RETRY_FIRST && waits[1] >= 2 * RETRY_FIRST && waits[2] >= 4 * RETRY_FIRST
+        );
         queue.forget(&key("a"));
         let start = Instant::now();
         queue.retry(key("a"));

@@ -19,9 +19,9 @@ impl Server {
         let (namespace, name) = (target.key.namespace(), target.key.name());
         let part = Some(Subresource::Binding);
         self.authorize(user, "create", resource, part, namespace, name)?;
-        let binding = draft.get::<Binding>().ok_or_else(|| {
-            ApiError::bad_request("the body of a binding must be a v1 Binding")
-        })?;
+        let binding = draft
+            .get::<Binding>()
+            .ok_or_else(|| ApiError::bad_request("the body of a binding must be a v1 Binding"))?;
         let node = binding.target.name.as_deref().unwrap_or_default();
         let kind = binding.target.kind.as_deref().unwrap_or_default();
         if node.is_empty() || !matches!(kind, "" | "Node") {

@@ -42,9 +42,7 @@ impl Server {
         let namespace = target.key.namespace();
         Self::check_kind(resource, &draft)?;
         if resource.is_namespaced() && namespace.is_empty() {
-            return Err(ApiError::bad_request(
-                "an empty namespace may not be set during creation",
-            ));
+            return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }
         Self::check_namespace(&mut draft, resource, namespace)?;
         if draft.meta().resource_version.as_deref().is_some_and(|version| !version.is_empty()) {
@@ -109,7 +107,8 @@ impl Server {
         if named || prefix.is_empty() {
             return;
         }
-        let end = (0..=prefix.len().min(MAX_PREFIX)).rev().find(|end| prefix.is_char_boundary(*end));
+        let end =
+            (0..=prefix.len().min(MAX_PREFIX)).rev().find(|end| prefix.is_char_boundary(*end));
         let prefix = prefix[..end.unwrap_or(0)].to_owned();
         for _ in 0..NAME_ATTEMPTS {
             let name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));

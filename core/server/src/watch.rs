@@ -45,10 +45,8 @@ impl Server {
                 list.revision
             }
         };
-        let cursor = self
-            .store()
-            .watch(resource.name(), from)
-            .map_err(|error| storage_error(&error))?;
+        let cursor =
+            self.store().watch(resource.name(), from).map_err(|error| storage_error(&error))?;
         let next_bookmark = options.bookmarks.then(|| Instant::now() + BOOKMARK_INTERVAL);
         let state = Watch { resource, filter, initial, cursor, next_bookmark, ended: false };
         Ok(futures::stream::unfold(state, Watch::step).boxed())

@@ -15,10 +15,14 @@ use pinnace_store::Store;
 use serde_json::{Value, json};
 
 async fn client() -> Client {
-    let server =
-        Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
+    let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
     let client = server.client(User::host());
-    client.of::<Namespace>().unwrap().create(from(json!({"metadata": {"name": "default"}}))).await.unwrap();
+    client
+        .of::<Namespace>()
+        .unwrap()
+        .create(from(json!({"metadata": {"name": "default"}})))
+        .await
+        .unwrap();
     client
 }
 
@@ -82,12 +86,26 @@ async fn create_refuses_what_upstream_refuses() {
     let client = client().await;
     let maps = client.of::<ConfigMap>().unwrap();
     maps.create(config_map("a")).await.unwrap();
-    check_error(maps.create(config_map("a")).await, Reason::AlreadyExists, "configmaps \"a\" already exists");
-    check_error(maps.create(from(json!({"metadata": {"namespace": "default"}}))).await, Reason::Invalid,
-        "name or generateName is required");
-    check_error(maps.create(from(json!({"metadata": {"name": "a", "namespace": "gone"}}))).await,
-        Reason::NotFound, "namespaces \"gone\" not found");
-    check_error(maps.create(config_map("No_Name")).await, Reason::Invalid, "ConfigMap \"No_Name\" is invalid: metadata.name");
+    check_error(
+        maps.create(config_map("a")).await,
+        Reason::AlreadyExists,
+        "configmaps \"a\" already exists",
+    );
+    check_error(
+        maps.create(from(json!({"metadata": {"namespace": "default"}}))).await,
+        Reason::Invalid,
+        "name or generateName is required",
+    );
+    check_error(
+        maps.create(from(json!({"metadata": {"name": "a", "namespace": "gone"}}))).await,
+        Reason::NotFound,
+        "namespaces \"gone\" not found",
+    );
+    check_error(
+        maps.create(config_map("No_Name")).await,
+        Reason::Invalid,
+        "ConfigMap \"No_Name\" is invalid: metadata.name",
+    );
 }
 
 #[tokio::test]
@@ -112,7 +130,11 @@ async fn an_update_with_an_old_version_is_a_conflict() {
     let mut change = first.to_owned();
     change.data.as_mut().unwrap().insert("a".into(), "2".into());
     maps.update(change.clone()).await.unwrap();
-    check_error(maps.update(change.clone()).await, Reason::Conflict, "the object has been modified");
+    check_error(
+        maps.update(change.clone()).await,
+        Reason::Conflict,
+        "the object has been modified",
+    );
     change.metadata.resource_version = None;
     change.data.as_mut().unwrap().insert("a".into(), "3".into());
     assert_eq!(maps.update(change).await.unwrap().data.as_ref().unwrap()["a"], "3");
@@ -212,8 +234,16 @@ async fn scale_reads_and_sets_replicas() {
     let scale = deployments.dynamic().set_replicas(&key("web"), 5).await.unwrap();
     assert_eq!(scale.spec.as_ref().unwrap().replicas, Some(5));
     assert_eq!(scale.status.as_ref().unwrap().selector.as_deref(), Some("app=web"));
-    check_error(deployments.dynamic().set_replicas(&key("web"), -1).await, Reason::Invalid, "spec.replicas");
-    check_error(client.of::<ConfigMap>().unwrap().dynamic().scale(&key("x")).await, Reason::NotFound, "");
+    check_error(
+        deployments.dynamic().set_replicas(&key("web"), -1).await,
+        Reason::Invalid,
+        "spec.replicas",
+    );
+    check_error(
+        client.of::<ConfigMap>().unwrap().dynamic().scale(&key("x")).await,
+        Reason::NotFound,
+        "",
+    );
 }
 
 #[tokio::test]
@@ -234,7 +264,11 @@ async fn a_pod_is_bound_once() {
     assert_eq!(bound.spec.as_ref().unwrap().node_name.as_deref(), Some("n1"));
     let conditions = bound.status.as_ref().unwrap().conditions.as_ref().unwrap();
     assert!(conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True"));
-    check_error(pods.bind(&key("p"), binding()).await, Reason::Conflict, "already assigned to node \"n1\"");
+    check_error(
+        pods.bind(&key("p"), binding()).await,
+        Reason::Conflict,
+        "already assigned to node \"n1\"",
+    );
 }
 
 #[tokio::test]
@@ -246,7 +280,8 @@ async fn a_bound_pod_goes_gracefully_and_may_be_hurried() {
     pods.create(bound).await.unwrap();
     let going = pods.delete(&key("p"), DeleteOptions::default()).await.unwrap();
     assert_eq!(going.metadata.deletion_grace_period_seconds, Some(30));
-    let hurry = |seconds| DeleteOptions { grace_period_seconds: Some(seconds), ..Default::default() };
+    let hurry =
+        |seconds| DeleteOptions { grace_period_seconds: Some(seconds), ..Default::default() };
     assert_eq!(
         pods.delete(&key("p"), hurry(60)).await.unwrap().metadata.deletion_grace_period_seconds,
         Some(30),
@@ -322,7 +357,11 @@ async fn a_namespace_stays_until_it_is_finalized_and_takes_nothing_new() {
     let going = namespaces.delete(&Key::cluster("team"), DeleteOptions::default()).await.unwrap();
     assert_eq!(going.status.as_ref().unwrap().phase.as_deref(), Some("Terminating"));
     let map = from(json!({"metadata": {"name": "a", "namespace": "team"}}));
-    check_error(client.of::<ConfigMap>().unwrap().create(map).await, Reason::Forbidden, "because it is being terminated");
+    check_error(
+        client.of::<ConfigMap>().unwrap().create(map).await,
+        Reason::Forbidden,
+        "because it is being terminated",
+    );
     let default = namespaces.delete(&Key::cluster("default"), DeleteOptions::default()).await;
     check_error(default, Reason::Forbidden, "this namespace may not be deleted");
 }
@@ -334,7 +373,11 @@ async fn preconditions_and_dry_run_leave_the_object() {
     maps.create(config_map("a")).await.unwrap();
     let other = Preconditions { uid: Some("other".into()), resource_version: None };
     let options = DeleteOptions { preconditions: Some(other), ..Default::default() };
-    check_error(maps.delete(&key("a"), options).await, Reason::Conflict, "Precondition failed: UID");
+    check_error(
+        maps.delete(&key("a"), options).await,
+        Reason::Conflict,
+        "Precondition failed: UID",
+    );
     maps.delete(&key("a"), DeleteOptions { dry_run: true, ..Default::default() }).await.unwrap();
     assert!(maps.find(&key("a")).await.unwrap().is_some());
 }
@@ -345,15 +388,27 @@ async fn lists_are_selected_and_paged_at_one_revision() {
     let maps = client.of::<ConfigMap>().unwrap();
     for name in ["a", "b", "c", "d"] {
         let mut map = config_map(name);
-        map.metadata.labels = Some([("half".into(), if name < "c" { "1" } else { "2" }.into())].into());
+        map.metadata.labels =
+            Some([("half".into(), if name < "c" { "1" } else { "2" }.into())].into());
         maps.create(map).await.unwrap();
     }
     let select = ListOptions::default().labels("half=2").unwrap();
-    let names: Vec<_> = maps.list(None, select).await.unwrap().items.iter().map(|m| m.object().name().to_owned()).collect();
+    let names: Vec<_> = maps
+        .list(None, select)
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .map(|m| m.object().name().to_owned())
+        .collect();
     assert_eq!(names, ["c", "d"]);
     let one = ListOptions::default().fields("metadata.name=b").unwrap();
     assert_eq!(maps.list(Some("default"), one).await.unwrap().items.len(), 1);
-    check_error(maps.list(None, ListOptions::default().fields("data.a=1").unwrap()).await, Reason::BadRequest, "field label not supported");
+    check_error(
+        maps.list(None, ListOptions::default().fields("data.a=1").unwrap()).await,
+        Reason::BadRequest,
+        "field label not supported",
+    );
 
     let page = ListOptions { limit: Some(3), ..ListOptions::default() };
     let first = maps.list(None, page.clone()).await.unwrap();
@@ -394,8 +449,11 @@ async fn only_masters_may_act_until_rules_say_otherwise() {
     let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
     let jane = server.client(User::new("jane", ["dev".to_owned()]));
     let answer = jane.of::<Pod>().unwrap().list(Some("default"), ListOptions::default()).await;
-    check_error(answer, Reason::Forbidden,
-        "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+    check_error(
+        answer,
+        Reason::Forbidden,
+        "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"",
+    );
 }
 
 #[tokio::test]

@@ -73,11 +73,9 @@ fn resolve(rolling: &RollingUpdateDeployment, desired: i32) -> Limits {
 /// How many replicas the new set may have when the sets together ask for `total` of them.
 pub(super) fn room_for_new(deployment: &Deployment, new: i32, total: i32) -> i32 {
     let desired = desired(deployment);
-    let recreate = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.strategy.as_ref()?.type_.as_deref())
-        == Some("Recreate");
+    let recreate =
+        deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref()?.type_.as_deref())
+            == Some("Recreate");
     if recreate {
         return desired;
     }

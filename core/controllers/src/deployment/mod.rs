@@ -105,7 +105,8 @@ impl Reconciler for Deployments {
         if selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
             && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
         {
-            let message = "This deployment is selecting all pods. A non-empty selector is required.";
+            let message =
+                "This deployment is selecting all pods. A non-empty selector is required.";
             self.warn(&deployment, "SelectingAll", message);
             return Ok(Action::Done);
         }

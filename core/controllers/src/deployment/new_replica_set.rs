@@ -108,11 +108,7 @@ impl Rollout<'_> {
                 namespace: owner.namespace.clone(),
                 labels: Some(labels),
                 annotations: Some(annotations),
-                owner_references: Some(vec![controller_reference(
-                    "apps/v1",
-                    "Deployment",
-                    owner,
-                )]),
+                owner_references: Some(vec![controller_reference("apps/v1", "Deployment", owner)]),
                 ..Default::default()
             },
             spec: Some(ReplicaSetSpec {

@@ -105,9 +105,8 @@ impl Deployments {
     async fn change_owners(
         &self,
         set: &Typed<ReplicaSet>,
-        change: impl Fn(
-            &mut Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
-        ) + Send
+        change: impl Fn(&mut Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>)
+        + Send
         + Sync,
     ) -> Result<Option<Typed<ReplicaSet>>> {
         let uid = set.metadata.uid.clone();

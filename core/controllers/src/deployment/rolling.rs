@@ -39,11 +39,8 @@ impl Rollout<'_> {
         }
         let desired = math::desired(&self.deployment);
         let min_available = desired - math::limits(&self.deployment).unavailable;
-        let new_missing = self
-            .sets
-            .new
-            .as_ref()
-            .map_or(0, |set| math::replicas(set) - math::available(set));
+        let new_missing =
+            self.sets.new.as_ref().map_or(0, |set| math::replicas(set) - math::available(set));
         let total = math::sum(self.sets.all(), math::replicas);
         // Pods of the new set that are not available yet must not be counted upon.
         let spare = total - min_available - new_missing;

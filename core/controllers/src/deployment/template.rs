@@ -51,7 +51,8 @@ mod tests {
     fn a_template_is_the_same_whatever_its_hash_label() {
         let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}});
         let deployment: Deployment =
-            serde_json::from_value(json!({"spec": {"selector": {}, "template": template}})).unwrap();
+            serde_json::from_value(json!({"spec": {"selector": {}, "template": template}}))
+                .unwrap();
         let mut made = template.clone();
         made["metadata"]["labels"][HASH_LABEL] = json!("x");
         let set = |template| -> ReplicaSet {

@@ -51,9 +51,9 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         written: Written::default(),
     };
     let by_namespace = sets.clone();
-    Ok(Controller::new(reconciler, &context.env)
-        .watches(sets.informer())
-        .maps(pods.informer(), move |delta, queue| {
+    Ok(Controller::new(reconciler, &context.env).watches(sets.informer()).maps(
+        pods.informer(),
+        move |delta, queue| {
             for pod in [&delta.old, &delta.new].into_iter().flatten() {
                 match pod.controller() {
                     Some(owner) if owner.kind == "ReplicaSet" => {
@@ -70,7 +70,8 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
                     }
                 }
             }
-        }))
+        },
+    ))
 }
 
 struct ReplicaSets {
@@ -95,8 +96,7 @@ impl Reconciler for ReplicaSets {
         let selector = selector_of(&set)?;
         let owned = self.claim(&set, &selector).await?;
         let failed = if set.metadata.deletion_timestamp.is_none() {
-            let active: Vec<_> =
-                owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+            let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
             self.adjust(&set, active).await.err()
         } else {
             None
@@ -143,11 +143,12 @@ impl ReplicaSets {
     /// Pods of all ReplicaSets of the same owner: where many of them run, one is missed least.
     fn pods_on_same_nodes(&self, set: &Typed<ReplicaSet>) -> Vec<Typed<Pod>> {
         let owner = set.object().controller().map(|owner| owner.uid.clone());
-        let siblings = self.sets.list(Some(set.object().namespace())).into_iter().filter(|sibling| {
-            sibling.object().uid() == set.object().uid()
-                || (owner.is_some()
-                    && sibling.object().controller().map(|owner| &owner.uid) == owner.as_ref())
-        });
+        let siblings =
+            self.sets.list(Some(set.object().namespace())).into_iter().filter(|sibling| {
+                sibling.object().uid() == set.object().uid()
+                    || (owner.is_some()
+                        && sibling.object().controller().map(|owner| &owner.uid) == owner.as_ref())
+            });
         siblings.flat_map(|sibling| self.pods.owned_by(sibling.object().uid())).collect()
     }
 
@@ -182,12 +183,7 @@ impl ReplicaSets {
                 // In a namespace that goes nothing can be made: no news to anybody.
                 if !error.message().contains("because it is being terminated") {
                     let message = format!("Error creating: {error}");
-                    self.recorder.record(
-                        set.object(),
-                        EventType::Warning,
-                        "FailedCreate",
-                        message,
-                    );
+                    self.recorder.record(set.object(), EventType::Warning, "FailedCreate", message);
                 }
                 return Err(error);
             }

@@ -46,17 +46,14 @@ impl ReplicaSets {
         }))
     }
 
-    async fn adopt(
-        &self,
-        set: &Typed<ReplicaSet>,
-        pod: &Typed<Pod>,
-    ) -> Result<Option<Typed<Pod>>> {
+    async fn adopt(&self, set: &Typed<ReplicaSet>, pod: &Typed<Pod>) -> Result<Option<Typed<Pod>>> {
         let uid = pod.metadata.uid.clone();
         let owner = controller_reference("apps/v1", "ReplicaSet", &set.metadata);
         let key = pod.object().key();
         let adopted = self.pod_api.modify(&key, |pod| {
             let owners = pod.metadata.owner_references.get_or_insert_default();
-            let free = pod.metadata.uid == uid && !owners.iter().any(|o| o.controller == Some(true));
+            let free =
+                pod.metadata.uid == uid && !owners.iter().any(|o| o.controller == Some(true));
             if free {
                 owners.push(owner.clone());
             }

@@ -92,7 +92,9 @@ mod tests {
         for order in [["first", "second"], ["second", "first"]] {
             let pods: Vec<_> = order
                 .iter()
-                .map(|name| pod(name, if *name == "first" { first.clone() } else { second.clone() }))
+                .map(|name| {
+                    pod(name, if *name == "first" { first.clone() } else { second.clone() })
+                })
                 .collect();
             let gone = first_to_go(pods.clone(), 1, &pods, now);
             assert_eq!(gone[0].object().name(), "first");

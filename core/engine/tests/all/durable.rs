@@ -1,0 +1,66 @@
+use std::path::Path;
+
+use pinnace::store::StoreError;
+use pinnace::{Engine, Error, OnShutdown, Runtime};
+use serde_json::json;
+
+use crate::support::{LONG, deployment, field, list};
+
+async fn open(directory: &Path) -> Result<Engine, Error> {
+    Engine::builder().runtime(Runtime::simulated()).data_dir(directory).start().await
+}
+
+#[tokio::test]
+async fn objects_outlive_the_engine() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await.unwrap();
+    engine.apply(&deployment("web", 2, json!({}))).await.unwrap();
+    engine.wait("deploy/web", "Available", LONG).await.unwrap();
+    engine.shutdown().await.unwrap();
+    let uid = engine.get("deploy/web").await;
+    assert!(matches!(uid, Err(Error::Closed)));
+
+    let engine = open(directory.path()).await.unwrap();
+    engine.wait("deploy/web", "Available", LONG).await.unwrap();
+    assert_eq!(list(&engine, "rs").await.len(), 1);
+    engine.scale("deploy/web", 3).await.unwrap();
+    engine.wait("deploy/web", "jsonpath={.status.availableReplicas}=3", LONG).await.unwrap();
+    engine.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_data_directory_serves_one_engine_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await.unwrap();
+    let second = open(directory.path()).await.unwrap_err();
+    assert!(matches!(second, Error::Store(StoreError::Locked { .. })), "{second}");
+    engine.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}").await.unwrap();
+    engine.shutdown().await.unwrap();
+    open(directory.path()).await.unwrap().shutdown().await.unwrap();
+}
+
+/// The process runtime stands for the real ones here: it needs nothing to be installed.
+#[tokio::test]
+async fn running_containers_are_adopted_by_the_next_engine() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |end| {
+        let builder = Engine::builder().runtime(Runtime::process()).data_dir(directory.path());
+        builder.on_shutdown(end).start()
+    };
+    let engine = start(OnShutdown::LeavePods).await.unwrap();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sleeper"},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [
+            {"name": "c", "image": "none", "command": ["sleep", "1000"]}]}});
+    engine.create(pod.to_string().as_bytes()).await.unwrap();
+    engine.wait("pods/sleeper", "Ready", LONG).await.unwrap();
+    let id = field(&engine, "pods/sleeper", "/status/containerStatuses/0/containerID").await;
+    engine.shutdown().await.unwrap();
+
+    let engine = start(OnShutdown::StopPods).await.unwrap();
+    engine.wait("pods/sleeper", "Ready", LONG).await.unwrap();
+    assert_eq!(field(&engine, "pods/sleeper", "/status/containerStatuses/0/containerID").await, id);
+    assert_eq!(field(&engine, "pods/sleeper", "/status/containerStatuses/0/restartCount").await, 0);
+    engine.delete("pods/sleeper", Default::default()).await.unwrap();
+    engine.wait("pods/sleeper", "delete", LONG).await.unwrap();
+    engine.shutdown().await.unwrap();
+}
