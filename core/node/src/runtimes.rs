@@ -44,9 +44,8 @@ pub(crate) async fn follow(
                 let lost = Error::Unavailable { runtime: runtime.runtime.name(), message };
                 note(shared, runtime, Err(lost)).await;
             }
-            Ok(RuntimeEvent::Recovered) | Err(RecvError::Lagged(_)) => {
-                look_again(shared, runtime).await;
-            }
+            Ok(RuntimeEvent::Recovered) => look_again(shared, runtime).await,
+            Err(RecvError::Lagged(_)) => catch_up(shared, runtime).await,
             Err(RecvError::Closed) => return,
         }
     }
@@ -100,6 +99,14 @@ async fn look_again(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
     };
     note(shared, runtime, answer).await;
     shared.signal_all(runtime, |signals| signals.runtime = true);
+}
+
+/// Finds out what events that were missed would have told.
+async fn catch_up(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
+    match runtime.runtime.list_pods().await {
+        Ok(found) => shared.compare(runtime, &found),
+        Err(_) => look_again(shared, runtime).await,
+    }
 }
 
 /// Asks a runtime again that did not answer.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use pinnace_api::{Key, Object};
+use pinnace_runtime::PodState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -120,7 +121,8 @@ impl Slot {
         }
         if let Some(worker) = inbox.worker.take() {
             drop(inbox);
-            let work = worker.run(shared.clone(), self.clone());
+            // Boxed once, for it is handed through several hands on its way to a thread.
+            let work = Box::pin(worker.run(shared.clone(), self.clone()));
             let stop = shared.stop.clone();
             shared.tasks.spawn(async move { stop.run_until_cancelled_owned(work).await });
         }
@@ -180,6 +182,13 @@ impl Slot {
         }
     }
 
+    /// Whether the resting worker believes just what the runtime has; `None` for nothing. A
+    /// worker at work is about to find out.
+    pub(crate) fn agrees(&self, found: Option<&PodState>) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.worker.as_ref().is_some_and(|worker| worker.believes(found))
+    }
+
     /// The newest version of the pod.
     pub(crate) fn pod(&self) -> Object {
         self.inbox.lock().pod.clone()
@@ -189,5 +198,19 @@ impl Slot {
     pub(crate) fn is_for(pod: &Object) -> Option<&str> {
         let pod = pod.get::<Pod>().ok()?;
         pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_at_work_is_small() {
+        fn size<F>(_: fn(Box<Worker>, Arc<Shared>, Arc<Slot>) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let bytes = size(Worker::run);
+        assert!(bytes <= 4096, "{bytes} bytes");
     }
 }

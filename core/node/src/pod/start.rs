@@ -71,6 +71,10 @@ impl Worker {
             started_at: cx.shared.env.clock().now_seconds(),
             image: spec_image,
         };
+        if cx.shared.machine.state().is_none() {
+            // It begins when the clock says so, and its end is told.
+            return;
+        }
         // It may have ended already, and the runtime knows best when it began.
         let believed = self.records[index].state.clone();
         self.observe_one(cx, index, id).await;

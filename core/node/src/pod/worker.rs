@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pinnace_api::Object;
 use pinnace_client::EventType;
-use pinnace_runtime::PodId;
+use pinnace_runtime::{ContainerId, ContainerPhase, PodId, PodState};
 use tokio::time::Instant;
 
 use super::plan::{Action, plan};
@@ -162,7 +162,7 @@ impl Worker {
             }
         }
         if self.stage != Stage::Gone && !self.gone {
-            self.publish(cx).await;
+            Box::pin(self.publish(cx)).await;
         }
     }
 
@@ -250,6 +250,16 @@ impl Worker {
         self.event(cx, Some(index), EventType::Warning, "BackOff", message);
     }
 
+    /// Whether the containers that are believed to run are those that the runtime has running.
+    pub(crate) fn believes(&self, found: Option<&PodState>) -> bool {
+        let runs = |id: &ContainerId| {
+            found.into_iter().flat_map(|pod| &pod.containers).any(|container| {
+                container.id == *id && matches!(container.phase, ContainerPhase::Running { .. })
+            })
+        };
+        self.records.iter().filter_map(Record::running).all(runs)
+    }
+
     /// Asks the runtime about the containers that are believed to run.
     /// Says whether one of them has ended.
     async fn observe(&mut self, cx: &Cx) -> bool {
@@ -263,12 +273,7 @@ impl Worker {
         changed
     }
 
-    pub(super) async fn observe_one(
-        &mut self,
-        cx: &Cx,
-        index: usize,
-        id: &pinnace_runtime::ContainerId,
-    ) {
+    pub(super) async fn observe_one(&mut self, cx: &Cx, index: usize, id: &ContainerId) {
         let found = cx.runtime().container(id).await;
         let now = Instant::now();
         match found {
