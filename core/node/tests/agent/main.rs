@@ -5,6 +5,8 @@
 mod adoption;
 mod lifecycle;
 mod nodes;
+#[cfg(target_os = "linux")]
+mod processes;
 mod restarts;
 mod starting;
 mod world;

@@ -1,0 +1,102 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use pinnace_network::HostNetwork;
+use pinnace_node::{Machine, NodeConfig, log_path, machine_capacity};
+use pinnace_runtime::Runtime;
+use pinnace_runtime::process::{Process, ProcessConfig};
+use serde_json::json;
+
+use crate::world::{World, container, state};
+
+/// The API lets go of a pod that has ended before its node is done with it.
+async fn until_empty(runtime: &Process) {
+    let empty = async {
+        while !runtime.list_pods().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), empty).await.expect("the pod is removed");
+}
+
+/// Real processes on this machine, in real time.
+#[tokio::test]
+async fn a_real_process_has_its_volumes_its_log_and_its_last_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    world.env = pinnace_env::Env::system();
+    world.machine = Machine::Local { state: directory.path().join("state") };
+    world.logs = directory.path().join("logs");
+    // What a runtime finds of its namespace is its own, so no two tests share one.
+    let namespace = format!("node-test-{}", world.env.random().suffix(8));
+    let config = ProcessConfig::new(namespace, directory.path().join("run"), world.env.clone());
+    let runtime = Arc::new(Process::open(config).await.unwrap());
+    let ip = "127.0.0.1".parse().unwrap();
+    world.start_agent(vec![NodeConfig {
+        name: "n1".to_owned(),
+        labels: BTreeMap::new(),
+        taints: Vec::new(),
+        capacity: machine_capacity(directory.path()),
+        addresses: vec![ip],
+        runtime: runtime.clone(),
+        network: Arc::new(HostNetwork::new(vec![ip])),
+    }]);
+    let metadata = json!({"name": "map", "namespace": "default"});
+    world.create::<ConfigMap>(json!({"metadata": metadata, "data": {"a": "hello"}})).await;
+    let script = "echo $GREETING from $(id -u); echo words; exit 3";
+    let variable =
+        json!({"name": "GREETING", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "a"}}});
+    world
+        .pod(json!({
+            "restartPolicy": "Never",
+            "hostNetwork": true,
+            "containers": [{
+                "name": "c", "image": "none:1", "command": ["/bin/sh", "-c", script],
+                "env": [variable], "terminationMessagePolicy": "FallbackToLogsOnError"
+            }]
+        }))
+        .await;
+    let pod = world.until_phase("Failed").await;
+    assert_eq!(state(&pod, "c"), "terminated/Error/3");
+    let ended = container(&pod, "c").unwrap().state.clone().unwrap().terminated.unwrap();
+    assert!(ended.message.unwrap().ends_with("words\n"));
+    let log = log_path(&world.logs, &pod, "c", false).unwrap();
+    assert!(std::fs::read_to_string(log).unwrap().contains("hello from"));
+    world.delete(None).await;
+    world.until_gone().await;
+    until_empty(&runtime).await;
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_exist_ends_a_pod_that_never_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    world.env = pinnace_env::Env::system();
+    world.machine = Machine::Local { state: directory.path().join("state") };
+    world.logs = directory.path().join("logs");
+    // What a runtime finds of its namespace is its own, so no two tests share one.
+    let namespace = format!("node-test-{}", world.env.random().suffix(8));
+    let config = ProcessConfig::new(namespace, directory.path().join("run"), world.env.clone());
+    let runtime = Arc::new(Process::open(config).await.unwrap());
+    let mut node = world.node("n1");
+    node.runtime = runtime.clone();
+    world.start_agent(vec![node]);
+    world
+        .pod(json!({
+            "restartPolicy": "Never",
+            "hostNetwork": true,
+            "containers": [{"name": "c", "image": "none:1", "command": ["/does/not/exist"]}]
+        }))
+        .await;
+    let pod = world.until_phase("Failed").await;
+    assert_eq!(state(&pod, "c"), "terminated/StartError/128");
+    world.delete(None).await;
+    world.until_gone().await;
+    until_empty(&runtime).await;
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}
