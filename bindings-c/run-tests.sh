@@ -54,7 +54,7 @@ if [ -x "$work/tests" ]; then
     if [ "${VALGRIND:-0}" = 1 ]; then
         runner='valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=1'
     fi
-    if $runner timeout 300 "$work/tests" >"$work/tests.out" 2>&1; then ended=0; else ended=$?; fi
+    if timeout 600 $runner "$work/tests" >"$work/tests.out" 2>&1; then ended=0; else ended=$?; fi
     grep -v '^[0-9]* passed, [0-9]* failed$' "$work/tests.out" || true
     counts=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$work/tests.out")
     if [ -n "$counts" ]; then

@@ -3,7 +3,6 @@
 
 #![expect(unsafe_code, reason = "C passes pointers")]
 #![expect(unreachable_pub, reason = "what is exported to C is not reached from Rust")]
-#![expect(clippy::missing_safety_doc, reason = "the header says once what callers promise")]
 
 #[macro_use]
 mod boundary;
