@@ -52,7 +52,7 @@ export LD_LIBRARY_PATH="$prefix/lib"
 if [ -x "$work/tests" ]; then
     runner=
     if [ "${VALGRIND:-0}" = 1 ]; then
-        runner='valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=1'
+        runner='valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=1 --suppressions=tests/valgrind.supp'
     fi
     if timeout 600 $runner "$work/tests" >"$work/tests.out" 2>&1; then ended=0; else ended=$?; fi
     grep -v '^[0-9]* passed, [0-9]* failed$' "$work/tests.out" || true
