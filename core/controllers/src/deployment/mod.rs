@@ -29,7 +29,7 @@ use crate::written::Written;
 use replica_sets::ReplicaSets;
 
 /// How long changes of ReplicaSets are collected before their Deployment is looked at.
-const SETTLE: Duration = Duration::from_millis(1);
+const SETTLE: Duration = Duration::from_millis(5);
 
 /// The controller.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {

@@ -29,7 +29,7 @@ const FIRST_BATCH: usize = 1;
 const YIELD_EVERY: usize = 8;
 /// How long changes of pods are collected before their ReplicaSet is looked at: a thousand pods
 /// that become ready in one moment are one look.
-const SETTLE: Duration = Duration::from_millis(1);
+const SETTLE: Duration = Duration::from_millis(5);
 
 /// The index of pods without controller, by namespace.
 const ORPHANS: &str = "orphans";
