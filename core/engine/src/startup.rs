@@ -29,6 +29,8 @@ use crate::{Engine, Error, Result};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// How long a start waits for its nodes.
+const NODES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the containers of an engine that ends may take to stop, and how many stop at once.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 const STOP_AT_ONCE: usize = 32;
@@ -110,6 +112,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     )
     .map_err(|error| Error::Scheduler(error.to_string()))?;
     parts.spawn(scheduler.run(parts.stop.clone()));
+    let names: Vec<String> = nodes.configs.iter().map(|node| node.name.clone()).collect();
     let agent = NodeAgent::new(NodeAgentConfig {
         nodes: nodes.configs,
         machine: nodes.machine,
@@ -125,7 +128,23 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
             tracing::error!(%error, "node agent ended");
         }
     });
+    wait_for_nodes(&engine, &names).await;
     Ok(engine)
+}
+
+/// Waits until the engine's nodes are ready, so that what is applied first has all of them to
+/// choose from. One that does not get ready holds nothing up for long: its condition says why.
+async fn wait_for_nodes(engine: &Engine, names: &[String]) {
+    let all = async {
+        for name in names {
+            if engine.wait(&format!("nodes/{name}"), "Ready", NODES_PATIENCE).await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(NODES_PATIENCE, all).await.is_err() {
+        tracing::warn!("started before all nodes were ready");
+    }
 }
 
 async fn open_store(builder: &EngineBuilder, catalog: &Catalog) -> Result<Store> {
