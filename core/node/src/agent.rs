@@ -230,36 +230,21 @@ impl Shared {
         }
     }
 
+    /// The pods of all nodes of a runtime.
+    pub(crate) fn slots_of(&self, runtime: &Arc<HostRuntime>) -> Vec<Arc<Slot>> {
+        let slots = self.slots.lock();
+        let mine = |slot: &&Arc<Slot>| Arc::ptr_eq(&slot.host.runtime, runtime);
+        slots.values().filter(mine).cloned().collect()
+    }
+
     /// Has all pods of a runtime looked at.
     pub(crate) fn signal_all(
         self: &Arc<Self>,
         runtime: &Arc<HostRuntime>,
         change: impl Fn(&mut Signals),
     ) {
-        let slots: Vec<Arc<Slot>> = {
-            let slots = self.slots.lock();
-            let mine = |slot: &&Arc<Slot>| Arc::ptr_eq(&slot.host.runtime, runtime);
-            slots.values().filter(mine).cloned().collect()
-        };
-        for slot in slots {
+        for slot in self.slots_of(runtime) {
             slot.signal(self, &change);
-        }
-    }
-
-    /// Has those pods looked at of which the runtime has something else than is believed.
-    pub(crate) fn compare(self: &Arc<Self>, runtime: &Arc<HostRuntime>, found: &[PodState]) {
-        let found: HashMap<&str, &PodState, ahash::RandomState> =
-            found.iter().map(|pod| (pod.config.id.as_str(), pod)).collect();
-        let differ: Vec<Arc<Slot>> = {
-            let slots = self.slots.lock();
-            let differs = |slot: &&Arc<Slot>| {
-                Arc::ptr_eq(&slot.host.runtime, runtime)
-                    && !slot.agrees(found.get(&*slot.uid).copied())
-            };
-            slots.values().filter(differs).cloned().collect()
-        };
-        for slot in differ {
-            slot.signal(self, |signals| signals.runtime = true);
         }
     }
 

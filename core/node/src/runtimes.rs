@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pinnace_runtime::{Error, PodState, RuntimeEvent};
+use pinnace_runtime::{ContainerPhase, ContainerState, Error, PodState, RuntimeEvent};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
@@ -15,6 +15,8 @@ use crate::{heartbeat, logs, volumes};
 /// How long to wait before asking again a runtime that does not answer: at first, and at most.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How long the agent waits for more after it has missed events.
+const SETTLE: Duration = Duration::from_millis(20);
 /// How long nodes wait for their runtime before they are registered without it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -101,11 +103,20 @@ async fn look_again(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
     shared.signal_all(runtime, |signals| signals.runtime = true);
 }
 
-/// Finds out what events that were missed would have told.
+/// Finds out what events that were missed would have told: whether the containers still run that
+/// are believed to. Only what has ended is told of to its pod.
 async fn catch_up(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
-    match runtime.runtime.list_pods().await {
-        Ok(found) => shared.compare(runtime, &found),
-        Err(_) => look_again(shared, runtime).await,
+    // Events are missed when many come at once: let all of them come.
+    tokio::time::sleep(SETTLE).await;
+    for slot in shared.slots_of(runtime) {
+        for id in slot.running() {
+            let found = runtime.runtime.container(&id).await;
+            let runs =
+                |found: &ContainerState| matches!(found.phase, ContainerPhase::Running { .. });
+            if !matches!(&found, Ok(Some(found)) if runs(found)) {
+                slot.signal(shared, |signals| signals.runtime = true);
+            }
+        }
     }
 }
 

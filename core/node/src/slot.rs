@@ -3,7 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use pinnace_api::{Key, Object};
-use pinnace_runtime::PodState;
+use pinnace_runtime::ContainerId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -182,11 +182,10 @@ impl Slot {
         }
     }
 
-    /// Whether the resting worker believes just what the runtime has; `None` for nothing. A
-    /// worker at work is about to find out.
-    pub(crate) fn agrees(&self, found: Option<&PodState>) -> bool {
+    /// The containers that the worker believes to run; none while it is at work and finds out.
+    pub(crate) fn running(&self) -> Vec<ContainerId> {
         let inbox = self.inbox.lock();
-        inbox.worker.as_ref().is_some_and(|worker| worker.believes(found))
+        inbox.worker.iter().flat_map(|worker| worker.running()).cloned().collect()
     }
 
     /// The newest version of the pod.

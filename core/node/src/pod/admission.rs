@@ -87,6 +87,12 @@ fn sysctls(pod: &Pod) -> Result<(), Verdict> {
     Ok(())
 }
 
+/// Whether a pod wants more of its node than to fit.
+pub(crate) fn asks_for_node(pod: &Pod) -> bool {
+    let spec = record::spec_of(pod);
+    spec.affinity.is_some() || spec.node_selector.as_ref().is_some_and(|all| !all.is_empty())
+}
+
 /// Whether node selector and required node affinity match.
 fn fits(pod: &Pod, node: &Node) -> bool {
     let spec = record::spec_of(pod);

@@ -39,7 +39,9 @@ impl Worker {
             self.over = true;
             return self.go_to(Stage::Cleaning);
         }
-        let node = cx.shared.nodes_cache.get(&pinnace_api::Key::cluster(&*cx.host().name));
+        let node = admission::asks_for_node(self.pod())
+            .then(|| cx.shared.nodes_cache.get(&pinnace_api::Key::cluster(&*cx.host().name)))
+            .flatten();
         let pod = self.pod();
         let admitted = cx.host().reserve(&requests, |used| {
             admission::admit(pod, node.as_deref(), &requests, used, &cx.host().capacity)

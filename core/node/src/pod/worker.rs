@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pinnace_api::Object;
 use pinnace_client::EventType;
-use pinnace_runtime::{ContainerId, ContainerPhase, PodId, PodState};
+use pinnace_runtime::{ContainerId, PodId};
 use tokio::time::Instant;
 
 use super::plan::{Action, plan};
@@ -250,14 +250,9 @@ impl Worker {
         self.event(cx, Some(index), EventType::Warning, "BackOff", message);
     }
 
-    /// Whether the containers that are believed to run are those that the runtime has running.
-    pub(crate) fn believes(&self, found: Option<&PodState>) -> bool {
-        let runs = |id: &ContainerId| {
-            found.into_iter().flat_map(|pod| &pod.containers).any(|container| {
-                container.id == *id && matches!(container.phase, ContainerPhase::Running { .. })
-            })
-        };
-        self.records.iter().filter_map(Record::running).all(runs)
+    /// The containers that are believed to run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &ContainerId> {
+        self.records.iter().filter_map(Record::running)
     }
 
     /// Asks the runtime about the containers that are believed to run.

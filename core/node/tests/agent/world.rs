@@ -193,7 +193,8 @@ impl World {
 
     /// The reasons of all Events, each with its message.
     pub(crate) async fn events(&self) -> Vec<(String, String)> {
-        settle().await;
+        // The recorder lets what it tells of go first.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let list = self.client.of::<Event>().unwrap();
         let list = list.list(Some("default"), ListOptions::default()).await.unwrap();
         let mut events: Vec<_> =
