@@ -15,7 +15,7 @@ use pinnace_client::{Client, Informers, Recorder};
 use pinnace_controllers::{Context, Controllers};
 use pinnace_env::Env;
 use pinnace_network::PodNetwork;
-use pinnace_node::{NodeAgent, NodeAgentConfig};
+use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
 use pinnace_scheduler::{Scheduler, SchedulerConfig};
 use pinnace_server::{Server, User};
@@ -48,6 +48,8 @@ pub(crate) struct Parts {
     store: Store,
     runtimes: Vec<Arc<dyn ContainerRuntime>>,
     networks: Vec<Arc<dyn PodNetwork>>,
+    /// Where the volumes of this machine's pods are.
+    volumes: Option<PathBuf>,
     temporary: Option<PathBuf>,
     on_shutdown: OnShutdown,
     /// Held while the engine is being shut down, so that a second caller waits for the first.
@@ -86,6 +88,10 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         store,
         runtimes: nodes.runtimes,
         networks: nodes.networks,
+        volumes: match &nodes.machine {
+            Machine::Local { state } => Some(state.clone()),
+            Machine::Simulated => None,
+        },
         temporary: nodes.temporary,
         on_shutdown: builder.on_shutdown.unwrap_or(match builder.data_dir {
             Some(_) => OnShutdown::LeavePods,
@@ -226,6 +232,12 @@ impl Parts {
         self.recorder.shutdown().await;
         self.informers.shutdown().await;
         note(self.store.close().await.map_err(Error::from));
+        if !leave && let Some(directory) = &self.volumes {
+            note(pinnace_node::remove_volumes(directory).map_err(|source| Error::Io {
+                path: directory.clone(),
+                source,
+            }));
+        }
         if !leave && let Some(directory) = &self.temporary {
             note(remove(directory));
         }

@@ -64,3 +64,31 @@ async fn running_containers_are_adopted_by_the_next_engine() {
     engine.wait("pods/sleeper", "delete", LONG).await.unwrap();
     engine.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_engine_in_memory_takes_pods_and_volumes_with_it() {
+    let start = Engine::builder().runtime(Runtime::process()).start();
+    let engine = start.await.unwrap();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sleeper"},
+        "spec": {"terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "c", "image": "none", "command": ["sleep", "1000"],
+                "env": [{"name": "WHO", "value": "sleeper of volumes"}]}],
+            "volumes": [{"name": "scratch", "emptyDir": {"medium": "Memory"}}]}});
+    engine.create(pod.to_string().as_bytes()).await.unwrap();
+    engine.wait("pods/sleeper", "Ready", LONG).await.unwrap();
+    let uid = engine.get("pods/sleeper").await.unwrap().uid().to_owned();
+    assert!(processes_of_sleeper() > 0);
+    engine.shutdown().await.unwrap();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&uid), "a mount of the pod is left");
+    assert_eq!(processes_of_sleeper(), 0, "a process of the pod is left");
+}
+
+fn processes_of_sleeper() -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|entry| {
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|entry| entry == b"WHO=sleeper of volumes")
+    })
+    .count()
+}
