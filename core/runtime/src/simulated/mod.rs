@@ -74,7 +74,7 @@ struct World {
 impl Simulated {
     /// A world of its own. The node that this gives has the empty name.
     pub fn new(config: SimulatedConfig) -> Self {
-        let node = Arc::new(Node::new(config.env.clone()));
+        let node = Arc::new(Node::new(config.env.clone(), node::WORLD_EVENTS));
         let images = config.images.into_iter().map(|(image, script)| (image, Arc::new(script)));
         let world = World {
             env: config.env,
@@ -91,7 +91,7 @@ impl Simulated {
         let node = match nodes.get(name) {
             Some(node) => Arc::clone(node),
             None => {
-                let node = Arc::new(Node::new(self.world.env.clone()));
+                let node = Arc::new(Node::new(self.world.env.clone(), node::NODE_EVENTS));
                 nodes.insert(name.to_owned(), Arc::clone(&node));
                 node
             }
@@ -203,7 +203,7 @@ impl Runtime for Simulated {
     }
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
-        self.node.state.lock().subscribe()
+        self.node.state.lock().subscribe(self.node.event_capacity)
     }
 
     async fn create_pod(&self, config: &PodConfig) -> Result<PodSandbox> {

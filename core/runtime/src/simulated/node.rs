@@ -18,9 +18,10 @@ use crate::{
     PodSandbox, PodState, RuntimeEvent,
 };
 
-/// Events that a subscriber may be behind before it has to look at everything again. Small: there
-/// may be thousands of nodes.
-const EVENT_CAPACITY: usize = 128;
+/// Events that a subscriber may be behind before it has to look at everything again: of a node that
+/// is one among thousands, and of the one that a whole world may share.
+pub(super) const NODE_EVENTS: usize = 128;
+pub(super) const WORLD_EVENTS: usize = 8192;
 /// Within what time a container crashes that has no running time of its own.
 const CRASH_WITHIN: Duration = Duration::from_secs(60);
 /// The exit code of a process that was killed.
@@ -29,6 +30,7 @@ const KILLED: i32 = 137;
 /// One machine of a simulated world.
 pub(super) struct Node {
     pub(super) env: Env,
+    pub(super) event_capacity: usize,
     pub(super) state: Mutex<State>,
 }
 
@@ -71,11 +73,11 @@ impl Drop for Container {
 }
 
 impl State {
-    pub(super) fn subscribe(&mut self) -> broadcast::Receiver<RuntimeEvent> {
+    pub(super) fn subscribe(&mut self, capacity: usize) -> broadcast::Receiver<RuntimeEvent> {
         match &self.events {
             Some(sender) => sender.subscribe(),
             None => {
-                let (sender, receiver) = broadcast::channel(EVENT_CAPACITY);
+                let (sender, receiver) = broadcast::channel(capacity);
                 self.events = Some(sender);
                 receiver
             }
@@ -230,8 +232,8 @@ impl State {
 }
 
 impl Node {
-    pub(super) fn new(env: Env) -> Self {
-        Self { env, state: Mutex::default() }
+    pub(super) fn new(env: Env, event_capacity: usize) -> Self {
+        Self { env, event_capacity, state: Mutex::default() }
     }
 
     /// Begins the container's life. It is `Created`.
