@@ -1,8 +1,10 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use pinnace_client::{Informer, Informers, Recorder};
 use pinnace_env::Env;
@@ -146,9 +148,22 @@ impl Scheduler {
                 Step::Done => {}
                 Step::Bind(binding) => {
                     let pod = binding.pod.clone();
-                    let run = binding.run(self.bindings.limit.clone(), Some(slot));
-                    let task = self.bindings.tasks.spawn(run);
-                    self.bindings.pods.insert(task.id(), pod);
+                    let mut run = Box::pin(binding.run(self.bindings.limit.clone(), Some(slot)));
+                    // Within the process a binding seldom has to wait for anything: then it is
+                    // done here and now, and need not queue behind the tasks of the pods before.
+                    match AssertUnwindSafe(run.as_mut()).catch_unwind().now_or_never() {
+                        Some(Ok((binding, result))) => {
+                            self.scheduling.bound(binding, result, now);
+                        }
+                        Some(Err(_)) => {
+                            tracing::error!(pod = %pod.uid(), "a binding panicked");
+                            self.scheduling.lost(&pod, now);
+                        }
+                        None => {
+                            let task = self.bindings.tasks.spawn(run);
+                            self.bindings.pods.insert(task.id(), pod);
+                        }
+                    }
                 }
             }
         }

@@ -25,8 +25,8 @@ use crate::written::Written;
 const BURST: usize = 500;
 /// How many pods are made at first; the number doubles as long as none fails.
 const FIRST_BATCH: usize = 1;
-/// After how many pods other tasks get their turn.
-const YIELD_EVERY: usize = 8;
+/// After how many pods other tasks get their turn: about a millisecond.
+const YIELD_EVERY: usize = 64;
 /// How long changes of pods are collected before their ReplicaSet is looked at: a thousand pods
 /// that become ready in one moment are one look.
 const SETTLE: Duration = Duration::from_millis(5);
