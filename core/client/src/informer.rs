@@ -320,12 +320,7 @@ impl State {
             None => self.objects.remove(&key),
         };
         for index in self.indexes.values_mut() {
-            if let Some(old) = &old {
-                index.remove(&key, old);
-            }
-            if let Some(new) = &new {
-                index.add(&key, new);
-            }
+            index.change(&key, old.as_ref(), new.as_ref());
         }
         old
     }
@@ -338,12 +333,24 @@ impl Index {
         }
     }
 
-    fn remove(&mut self, key: &Key, object: &Object) {
-        for value in (self.values_of)(object) {
-            if let Some(objects) = self.objects.get_mut(&value) {
+    /// Most changes of an object leave it where it is, so only values that go are taken out.
+    fn change(&mut self, key: &Key, old: Option<&Object>, new: Option<&Object>) {
+        let before = old.map(self.values_of).unwrap_or_default();
+        let after = new.map(self.values_of).unwrap_or_default();
+        for value in before.iter().filter(|value| !after.contains(value)) {
+            if let Some(objects) = self.objects.get_mut(value) {
                 objects.remove(key);
                 if objects.is_empty() {
-                    self.objects.remove(&value);
+                    self.objects.remove(value);
+                }
+            }
+        }
+        let Some(new) = new else { return };
+        for value in after {
+            match self.objects.get_mut(&value).and_then(|objects| objects.get_mut(key)) {
+                Some(object) => *object = new.clone(),
+                None => {
+                    self.objects.entry(value).or_default().insert(key.clone(), new.clone());
                 }
             }
         }

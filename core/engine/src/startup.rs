@@ -233,10 +233,10 @@ impl Parts {
         self.informers.shutdown().await;
         note(self.store.close().await.map_err(Error::from));
         if !leave && let Some(directory) = &self.volumes {
-            note(pinnace_node::remove_volumes(directory).map_err(|source| Error::Io {
-                path: directory.clone(),
-                source,
-            }));
+            note(
+                pinnace_node::remove_volumes(directory)
+                    .map_err(|source| Error::Io { path: directory.clone(), source }),
+            );
         }
         if !leave && let Some(directory) = &self.temporary {
             note(remove(directory));

@@ -87,7 +87,7 @@ impl Goal {
                     (None, _) => false,
                     (Some(_), None) => true,
                     (Some(Value::String(found)), Some(value)) => found == value,
-                    (Some(found), Some(value)) => found.to_string() == *value,
+                    (Some(found), Some(value)) => found.to_string().as_str() == value,
                 }
             }
         })

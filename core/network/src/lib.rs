@@ -38,8 +38,8 @@ mod simulated;
 pub use bridge::{BridgeConfig, BridgeNetwork, POD_INTERFACE};
 pub use error::Error;
 pub use host::HostNetwork;
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[cfg(target_os = "linux")]
 pub use machine::machine_addresses;
-pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use pod_network::{AttachedPod, PodAddresses, PodAttachment, PodNetwork};
 pub use simulated::SimulatedNetwork;

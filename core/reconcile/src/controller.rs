@@ -238,8 +238,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         stop.cancel();
         running.await.unwrap();
-        let runs = scripted.runs.lock().clone();
-        runs
+        scripted.runs.lock().clone()
     }
 
     #[tokio::test(start_paused = true)]

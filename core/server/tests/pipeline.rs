@@ -1,5 +1,7 @@
 //! The request pipeline through its in-process client, on a memory store.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Binding, ConfigMap, Namespace, ObjectReference, Pod};

@@ -1,5 +1,7 @@
 //! The engine as a host sees it: mostly on simulated nodes in virtual time.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
 mod bad_input;
 mod deployments;
 mod durable;
