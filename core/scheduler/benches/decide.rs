@@ -17,7 +17,6 @@ use pinnace_scheduler::{
 use serde_json::json;
 
 fn main() {
-    println!("{:<44} {:>8} {:>12} {:>12}", "", "pods", "µs/pod", "pods/s");
     for nodes in [100, 5_000] {
         let pods = if nodes == 100 { 1_000 } else { 50_000 };
         run(&format!("{nodes} nodes, pods all alike"), nodes, pods, 1, "100m");
@@ -45,7 +44,9 @@ fn run(what: &str, nodes: usize, pods: usize, classes: usize, cpu: &str) {
         }
     }
     let micros = clock.elapsed().as_secs_f64() * 1e6 / pods as f64;
-    println!("{what:<44} {pods:>8} {micros:>12.2} {:>12.0}", 1e6 / micros);
+    println!(
+        r#"{{"name": "scheduler/decide: {what}", "value": {micros:.3}, "unit": "us", "target": null, "met": null}}"#
+    );
 }
 
 fn profile() -> Profile {
