@@ -469,3 +469,20 @@ async fn a_body_of_another_kind_is_refused() {
     let answer = maps.dynamic().create(draft.unwrap(), WriteOptions::default()).await;
     check_error(answer, Reason::BadRequest, "does not match the expected API version");
 }
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_what_selects_it() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    for name in ["a", "b", "c"] {
+        let mut map = config_map(name);
+        map.metadata.labels = (name != "c").then(|| [("go".into(), String::new())].into());
+        maps.create(map).await.unwrap();
+    }
+    let selected = ListOptions::default().labels("go").unwrap();
+    let deleted =
+        maps.dynamic().delete_collection(Some("default"), selected, DeleteOptions::default());
+    assert_eq!(deleted.await.unwrap().items.len(), 2);
+    let left = maps.list(None, ListOptions::default()).await.unwrap();
+    assert_eq!(left.items.iter().map(|map| map.object().name()).collect::<Vec<_>>(), ["c"]);
+}

@@ -1,7 +1,8 @@
 use std::path::Path;
 
+use futures::StreamExt as _;
 use pinnace::store::StoreError;
-use pinnace::{Engine, Error, OnShutdown, Runtime};
+use pinnace::{Engine, Error, LogOptions, OnShutdown, Runtime};
 use serde_json::json;
 
 use crate::support::{LONG, deployment, field, list};
@@ -91,4 +92,30 @@ fn processes_of_sleeper() -> usize {
         environ.split(|byte| *byte == 0).any(|entry| entry == b"WHO=sleeper of volumes")
     })
     .count()
+}
+
+#[tokio::test]
+async fn logs_are_read_after_the_end_and_followed_until_it() {
+    let engine = Engine::builder().runtime(Runtime::process()).start().await.unwrap();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talker"},
+        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [
+            {"name": "c", "image": "none", "command": ["sh", "-c", "echo one; echo two; sleep 0.2; echo three"]}]}});
+    engine.create(pod.to_string().as_bytes()).await.unwrap();
+    let started = "jsonpath={.status.containerStatuses.0.containerID}";
+    engine.wait("pods/talker", started, LONG).await.unwrap();
+    let read = async |options| {
+        let lines = engine.logs("talker", options).await.unwrap();
+        let lines: Vec<_> = lines.map(|line| line.unwrap().text).collect().await;
+        String::from_utf8(lines.concat()).unwrap()
+    };
+    let follow = LogOptions { follow: true, ..LogOptions::default() };
+    assert_eq!(read(follow).await, "one\ntwo\nthree\n");
+    engine.wait("pods/talker", "jsonpath={.status.phase}=Succeeded", LONG).await.unwrap();
+    let tail = LogOptions { tail_lines: Some(1), ..LogOptions::default() };
+    assert_eq!(read(tail).await, "three\n");
+    assert_eq!(
+        engine.logs("nobody", LogOptions::default()).await.err().unwrap().reason(),
+        "NotFound"
+    );
+    engine.shutdown().await.unwrap();
 }
