@@ -170,16 +170,10 @@ impl Engine {
 
     fn draft(&self, json: &[u8]) -> Result<(pinnace_client::DynamicApi, Draft)> {
         self.check_open()?;
-        #[derive(Default)]
-        struct Head {
-            api_version: String,
-            kind: String,
-        }
         let value: serde_json::Value =
             serde_json::from_slice(json).map_err(|error| pinnace_api::ApiError::decode(&error))?;
-        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        let head = Head { api_version: text("apiVersion"), kind: text("kind") };
-        let resource = self.client().catalog().by_kind(&head.api_version, &head.kind)?;
+        let text = |name: &str| value[name].as_str().unwrap_or_default();
+        let resource = self.client().catalog().by_kind(text("apiVersion"), text("kind"))?;
         let mut draft = Draft::from_value(resource.codec, value)?;
         let meta = draft.meta_mut();
         if resource.is_namespaced() && meta.namespace.as_deref().unwrap_or_default().is_empty() {

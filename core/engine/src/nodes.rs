@@ -39,7 +39,7 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) async fn prepare(builder: &EngineBuilder, env: &Env) -> Result<Self> {
-        let place = Place::of(builder, env)?;
+        let place = Place::of(builder)?;
         let prepared = match &builder.runtime.0 {
             Choice::Simulated(world) => simulated(builder, env, world.clone(), &place),
             choice => real(builder, env, choice, &place).await,
@@ -59,11 +59,11 @@ struct Place {
 }
 
 impl Place {
-    fn of(builder: &EngineBuilder, env: &Env) -> Result<Self> {
+    fn of(builder: &EngineBuilder) -> Result<Self> {
         match &builder.data_dir {
             Some(data) => {
                 let directory = absolute(data)?.join("node");
-                let id = stored_id(&directory, env)?;
+                let id = stored_id(&directory)?;
                 Ok(Self { directory, id, is_temporary: false })
             }
             None => {
@@ -99,7 +99,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// The name under which the engine of a data directory keeps things elsewhere on this machine.
-fn stored_id(directory: &Path, env: &Env) -> Result<String> {
+fn stored_id(directory: &Path) -> Result<String> {
     let failed = |source| Error::Io { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(failed)?;
     let file = directory.join("id");
@@ -109,7 +109,6 @@ fn stored_id(directory: &Path, env: &Env) -> Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let _ = env;
     let id = pinnace_env::Random::from_os().suffix(10);
     fs::write(&file, &id).map_err(failed)?;
     Ok(id)
