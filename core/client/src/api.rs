@@ -2,7 +2,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::{Binding, Namespace};
 use pinnace_api::patch::Patch;
@@ -368,7 +367,7 @@ impl<K: Kind> Api<K> {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<WatchStream> {
-        Ok(self.inner.watch(namespace, options).await?.boxed())
+        self.inner.watch(namespace, options).await
     }
 }
 

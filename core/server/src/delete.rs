@@ -32,6 +32,18 @@ impl Server {
         let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
         self.authorize(user, "delete", resource, target.subresource, namespace, name)?;
+        self.delete_authorized(user, target, options).await
+    }
+
+    /// As [`Server::delete`], for a user who has been asked whether they may.
+    async fn delete_authorized(
+        &self,
+        user: &User,
+        target: Target,
+        options: DeleteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let name = target.key.name();
         Self::check_scope(resource, &target.key)?;
         if target.subresource.is_some() {
             return Err(ApiError::method_not_supported(resource, "delete"));
@@ -93,7 +105,7 @@ impl Server {
         let mut deleted = Vec::with_capacity(list.items.len());
         for object in list.items {
             let target = Target::new(resource.clone(), object.key());
-            match self.delete(&User::host(), target, options.clone()).await {
+            match self.delete_authorized(user, target, options.clone()).await {
                 Ok(object) => deleted.push(object),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
