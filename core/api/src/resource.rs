@@ -13,6 +13,64 @@ pub enum Scope {
     Cluster,
 }
 
+/// A part of an object that is read or written by itself, or something that is done to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subresource {
+    /// `status`
+    Status,
+    /// `scale`
+    Scale,
+    /// `binding`, of pods
+    Binding,
+    /// `eviction`, of pods
+    Eviction,
+    /// `ephemeralcontainers`, of pods
+    EphemeralContainers,
+    /// `resize`, of pods
+    Resize,
+    /// `finalize`, of namespaces
+    Finalize,
+    /// `token`, of service accounts
+    Token,
+    /// `approval`, of certificate signing requests
+    Approval,
+}
+
+impl Subresource {
+    /// Its name in a request's path.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Finalize => "finalize",
+            Self::Token => "token",
+            Self::Approval => "approval",
+        }
+    }
+
+    /// The subresource of a name, `None` if objects have none of that name. Connections (`log`,
+    /// `exec`, `attach`, `portforward`, `proxy`) are not parts of an object and not among them.
+    pub fn parse(name: &str) -> Option<Self> {
+        [
+            Self::Status,
+            Self::Scale,
+            Self::Binding,
+            Self::Eviction,
+            Self::EphemeralContainers,
+            Self::Resize,
+            Self::Finalize,
+            Self::Token,
+            Self::Approval,
+        ]
+        .into_iter()
+        .find(|part| part.as_str() == name)
+    }
+}
+
 /// Which subresources a kind has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subresources {
@@ -20,10 +78,19 @@ pub struct Subresources {
     pub status: bool,
     /// `scale`.
     pub scale: ScaleTarget,
-    /// `binding`, of pods.
-    pub binding: bool,
-    /// `finalize`, of namespaces.
-    pub finalize: bool,
+    /// The others.
+    pub others: &'static [Subresource],
+}
+
+impl Subresources {
+    /// Whether it is among them.
+    pub fn has(&self, part: Subresource) -> bool {
+        match part {
+            Subresource::Status => self.status,
+            Subresource::Scale => self.scale != ScaleTarget::None,
+            part => self.others.contains(&part),
+        }
+    }
 }
 
 /// Whether a kind has the `scale` subresource.
@@ -136,15 +203,9 @@ impl Resource {
         self
     }
 
-    /// Adds the `binding` subresource.
-    pub fn with_binding(mut self) -> Self {
-        self.subresources.binding = true;
-        self
-    }
-
-    /// Adds the `finalize` subresource.
-    pub fn with_finalize(mut self) -> Self {
-        self.subresources.finalize = true;
+    /// Sets the subresources beside `status` and `scale`.
+    pub fn with(mut self, parts: &'static [Subresource]) -> Self {
+        self.subresources.others = parts;
         self
     }
 

@@ -4,6 +4,7 @@
 //!
 //! - [`Client`]: hands out [`Api`] (typed) and [`DynamicApi`] (any kind of the catalog).
 //! - [`Informers`] and [`Informer`]: a watched kind as an indexed cache, shared by all who read it.
+//! - [`nodes`]: the way to what runs on a node: logs, `exec`, ports.
 //! - [`Recorder`]: Kubernetes Events, grouped and limited as upstream does.
 //!
 //! Nothing here copies objects: what a get, a list, a watch and a cache give is the same
@@ -11,6 +12,7 @@
 
 mod api;
 mod informer;
+pub mod nodes;
 mod options;
 mod recorder;
 mod transport;
@@ -18,8 +20,9 @@ mod transport;
 pub use api::{Api, Client, DynamicApi, MODIFY_ATTEMPTS};
 pub use informer::{Delta, Informer, Informers, Lister};
 pub use options::{
-    DeleteOptions, List, ListOptions, Preconditions, PropagationPolicy, VersionMatch, WatchEvent,
-    WatchStream, WriteOptions,
+    DeleteOptions, FieldValidation, List, ListOptions, Preconditions, PropagationPolicy,
+    VersionMatch, Warnings, WatchEvent, WatchStream, WriteOptions,
 };
+pub use pinnace_api::Subresource;
 pub use recorder::{EventType, Recorder};
-pub use transport::{Subresource, Target, Transport};
+pub use transport::{Target, Transport};

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use futures::stream::BoxStream;
+use parking_lot::Mutex;
 use pinnace_api::selector::{FieldSelector, Selector};
 use pinnace_api::{Object, Result};
 
@@ -81,6 +84,57 @@ pub struct WriteOptions {
     pub field_manager: Option<String>,
     /// Apply: takes fields from other managers instead of failing with a conflict.
     pub force: bool,
+    /// What happens to fields that the kind does not have. It is for whoever decodes documents:
+    /// a typed draft has none.
+    pub field_validation: FieldValidation,
+    /// Where warnings go; dropped unless somebody listens.
+    pub warnings: Warnings,
+}
+
+/// What happens to fields that a kind does not have, and to fields that are there twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped.
+    Ignore,
+    /// They are dropped, with a warning.
+    #[default]
+    Warn,
+    /// They are an error.
+    Strict,
+}
+
+/// Collects what a request's answer says beside its result, each text once and at most
+/// [`Warnings::MOST`]. Clones share; the default drops everything.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Option<Arc<Mutex<Vec<String>>>>);
+
+impl Warnings {
+    /// How many are kept.
+    pub const MOST: usize = 64;
+
+    /// A collector that keeps what it is given.
+    pub fn collect() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Adds a warning.
+    pub fn add(&self, text: impl Into<String>) {
+        let Some(texts) = &self.0 else { return };
+        let (mut texts, text) = (texts.lock(), text.into());
+        if texts.len() < Self::MOST && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+
+    /// Whether anybody listens.
+    pub fn are_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What was added so far; empties the collector.
+    pub fn take(&self) -> Vec<String> {
+        self.0.as_ref().map(|texts| std::mem::take(&mut *texts.lock())).unwrap_or_default()
+    }
 }
 
 /// How a deletion is to be done.

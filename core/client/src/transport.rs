@@ -2,34 +2,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pinnace_api::patch::Patch;
-use pinnace_api::{Catalog, Draft, Key, Object, Resource, Result};
+use pinnace_api::{Catalog, Draft, Key, Object, Resource, Result, Subresource};
 
 use crate::{DeleteOptions, List, ListOptions, WatchStream, WriteOptions};
-
-/// A part of an object that is read or written by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subresource {
-    /// `status`
-    Status,
-    /// `scale`
-    Scale,
-    /// `binding`, of pods
-    Binding,
-    /// `finalize`, of namespaces
-    Finalize,
-}
-
-impl Subresource {
-    /// Its name in a request's path.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Scale => "scale",
-            Self::Binding => "binding",
-            Self::Finalize => "finalize",
-        }
-    }
-}
 
 /// Which object a request is about, or which part of it.
 #[derive(Clone, Debug)]

@@ -146,14 +146,7 @@ impl Server {
         name: &str,
         subresource: Option<Subresource>,
     ) -> Result<()> {
-        let has = &resource.subresources;
-        let served = match subresource {
-            None => true,
-            Some(Subresource::Status) => has.status,
-            Some(Subresource::Scale) => has.scale != pinnace_api::ScaleTarget::None,
-            Some(Subresource::Binding) => has.binding,
-            Some(Subresource::Finalize) => has.finalize,
-        };
+        let served = subresource.is_none_or(|part| resource.subresources.has(part));
         if served { Ok(()) } else { Err(ApiError::not_found(resource, name)) }
     }
 }

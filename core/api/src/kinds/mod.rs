@@ -22,17 +22,21 @@ mod service_account;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::Resource;
+use crate::{Resource, Subresource};
 
-/// Every built-in kind, in the order in which discovery shows them.
+/// Every built-in kind, group by group, in the order in which discovery shows them.
 pub fn all() -> Vec<Resource> {
+    [core(), apps(), coordination(), scheduling()].into_iter().flatten().collect()
+}
+
+fn core() -> Vec<Resource> {
     vec![
         Resource::builtin("configmap", config_map::ConfigMapStrategy).short(&["cm"]),
         Resource::builtin("event", event::EventStrategy).short(&["ev"]).fields(event::FIELDS),
         Resource::builtin("namespace", namespace::NamespaceStrategy)
             .short(&["ns"])
             .with_status()
-            .with_finalize()
+            .with(&[Subresource::Finalize])
             .fields(&["status.phase"]),
         Resource::builtin("node", node::NodeStrategy)
             .short(&["no"])
@@ -42,7 +46,7 @@ pub fn all() -> Vec<Resource> {
             .short(&["po"])
             .category(&["all"])
             .with_status()
-            .with_binding()
+            .with(&[Subresource::Binding])
             .fields(pod::FIELDS),
         Resource::builtin("secret", secret::SecretStrategy).fields(&["type"]),
         Resource::builtin("serviceaccount", service_account::ServiceAccountStrategy).short(&["sa"]),
@@ -51,6 +55,11 @@ pub fn all() -> Vec<Resource> {
             .category(&["all"])
             .with_status()
             .fields(&["spec.clusterIP", "spec.type"]),
+    ]
+}
+
+fn apps() -> Vec<Resource> {
+    vec![
         Resource::builtin("deployment", deployment::DeploymentStrategy)
             .short(&["deploy"])
             .category(&["all"])
@@ -62,9 +71,15 @@ pub fn all() -> Vec<Resource> {
             .with_status()
             .with_scale()
             .fields(&["status.replicas"]),
-        Resource::builtin("lease", lease::LeaseStrategy),
-        Resource::builtin("priorityclass", priority_class::PriorityClassStrategy).short(&["pc"]),
     ]
+}
+
+fn coordination() -> Vec<Resource> {
+    vec![Resource::builtin("lease", lease::LeaseStrategy)]
+}
+
+fn scheduling() -> Vec<Resource> {
+    vec![Resource::builtin("priorityclass", priority_class::PriorityClassStrategy).short(&["pc"])]
 }
 
 /// Carries `metadata.generation` over from the stored object, one higher when the desired state
