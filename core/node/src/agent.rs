@@ -22,6 +22,8 @@ use crate::{Error, Result, heartbeat, runtimes};
 /// How many pods a real machine sets up at once, and how many images it pulls at once.
 const STARTS_AT_ONCE: usize = 16;
 const PULLS_AT_ONCE: usize = 4;
+/// How many pods begin to be worked at in one round of all tasks that are ready.
+const PACES_AT_ONCE: usize = 1;
 
 /// Runs the pods that are bound to its nodes.
 ///
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     pub(crate) pulls: Semaphore,
     starts: Option<Semaphore>,
+    paces: Semaphore,
     informers: Informers,
     slots: Mutex<HashMap<Arc<str>, Arc<Slot>, ahash::RandomState>>,
     /// What runtimes had when the agent began, by uid, until its pod's worker takes it over.
@@ -115,6 +118,7 @@ impl NodeAgent {
             stop: CancellationToken::new(),
             pulls: Semaphore::new(PULLS_AT_ONCE),
             starts: local.then(|| Semaphore::new(STARTS_AT_ONCE)),
+            paces: Semaphore::new(PACES_AT_ONCE),
             informers: config.informers.clone(),
             slots: Mutex::default(),
             found: Mutex::default(),
@@ -184,6 +188,15 @@ impl Shared {
     /// Waits for the pod's turn to be set up: a real machine does only so much at once.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.starts.as_ref()?.acquire().await.ok()
+    }
+
+    /// Lets everything else that is ready have a turn first. A thousand pods that are bound at
+    /// once are a thousand tasks, and would otherwise have the processors nearly to themselves,
+    /// while the scheduler waits to bind the next.
+    pub(crate) async fn pace(&self) {
+        if let Ok(_permit) = self.paces.acquire().await {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The lock of all pulls of an image.

@@ -124,7 +124,15 @@ impl Slot {
             // Boxed once, for it is handed through several hands on its way to a thread.
             let work = Box::pin(worker.run(shared.clone(), self.clone()));
             let stop = shared.stop.clone();
-            shared.tasks.spawn(async move { stop.run_until_cancelled_owned(work).await });
+            let paced = shared.clone();
+            shared.tasks.spawn(async move {
+                let work = async {
+                    paced.pace().await;
+                    drop(paced);
+                    work.await;
+                };
+                stop.run_until_cancelled_owned(work).await
+            });
         }
     }
 
