@@ -5,11 +5,16 @@ use pinnace_api::Key;
 use pinnace_client::Delta;
 use tokio::sync::Notify;
 
+use crate::cluster::Owner;
+
 /// What the scheduler watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Watched {
     Node,
     Pod,
+    Namespace,
+    Service,
+    Owner(Owner),
 }
 
 /// Changes on their way from the informers to the scheduler. Several changes of one object become

@@ -27,20 +27,23 @@ mod report;
 mod scheduler;
 mod scheduling;
 
-pub use cluster::{Amounts, Cluster, NodeIndex, NodeState, PodRecord, Resource, ResourceNames};
+pub use cluster::{
+    Amounts, Cluster, Counted, Domain, LabelSet, NodeIndex, NodeState, PodRecord, PodTallies,
+    Resource, ResourceNames, TallyKey, Term, TermKind, Topology, TopologyKey,
+};
 pub use config::{DEFAULT_SCHEDULER, MAX_WEIGHT, ProfileConfig, SchedulerConfig};
 pub use decision::{Decider, Decision, Diagnosis, NodeRefusal};
 pub use error::{Error, Result};
 pub use framework::{
-    Answer, Bind, Bound, ClusterEvent, Cycle, CycleState, Events, Filter, Handle, Hint,
+    Answer, Bind, Bound, ClusterEvent, Concern, Cycle, CycleState, Events, Filter, Handle, Hint,
     MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Normalization, Permit, Permitted, Plugin,
     PluginFactory, PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue,
-    PreFilter, PreFiltered, Profile, QueueSort, Reasons, Refusal, Registry, Reserve, Scope, Score,
-    Verdict,
+    PreFilter, PreFiltered, Prepared, Profile, QueueSort, Reasons, Refusal, Registry, Reserve,
+    Scope, Score, Verdict,
 };
 pub use pod::{
-    Affinity, HostPort, PodClass, PodClasses, PodInfo, Signature, Usage, tolerated,
-    tolerates_unschedulable, untolerated,
+    Affinity, HostPort, PodClass, PodClasses, PodInfo, PodSelector, PodTerm, PodTerms, Signature,
+    Usage, tolerated, tolerates_unschedulable, untolerated,
 };
 pub use queue::QueuedPod;
 pub use scheduler::Scheduler;

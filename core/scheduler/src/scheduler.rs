@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
 use pinnace_client::{Informer, Informers, Recorder};
 use pinnace_env::Env;
 use tokio::sync::Semaphore;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::binding::{Binding, Unbound};
+use crate::cluster::Owner;
 use crate::decision::Decider;
 use crate::framework::Handle;
 use crate::inbox::{Inbox, Watched};
@@ -37,7 +39,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub struct Scheduler {
     scheduling: Scheduling,
     inbox: Arc<Inbox>,
-    watched: [Informer; 2],
+    watched: Vec<Informer>,
     bindings: Bindings,
 }
 
@@ -67,10 +69,10 @@ impl Scheduler {
             most_backoff: config.most_backoff.max(config.first_backoff),
             unschedulable: config.unschedulable_timeout,
         };
-        let nodes = informers.of::<Node>()?.informer().clone();
-        let pods = informers.of::<Pod>()?.informer().clone();
+        let watched = watched(informers)?;
         let inbox = Arc::new(Inbox::default());
-        for (informer, kind) in [(&nodes, Watched::Node), (&pods, Watched::Pod)] {
+        for (kind, informer) in &watched {
+            let kind = *kind;
             // Informers outlive schedulers: they must not keep what is of no use any more.
             let inbox = Arc::downgrade(&inbox);
             informer.on_change(move |delta| {
@@ -95,7 +97,8 @@ impl Scheduler {
             tasks: JoinSet::new(),
             pods: HashMap::new(),
         };
-        Ok(Self { scheduling, inbox, watched: [nodes, pods], bindings })
+        let watched = watched.into_iter().map(|(_, informer)| informer).collect();
+        Ok(Self { scheduling, inbox, watched, bindings })
     }
 
     /// Schedules until `stop`; then waits some seconds for the bindings that are under way, and gives
@@ -203,6 +206,27 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// What a scheduler follows. Without nodes and pods there is nothing to schedule; what an API
+/// does not serve beside them, no pod can depend on.
+fn watched(informers: &Informers) -> Result<Vec<(Watched, Informer)>> {
+    fn of<K: pinnace_api::Kind + k8s_openapi::Resource>(informers: &Informers) -> Option<Informer> {
+        informers.of::<K>().ok().map(|lister| lister.informer().clone())
+    }
+    let mut watched = vec![
+        (Watched::Node, informers.of::<Node>()?.informer().clone()),
+        (Watched::Pod, informers.of::<Pod>()?.informer().clone()),
+    ];
+    let more = [
+        (Watched::Namespace, of::<Namespace>(informers)),
+        (Watched::Service, of::<Service>(informers)),
+        (Watched::Owner(Owner::ReplicationController), of::<ReplicationController>(informers)),
+        (Watched::Owner(Owner::ReplicaSet), of::<ReplicaSet>(informers)),
+        (Watched::Owner(Owner::StatefulSet), of::<StatefulSet>(informers)),
+    ];
+    watched.extend(more.into_iter().filter_map(|(kind, informer)| Some((kind, informer?))));
+    Ok(watched)
 }
 
 type Ended = std::result::Result<(Id, (Binding, std::result::Result<(), Unbound>)), JoinError>;

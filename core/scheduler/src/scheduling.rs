@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use pinnace_api::selector::Selector;
 use pinnace_api::{Object, Typed};
 use pinnace_client::{Delta, EventType, Recorder};
 use tokio::time::Instant;
 
 use crate::binding::{Binding, Unbound, Wait, running};
-use crate::cluster::{Cluster, NodeIndex};
+use crate::cluster::{Cluster, NodeIndex, Owner};
 use crate::decision::{Decider, Decision, Diagnosis};
 use crate::framework::{
     ClusterEvent, Cycle, CycleState, Events, Handle, MAX_PERMIT_WAIT, Permitted, PluginIndex,
@@ -59,6 +62,23 @@ impl Scheduling {
     pub(crate) fn change(&mut self, kind: Watched, delta: Delta, now: Instant) {
         match kind {
             Watched::Node => self.change_node(&delta, now),
+            Watched::Namespace => {
+                let Some(object) = delta.object() else { return };
+                let none = std::collections::BTreeMap::new();
+                let labels = delta.new.as_ref().map(|new| new.labels().unwrap_or(&none));
+                self.cluster.set_namespace(object.name(), labels);
+            }
+            Watched::Service => {
+                let Some(object) = delta.object() else { return };
+                let service = delta.new.as_ref().and_then(|new| new.get::<Service>().ok());
+                let selector = service.and_then(|one| one.spec.as_ref()?.selector.as_ref());
+                self.cluster.set_service(object.namespace(), object.name(), selector);
+            }
+            Watched::Owner(kind) => {
+                let Some(object) = delta.object() else { return };
+                let selector = delta.new.as_ref().and_then(|new| owner_selector(kind, new));
+                self.cluster.set_owner(kind, object, selector);
+            }
             Watched::Pod => {
                 let live = |object: &Option<Object>| object.clone().and_then(live_pod);
                 let (old, new) = (live(&delta.old), live(&delta.new));
@@ -171,6 +191,7 @@ impl Scheduling {
         let Some(queued) = self.queue.pop(now) else { return Step::Idle };
         // What came in while the pod waited for its turn.
         let Some(pod) = self.queue.get(queued.pod().uid()).cloned() else { return Step::Done };
+        let pod = self.fresh(pod);
         if pod.pod().object().is_deleting() {
             self.queue.remove(pod.uid());
             let note = format!("skip schedule deleting pod: {}", pod.key());
@@ -207,6 +228,16 @@ impl Scheduling {
                 Step::Done
             }
         }
+    }
+
+    /// The pod as it reads now: what Services and owners select may have changed since it came.
+    fn fresh(&mut self, pod: Arc<PodInfo>) -> Arc<PodInfo> {
+        if !pod.is_stale(&self.cluster) {
+            return pod;
+        }
+        let profiles = self.profiles.clone();
+        let profile = &profiles[pod.profile()];
+        Arc::new(self.classes.read(&mut self.cluster, profile, pod.pod()))
     }
 
     fn post_filter(
@@ -401,6 +432,19 @@ impl Scheduling {
         }
         let recorder = &self.recorders[pod.profile()];
         recorder.record(pod.pod().object(), EventType::Warning, "FailedScheduling", note);
+    }
+}
+
+/// What an owner of pods selects.
+fn owner_selector(kind: Owner, object: &Object) -> Option<Selector> {
+    let read = |selector: &LabelSelector| Selector::from_label_selector(selector).ok();
+    match kind {
+        Owner::ReplicaSet => read(&object.get::<ReplicaSet>().ok()?.spec.as_ref()?.selector),
+        Owner::StatefulSet => read(&object.get::<StatefulSet>().ok()?.spec.as_ref()?.selector),
+        Owner::ReplicationController => {
+            let controller = object.get::<ReplicationController>().ok()?;
+            controller.spec.as_ref()?.selector.as_ref().map(Selector::from_labels)
+        }
     }
 }
 

@@ -70,6 +70,14 @@ impl Selector {
         Self::of(labels.iter().map(equals).collect())
     }
 
+    /// The selector of what both select.
+    pub fn and(&self, other: &Self) -> Self {
+        match (&self.requirements, &other.requirements) {
+            (Some(mine), Some(theirs)) => Self::of(mine.iter().chain(&**theirs).cloned().collect()),
+            _ => Self::nothing(),
+        }
+    }
+
     fn of(mut requirements: Vec<Requirement>) -> Self {
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Self { requirements: Some(requirements.into()) }

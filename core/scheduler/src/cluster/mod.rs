@@ -3,19 +3,28 @@
 mod change_log;
 mod node;
 mod resources;
+mod tally;
+mod topology;
+mod workloads;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use pinnace_api::Typed;
 use pinnace_api::quantity::Quantity;
+use pinnace_api::selector::Selector;
+use pinnace_api::{Object, Typed};
 
-use crate::pod::{PodInfo, Usage};
+use crate::pod::{PodInfo, PodTerm, PodTerms, Usage};
 pub(crate) use change_log::{Change, ChangeLog};
 pub use node::{NodeIndex, NodeState};
 pub(crate) use node::{is_unschedulable, taints};
 pub use resources::{Amounts, Resource, ResourceNames};
+pub use tally::{Counted, LabelSet, PodTallies, TallyKey, Term, TermKind};
+use tally::{Tallied, Tallies};
+pub use topology::{Domain, Topology, TopologyKey};
+pub(crate) use workloads::Owner;
+use workloads::Workloads;
 
 /// Nodes and the pods on them, assumed ones included.
 ///
@@ -36,6 +45,9 @@ pub struct Cluster {
     nonzero_memory: Vec<i64>,
     pods_allowed: Vec<i64>,
     pods: HashMap<Arc<str>, PodRecord, ahash::RandomState>,
+    topology: Topology,
+    tallies: Tallies,
+    workloads: Workloads,
     log: ChangeLog,
 }
 
@@ -44,9 +56,21 @@ pub struct Cluster {
 pub struct PodRecord {
     pod: Typed<Pod>,
     usage: Arc<Usage>,
+    tallied: Tallied,
     node: NodeIndex,
     place: usize,
-    assumed: bool,
+    presence: Presence,
+}
+
+/// In what sense a pod is on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Its binding was seen.
+    Bound,
+    /// It is being bound.
+    Assumed,
+    /// Room is kept for it there, until it is tried again.
+    Nominated,
 }
 
 impl PodRecord {
@@ -67,7 +91,12 @@ impl PodRecord {
 
     /// Whether its binding has not been seen yet.
     pub fn is_assumed(&self) -> bool {
-        self.assumed
+        self.presence == Presence::Assumed
+    }
+
+    /// Whether room is only kept for it: it was neither bound nor chosen this node for good.
+    pub fn is_nominated(&self) -> bool {
+        self.presence == Presence::Nominated
     }
 }
 
@@ -160,6 +189,110 @@ impl Cluster {
         self.pods.get(uid)
     }
 
+    /// Which nodes belong together.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The number of a label key by which nodes are grouped.
+    pub fn topology_key(&mut self, name: &str) -> TopologyKey {
+        let (key, is_new) = self.topology.intern(name);
+        if is_new {
+            for (index, node) in self.nodes.iter().enumerate() {
+                self.topology.set(NodeIndex::new(index), node.labels());
+            }
+        }
+        key
+    }
+
+    /// The label set of a pod.
+    pub fn label_set(&mut self, pod: &Pod) -> Arc<LabelSet> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        self.tallies.labels(namespace, pod.metadata.labels.as_ref())
+    }
+
+    /// Keeps count of pods on nodes, as long as the key is held.
+    pub fn tally(&mut self, what: Counted) -> Arc<TallyKey> {
+        let pods = self.pods.values().map(|record| (&record.tallied, record.node));
+        self.tallies.tally(what, pods)
+    }
+
+    /// How many of what is counted there are on each node, by its number; nodes beyond the end
+    /// have none.
+    pub fn tallied(&self, tally: &TallyKey) -> &[u32] {
+        self.tallies.per_node(tally)
+    }
+
+    /// How many of what is counted there are on all nodes.
+    pub fn tallied_in_all(&self, tally: &TallyKey) -> u64 {
+        self.tallies.total(tally)
+    }
+
+    /// The terms of pods on nodes that speak of pods with these labels, in the order in which they
+    /// came up. Pods that carry them need not be there any more.
+    pub fn terms_about(&self, labels: &LabelSet) -> &[Arc<TallyKey>] {
+        self.tallies.spoken_of_by(labels)
+    }
+
+    /// Whether terms speak of a pod, all of them.
+    pub(crate) fn satisfies(&self, pod: &Pod, terms: &[PodTerm]) -> bool {
+        terms.iter().all(|term| self.tallies.selects(&term.pods, pod))
+    }
+
+    /// The terms that a pod carries.
+    pub(crate) fn terms_of(&mut self, pod: &Pod) -> PodTallies {
+        let Some(PodTerms { affinity, anti_affinity, preferred }) = PodTerms::of(pod) else {
+            return PodTallies::new();
+        };
+        let affinity = affinity.into_iter().map(|term| (TermKind::Affinity, term));
+        let anti_affinity = anti_affinity.into_iter().map(|term| (TermKind::AntiAffinity, term));
+        let preferred =
+            preferred.into_iter().map(|(weight, term)| (TermKind::Preferred(weight), term));
+        affinity
+            .chain(anti_affinity)
+            .chain(preferred)
+            .map(|(kind, PodTerm { topology_key, pods })| {
+                let topology = self.topology_key(&topology_key);
+                self.tally(Counted::Term(Term { kind, topology, pods }))
+            })
+            .collect()
+    }
+
+    /// What selects the pods of the Services and the owner of a pod; `None` when it has neither.
+    pub fn related(&self, pod: &Pod) -> Option<Selector> {
+        self.workloads.selector(pod)
+    }
+
+    /// Counts the changes of what [`Cluster::related`] depends on.
+    pub(crate) fn generation(&self) -> u64 {
+        self.workloads.generation
+    }
+
+    /// `spec.selector` of a Service; `None` when it went or selects nothing.
+    pub fn set_service(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        selector: Option<&BTreeMap<String, String>>,
+    ) {
+        self.workloads.set_service(namespace, name, selector);
+    }
+
+    /// What an owner of pods selects; `None` when it went.
+    pub(crate) fn set_owner(&mut self, kind: Owner, object: &Object, selector: Option<Selector>) {
+        self.workloads.set_owner(kind, object, selector);
+    }
+
+    /// The labels of a namespace; `None` when it went.
+    pub fn set_namespace(&mut self, name: &str, labels: Option<&BTreeMap<String, String>>) {
+        let pods = self.pods.values().map(|record| (&record.tallied, record.node));
+        if self.tallies.set_namespace(name, labels, pods) {
+            for index in 0..self.nodes.len() {
+                self.changed(NodeIndex::new(index), false);
+            }
+        }
+    }
+
     pub(crate) fn log(&self) -> &ChangeLog {
         &self.log
     }
@@ -186,34 +319,66 @@ impl Cluster {
         if state.set_object(node).is_none() {
             self.present += 1;
         }
+        self.topology.set(index, state.labels());
         self.changed(index, true);
     }
 
     /// Removes a node; its pods stay until they are removed themselves.
     pub fn remove_node(&mut self, name: &str) {
         let Some(index) = self.find(name) else { return };
-        self.nodes[index.index()].object = None;
-        self.present -= 1;
+        if self.nodes[index.index()].object.take().is_some() {
+            self.present -= 1;
+        }
+        self.topology.set(index, None);
         self.changed(index, true);
         self.release(index);
     }
 
     /// Counts a pod on a node before its binding is seen. `false` when it is on one already.
     pub fn assume(&mut self, pod: &PodInfo, node: NodeIndex) -> bool {
-        if self.pods.contains_key(pod.uid()) {
-            return false;
+        self.put(pod, node, Presence::Assumed)
+    }
+
+    /// Keeps room for a pod on a node until it is assumed or removed. `false` when it is on one
+    /// already.
+    pub fn nominate(&mut self, pod: &PodInfo, node: NodeIndex) -> bool {
+        self.put(pod, node, Presence::Nominated)
+    }
+
+    fn put(&mut self, pod: &PodInfo, node: NodeIndex, presence: Presence) -> bool {
+        match self.pods.get(pod.uid()) {
+            Some(record) if !record.is_nominated() => return false,
+            Some(_) => _ = self.remove_pod(pod.uid()),
+            None => {}
         }
-        self.add(pod.uid().clone(), pod.pod().clone(), pod.class().usage().clone(), node, true);
+        let tallied =
+            Tallied { labels: pod.labels().clone(), terms: pod.terms().clone(), deleting: false };
+        let record = PodRecord {
+            pod: pod.pod().clone(),
+            usage: pod.class().usage().clone(),
+            tallied,
+            node,
+            place: 0,
+            presence,
+        };
+        self.add(pod.uid().clone(), record);
         true
     }
 
     /// Takes an assumption back; `true` when there was one.
     pub fn forget(&mut self, uid: &str) -> bool {
-        let assumed = self.pods.get(uid).is_some_and(|record| record.assumed);
+        let assumed = self.pods.get(uid).is_some_and(PodRecord::is_assumed);
         if assumed {
             self.remove_pod(uid);
         }
         assumed
+    }
+
+    /// Gives up the room that was kept for a pod; its node if there was some.
+    pub fn unnominate(&mut self, uid: &str) -> Option<NodeIndex> {
+        let node = self.pods.get(uid).filter(|record| record.is_nominated())?.node;
+        self.remove_pod(uid);
+        Some(node)
     }
 
     /// Counts a bound pod, and confirms an assumption. A pod that names no node is not counted.
@@ -222,17 +387,29 @@ impl Cluster {
             return;
         };
         let usage = self.name_resources(|names| Usage::of(pod, names));
+        let labels = self.label_set(pod);
+        let deleting = pod.object().is_deleting();
         if let Some(record) = self.pods.get_mut(pod.object().uid())
             && &*self.nodes[record.node.index()].name == name
             && *record.usage == usage
+            && record.tallied.labels.id() == labels.id()
+            && record.tallied.deleting == deleting
         {
             record.pod = pod.clone();
-            record.assumed = false;
+            record.presence = Presence::Bound;
             return;
         }
         self.remove_pod(pod.object().uid());
-        let node = self.slot(name);
-        self.add(pod.object().uid().into(), pod.clone(), Arc::new(usage), node, false);
+        let tallied = Tallied { labels, terms: self.terms_of(pod), deleting };
+        let record = PodRecord {
+            pod: pod.clone(),
+            usage: Arc::new(usage),
+            tallied,
+            node: self.slot(name),
+            place: 0,
+            presence: Presence::Bound,
+        };
+        self.add(pod.object().uid().into(), record);
     }
 
     /// Stops counting a pod; `true` when it was counted.
@@ -252,25 +429,21 @@ impl Cluster {
             }
         }
         self.count(index, &record.usage, i64::saturating_sub);
+        self.tallies.count(&record.tallied, index, false);
         self.changed(index, false);
         self.release(index);
         true
     }
 
-    fn add(
-        &mut self,
-        uid: Arc<str>,
-        pod: Typed<Pod>,
-        usage: Arc<Usage>,
-        node: NodeIndex,
-        assumed: bool,
-    ) {
-        self.count(node, &usage, i64::saturating_add);
+    fn add(&mut self, uid: Arc<str>, mut record: PodRecord) {
+        let node = record.node;
+        self.count(node, &record.usage, i64::saturating_add);
+        self.tallies.count(&record.tallied, node, true);
         let state = &mut self.nodes[node.index()];
-        state.ports.extend_from_slice(usage.ports());
-        let place = state.pods.len();
+        state.ports.extend_from_slice(record.usage.ports());
+        record.place = state.pods.len();
         state.pods.push(uid.clone());
-        self.pods.insert(uid, PodRecord { pod, usage, node, place, assumed });
+        self.pods.insert(uid, record);
         self.changed(node, false);
     }
 

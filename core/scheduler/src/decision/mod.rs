@@ -2,6 +2,7 @@
 
 mod best;
 mod diagnosis;
+mod evaluate;
 mod plan;
 mod table;
 
@@ -11,14 +12,12 @@ use std::sync::Arc;
 use pinnace_env::Random;
 
 use crate::cluster::{Cluster, NodeIndex};
-use crate::framework::{
-    Answer, Cycle, CycleState, MAX_SCORE, Normalization, PluginIndex, Profile, Refusal, Scope,
-    Verdict,
-};
+use crate::framework::{Answer, Cycle, CycleState, Fresh, Profile};
 use crate::pod::PodInfo;
 pub use diagnosis::{Diagnosis, NodeRefusal};
+use evaluate::{Scratch, draw, evaluate};
 pub(crate) use plan::ClassPlan;
-use table::{Table, judge, scaled, score_error};
+use table::Table;
 
 /// How many numbers all tables together hold at most: about 32 MB of them. Beyond that, the
 /// classes that were not scheduled for longest are forgotten.
@@ -44,15 +43,6 @@ pub struct Decider {
     tables: HashMap<u64, Table, ahash::RandomState>,
     decisions: u64,
     scratch: Scratch,
-}
-
-/// Buffers that are used again.
-#[derive(Debug, Default)]
-struct Scratch {
-    nodes: Vec<NodeIndex>,
-    verdicts: Vec<Verdict>,
-    scores: Vec<i64>,
-    totals: Vec<i64>,
 }
 
 impl Decider {
@@ -92,11 +82,12 @@ impl Decider {
                 class.plan.get_or_init(|| plan)
             }
         };
+        let fresh = profile.fresh(cycle);
         let pod_plan;
-        let plan = if profile.is_cacheable {
+        let plan = if fresh.is_empty() {
             class_plan
         } else {
-            pod_plan = class_plan.of_pod(cycle, profile)?;
+            pod_plan = class_plan.of_pod(cycle, profile, fresh)?;
             &pod_plan
         };
         if plan.rejection.is_some() {
@@ -104,7 +95,7 @@ impl Decider {
             return Ok(Decision::Unschedulable(Arc::new(diagnosis)));
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let decision = self.search(cycle, profile, plan, &mut scratch);
+        let decision = self.search(cycle, profile, plan, fresh, &mut scratch);
         self.scratch = scratch;
         decision
     }
@@ -114,15 +105,20 @@ impl Decider {
         cycle: &Cycle<'_>,
         profile: &Profile,
         plan: &ClassPlan,
+        fresh: Fresh,
         scratch: &mut Scratch,
     ) -> Answer<Decision> {
         let cluster = cycle.cluster;
+        let random = self.random.clone();
+        let pick = |table: Option<&Table>, scratch: &mut Scratch| {
+            evaluate(cycle, profile, plan, fresh, table, &random, scratch)
+        };
         let status = cycle.pod.pod().status.as_ref();
         let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
         if let Some(node) = nominated.and_then(|name| cluster.find(name)) {
             scratch.nodes.clear();
             scratch.nodes.push(node);
-            if let Some(node) = evaluate(cycle, profile, plan, None, &self.random, scratch)? {
+            if let Some(node) = pick(None, scratch)? {
                 return Ok(Decision::Node(node));
             }
         }
@@ -131,7 +127,7 @@ impl Decider {
             scratch.nodes.clear();
             scratch.nodes.extend(names.iter().filter_map(|name| cluster.find(name)));
             scratch.nodes.sort_unstable();
-            return match evaluate(cycle, profile, plan, None, &self.random, scratch)? {
+            return match pick(None, scratch)? {
                 Some(node) => Ok(Decision::Node(node)),
                 None => Ok(Decision::Unschedulable(Arc::new(Diagnosis::of(cycle, profile, plan)?))),
             };
@@ -144,22 +140,22 @@ impl Decider {
         let table = self.tables.entry(class).or_insert_with(|| Table::new(cycle, profile, plan));
         table.used = self.decisions;
         table.refresh(cycle, profile)?;
-        let chosen = if profile.is_cacheable {
+        let chosen = if fresh.is_empty() {
             let ties = table.best.ties();
-            (ties > 0).then(|| NodeIndex::new(table.best.nth(draw(&self.random, ties))))
+            (ties > 0).then(|| NodeIndex::new(table.best.nth(draw(&random, ties))))
         } else {
             scratch.nodes.clear();
             scratch.nodes.extend(table.fitting());
-            evaluate(cycle, profile, plan, Some(table), &self.random, scratch)?
+            pick(Some(table), scratch)?
         };
         if let Some(node) = chosen {
             return Ok(Decision::Node(node));
         }
-        if let Some(known) = &table.diagnosis {
+        if let Some(known) = table.diagnosis.as_ref().filter(|_| fresh.is_empty()) {
             return Ok(Decision::Unschedulable(known.clone()));
         }
         let diagnosis = Arc::new(Diagnosis::of(cycle, profile, plan)?);
-        table.diagnosis = profile.is_cacheable.then(|| diagnosis.clone());
+        table.diagnosis = fresh.is_empty().then(|| diagnosis.clone());
         Ok(Decision::Unschedulable(diagnosis))
     }
 
@@ -174,69 +170,4 @@ impl Decider {
             }
         }
     }
-}
-
-/// Which of the best nodes to take.
-fn draw(random: &Random, ties: u32) -> u32 {
-    if ties < 2 { 0 } else { u32::try_from(random.below(ties.into())).unwrap_or(0) }
-}
-
-/// Picks the best of `scratch.nodes`, which must be in order; `None` when no node passes the
-/// filters. What a table knows is taken from it, and then the nodes are those it lets pass.
-fn evaluate(
-    cycle: &Cycle<'_>,
-    profile: &Profile,
-    plan: &ClassPlan,
-    table: Option<&Table>,
-    random: &Random,
-    scratch: &mut Scratch,
-) -> Answer<Option<NodeIndex>> {
-    let Scratch { nodes, verdicts, scores, totals } = scratch;
-    let cached =
-        |plugin: PluginIndex| table.filter(|_| profile.slot(plugin).scope != Scope::Everything);
-    for &plugin in &profile.filters {
-        if cached(plugin).is_none() && !plan.skip.contains(plugin) {
-            judge(cycle, profile, plugin, nodes, verdicts)?;
-        }
-    }
-    totals.clear();
-    totals.resize(nodes.len(), 0);
-    for &plugin in profile.scores.iter().filter(|_| nodes.len() > 1) {
-        let slot = profile.slot(plugin);
-        let Some(score) = slot.plugin.as_score().filter(|score| score.applies(cycle.pod)) else {
-            continue;
-        };
-        scores.clear();
-        match cached(plugin).and_then(|table| table.raw(plugin)) {
-            Some(raw) => scores.extend(nodes.iter().map(|node| raw[node.index()])),
-            None => {
-                scores.resize(nodes.len(), 0);
-                score.score(cycle, nodes, scores).map_err(score_error(profile, plugin))?;
-            }
-        }
-        let normalization = score.normalization();
-        if normalization == Normalization::Own {
-            score.normalize(cycle, scores).map_err(score_error(profile, plugin))?;
-        }
-        let highest = scores.iter().copied().max().unwrap_or(0).max(0);
-        for (total, raw) in totals.iter_mut().zip(&*scores) {
-            let one = scaled(normalization, *raw, highest);
-            if !(0..=MAX_SCORE).contains(&one) {
-                return Err(invalid_score(slot.plugin.name(), one));
-            }
-            *total += one * slot.weight;
-        }
-    }
-    let Some(best) = totals.iter().copied().max() else { return Ok(None) };
-    let ties = totals.iter().filter(|total| **total == best).count();
-    let which = draw(random, u32::try_from(ties).unwrap_or(u32::MAX));
-    let mut tied = nodes.iter().zip(totals).filter(|(_, total)| **total == best);
-    Ok(tied.nth(which as usize).map(|(node, _)| *node))
-}
-
-fn invalid_score(plugin: &str, score: i64) -> Refusal {
-    Refusal::Error(format!(
-        "applying score defaultWeights on Score plugins: plugin {plugin:?} returns an invalid \
-         score {score}, it should in the range of [0, {MAX_SCORE}] after normalizing"
-    ))
 }

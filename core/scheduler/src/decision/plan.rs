@@ -1,5 +1,5 @@
 use crate::framework::{
-    Answer, Cycle, PluginIndex, PluginSet, PreFiltered, Profile, Refusal, Scope,
+    Answer, Cycle, Fresh, PluginIndex, PluginSet, PreFiltered, Profile, Refusal, Scope,
 };
 
 /// What the [`PreFilter`](crate::PreFilter) plugins say about a pod: which filters have nothing to
@@ -13,24 +13,40 @@ pub(crate) struct ClassPlan {
 }
 
 impl ClassPlan {
-    /// What the plugins say whose answers hold for the whole class.
+    /// What the plugins say whose answers hold for the whole class. The others have nothing to say
+    /// until a pod comes that concerns them.
     pub(super) fn of_class(cycle: &Cycle<'_>, profile: &Profile) -> Answer<Self> {
         let mut plan = Self::default();
-        plan.ask(cycle, profile, |scope| scope != Scope::Everything)?;
+        let per_pod = |index| profile.slot(index).scope == Scope::Everything;
+        for index in profile.filters.iter().copied().filter(|index| per_pod(*index)) {
+            plan.skip.insert(index);
+        }
+        plan.ask(cycle, profile, |index| !per_pod(index))?;
         Ok(plan)
     }
 
-    /// The same with what the other plugins say about this pod.
-    pub(super) fn of_pod(&self, cycle: &Cycle<'_>, profile: &Profile) -> Answer<Self> {
+    /// The same with what the plugins say that this pod concerns.
+    pub(super) fn of_pod(
+        &self,
+        cycle: &Cycle<'_>,
+        profile: &Profile,
+        fresh: Fresh,
+    ) -> Answer<Self> {
         let mut plan = self.clone();
-        plan.ask(cycle, profile, |scope| scope == Scope::Everything)?;
+        plan.skip = plan.skip.without(fresh.filters);
+        plan.ask(cycle, profile, |index| fresh.filters.contains(index))?;
         Ok(plan)
     }
 
-    fn ask(&mut self, cycle: &Cycle<'_>, profile: &Profile, who: impl Fn(Scope) -> bool) -> Answer {
+    fn ask(
+        &mut self,
+        cycle: &Cycle<'_>,
+        profile: &Profile,
+        who: impl Fn(PluginIndex) -> bool,
+    ) -> Answer {
         for (index, plugin) in profile.plugins() {
             let Some(pre_filter) = plugin.as_pre_filter() else { continue };
-            if !who(plugin.scope()) {
+            if !who(index) {
                 continue;
             }
             match pre_filter.pre_filter(cycle) {

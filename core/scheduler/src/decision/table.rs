@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::best::{Best, OUT};
-use super::{ClassPlan, Diagnosis, invalid_score};
+use super::evaluate::invalid_score;
+use super::{ClassPlan, Diagnosis};
 use crate::cluster::{Change, NodeIndex};
 use crate::framework::{
     Answer, Cycle, MAX_SCORE, Normalization, PluginIndex, Profile, Refusal, Scope, Verdict,
@@ -15,6 +16,8 @@ pub(super) struct Table {
     fixed_filters: Vec<PluginIndex>,
     usage_filters: Vec<PluginIndex>,
     scores: Vec<Column>,
+    /// Per node, the sum of the scores that need no scaling, times their weights.
+    base: Vec<i64>,
     nodes: Vec<NodeCell>,
     pub(super) best: Best,
     pub(super) diagnosis: Option<Arc<Diagnosis>>,
@@ -68,6 +71,7 @@ impl Table {
             fixed_filters: filters(Scope::NodeObject),
             usage_filters: filters(Scope::NodeUsage),
             scores: profile.scores.iter().filter_map(column).collect(),
+            base: Vec::new(),
             nodes: Vec::new(),
             best: Best::default(),
             diagnosis: None,
@@ -77,13 +81,18 @@ impl Table {
 
     /// How many numbers it holds.
     pub(super) fn cells(&self) -> usize {
-        self.nodes.len() * (self.scores.len() + 5)
+        self.nodes.len() * (self.scores.len() + 6)
     }
 
     /// The nodes that all cached filters let pass.
     pub(super) fn fitting(&self) -> impl Iterator<Item = NodeIndex> + '_ {
         let nodes = self.nodes.iter().enumerate();
         nodes.filter(|(_, cell)| cell.fits).map(|(index, _)| NodeIndex::new(index))
+    }
+
+    /// The sum of the scores of a node that need no scaling, times their weights.
+    pub(super) fn base(&self, node: usize) -> i64 {
+        self.base[node]
     }
 
     /// A plugin's scores as it gave them; `None` when it does not rank nodes for the class.
@@ -116,6 +125,7 @@ impl Table {
 
     fn widen(&mut self, width: usize) {
         self.nodes.resize(width, NodeCell::default());
+        self.base.resize(width, 0);
         self.scores.iter_mut().for_each(|column| column.raw.resize(width, 0));
         if width > self.best.capacity() {
             self.fill();
@@ -126,6 +136,8 @@ impl Table {
         let width = cycle.cluster.width();
         self.nodes.clear();
         self.nodes.resize(width, NodeCell::default());
+        self.base.clear();
+        self.base.resize(width, 0);
         for column in &mut self.scores {
             column.raw.clear();
             column.raw.resize(width, 0);
@@ -199,7 +211,13 @@ impl Table {
         }
         nodes.iter().for_each(|node| self.nodes[node.index()].fits = true);
         self.score(cycle, profile, Scope::NodeUsage, &nodes)?;
-        self.check(profile, &nodes)
+        self.check(profile, &nodes)?;
+        for node in nodes {
+            let index = node.index();
+            let fixed = self.scores.iter().filter(|column| !column.is_scaled());
+            self.base[index] = fixed.map(|column| column.weight * column.raw[index]).sum();
+        }
+        Ok(())
     }
 
     fn score(
@@ -242,12 +260,10 @@ impl Table {
         if !self.nodes[index].fits {
             return OUT;
         }
-        let scores = self.scores.iter();
-        scores
-            .map(|column| {
-                column.weight * scaled(column.normalization, column.raw[index], column.highest)
-            })
-            .sum()
+        let scaled = self.scores.iter().filter(|column| column.is_scaled()).map(|column| {
+            column.weight * scaled(column.normalization, column.raw[index], column.highest)
+        });
+        self.base[index] + scaled.sum::<i64>()
     }
 
     fn fill(&mut self) {
@@ -259,7 +275,8 @@ impl Table {
     /// Scores that are not scaled must lie in bounds as they are; those that are must not be
     /// negative.
     fn check(&self, profile: &Profile, nodes: &[NodeIndex]) -> Answer {
-        for column in &self.scores {
+        let own = |column: &&Column| column.normalization != Normalization::Own;
+        for column in self.scores.iter().filter(own) {
             let most = if column.is_scaled() { i64::MAX / (MAX_SCORE + 1) } else { MAX_SCORE };
             for node in nodes {
                 let raw = column.raw[node.index()];

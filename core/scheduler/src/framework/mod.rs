@@ -13,10 +13,11 @@ pub(crate) use event::{node_changes, pod_changes};
 pub use handle::Handle;
 pub(crate) use handle::Waited;
 pub use plugin::{
-    Bind, Bound, Cycle, Filter, MAX_PERMIT_WAIT, MAX_SCORE, Normalization, Permit, Permitted,
-    Plugin, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter, PreFiltered,
-    QueueSort, Reserve, Scope, Score, Verdict,
+    Bind, Bound, Concern, Cycle, Filter, MAX_PERMIT_WAIT, MAX_SCORE, Normalization, Permit,
+    Permitted, Plugin, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter,
+    PreFiltered, Prepared, QueueSort, Reserve, Scope, Score, Verdict,
 };
+pub(crate) use profile::Fresh;
 pub use profile::{MAX_PLUGINS, PluginIndex, PluginSet, Profile};
 pub use refusal::{Answer, Reasons, Refusal};
 pub use registry::{PluginFactory, Registry};

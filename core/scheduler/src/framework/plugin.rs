@@ -1,3 +1,5 @@
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,6 +37,21 @@ pub trait Plugin: Send + Sync + 'static {
     /// Only matters for another scope than [`Scope::Everything`].
     fn sign(&self, pod: &Pod, signature: &mut Signature) {
         let _ = (pod, signature);
+    }
+
+    /// Reads what the plugin needs of a pod, once for all attempts, and has the cluster keep the
+    /// views that it needs: see [`Cluster::tally`]. What it gives is there in every [`Cycle`] as
+    /// [`PodInfo::prepared`].
+    fn prepare(&self, pod: &Pod, cluster: &mut Cluster) -> Option<Prepared> {
+        let _ = (pod, cluster);
+        None
+    }
+
+    /// Where a plugin of [`Scope::Everything`] has something to say about a pod. Elsewhere it is not
+    /// asked, and when no plugin has to be asked, what is known of pods that are alike is enough.
+    fn concern(&self, cycle: &Cycle<'_>) -> Concern {
+        let _ = cycle;
+        Concern::ALL
     }
 
     /// What may help a pod that this plugin has rejected.
@@ -94,6 +111,25 @@ pub trait Plugin: Send + Sync + 'static {
     fn as_post_bind(&self) -> Option<&dyn PostBind> {
         None
     }
+}
+
+/// What a plugin has read of a pod.
+pub type Prepared = Arc<dyn Any + Send + Sync>;
+
+/// Where a plugin has something to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concern {
+    /// When nodes are excluded: it is asked as [`PreFilter`] and as [`Filter`].
+    pub filters: bool,
+    /// When nodes are ranked.
+    pub scores: bool,
+}
+
+impl Concern {
+    /// Everywhere.
+    pub const ALL: Self = Self { filters: true, scores: true };
+    /// Nowhere.
+    pub const NONE: Self = Self { filters: false, scores: false };
 }
 
 /// What a plugin's answers about a node depend on, beside the pod's class.

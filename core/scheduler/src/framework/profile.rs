@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Events, Plugin, Scope};
+use super::{Concern, Cycle, Events, Plugin, Prepared, Scope};
+use crate::cluster::Cluster;
 use crate::pod::Signature;
 
 /// Most plugins that one profile has.
@@ -42,6 +43,11 @@ impl PluginSet {
         Self(self.0 | other.0)
     }
 
+    /// What is not in the other.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether none is in it.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -73,7 +79,21 @@ pub struct Profile {
     pub(crate) scores: Vec<PluginIndex>,
     pub(crate) has_permits: bool,
     pub(crate) has_post_filters: bool,
-    pub(crate) is_cacheable: bool,
+    /// The plugins whose answers do not hold for all pods that are alike.
+    fresh: Vec<PluginIndex>,
+}
+
+/// What has to be asked for one pod, whatever is known of pods that are alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fresh {
+    pub(crate) filters: PluginSet,
+    pub(crate) scores: PluginSet,
+}
+
+impl Fresh {
+    pub(crate) fn is_empty(self) -> bool {
+        self.filters.is_empty() && self.scores.is_empty()
+    }
 }
 
 impl Profile {
@@ -106,7 +126,7 @@ impl Profile {
             index,
             has_permits: !which(|plugin| plugin.as_permit().is_some()).is_empty(),
             has_post_filters: !which(|plugin| plugin.as_post_filter().is_some()).is_empty(),
-            is_cacheable: fresh.is_empty(),
+            fresh,
             filters,
             scores,
             plugins,
@@ -148,6 +168,30 @@ impl Profile {
         let mut names: Vec<_> = known.map(|index| self.plugin(index).name()).collect();
         names.sort_unstable();
         names
+    }
+
+    pub(crate) fn prepare(&self, pod: &Pod, cluster: &mut Cluster) -> Vec<Prepared> {
+        self.plugins.iter().filter_map(|slot| slot.plugin.prepare(pod, cluster)).collect()
+    }
+
+    /// Which plugins have to be asked about this pod in particular.
+    pub(crate) fn fresh(&self, cycle: &Cycle<'_>) -> Fresh {
+        let mut fresh = Fresh::default();
+        for &index in &self.fresh {
+            let slot = self.slot(index);
+            // A plugin of another scope is there for the way it brings its scores into bounds.
+            let concern = match slot.scope {
+                Scope::Everything => slot.plugin.concern(cycle),
+                _ => Concern { filters: false, scores: true },
+            };
+            if concern.filters {
+                fresh.filters.insert(index);
+            }
+            if concern.scores && slot.plugin.as_score().is_some() {
+                fresh.scores.insert(index);
+            }
+        }
+        fresh
     }
 
     pub(crate) fn sign(&self, pod: &Pod, signature: &mut Signature) {

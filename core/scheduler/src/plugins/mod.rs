@@ -1,6 +1,8 @@
 //! The built-in plugins, a file each.
 
+mod affinity;
 mod default_binder;
+mod domain_counts;
 mod node_affinity;
 mod node_name;
 mod node_ports;
@@ -8,6 +10,7 @@ mod node_resources;
 mod node_unschedulable;
 mod priority_sort;
 mod scheduling_gates;
+mod spread;
 mod taint_toleration;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::framework::{Handle, Plugin};
+pub use affinity::{InterPodAffinity, MAX_HARD_POD_AFFINITY_WEIGHT};
 pub use default_binder::DefaultBinder;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
@@ -24,12 +28,13 @@ pub use node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit};
 pub use node_unschedulable::NodeUnschedulable;
 pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
+pub use spread::PodTopologySpread;
 pub use taint_toleration::TaintToleration;
 
 type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
 
 /// Every built-in plugin and how it is made.
-pub(crate) const BUILT_IN: [(&str, Make); 10] = [
+pub(crate) const BUILT_IN: [(&str, Make); 12] = [
     (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
     (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
@@ -38,12 +43,14 @@ pub(crate) const BUILT_IN: [(&str, Make); 10] = [
     (NodeAffinity::NAME, |_| Ok(Arc::new(NodeAffinity))),
     (NodePorts::NAME, |_| Ok(Arc::new(NodePorts))),
     (NodeResourcesFit::NAME, |_| Ok(Arc::new(NodeResourcesFit))),
+    (PodTopologySpread::NAME, |_| Ok(Arc::new(PodTopologySpread::default()))),
+    (InterPodAffinity::NAME, |_| Ok(Arc::new(InterPodAffinity::default()))),
     (NodeResourcesBalancedAllocation::NAME, |_| Ok(Arc::new(NodeResourcesBalancedAllocation))),
     (DefaultBinder::NAME, |handle| Ok(Arc::new(DefaultBinder::new(handle)?))),
 ];
 
 /// What a profile has that says nothing else: plugins in upstream's order with upstream's weights.
-pub(crate) const DEFAULT: [(&str, i64); 10] = [
+pub(crate) const DEFAULT: [(&str, i64); 12] = [
     (SchedulingGates::NAME, 0),
     (PrioritySort::NAME, 0),
     (NodeUnschedulable::NAME, 0),
@@ -52,6 +59,8 @@ pub(crate) const DEFAULT: [(&str, i64); 10] = [
     (NodeAffinity::NAME, 2),
     (NodePorts::NAME, 0),
     (NodeResourcesFit::NAME, 1),
+    (PodTopologySpread::NAME, 2),
+    (InterPodAffinity::NAME, 2),
     (NodeResourcesBalancedAllocation::NAME, 1),
     (DefaultBinder::NAME, 0),
 ];

@@ -4,6 +4,7 @@ mod host_ports;
 mod node_affinity;
 mod requests;
 mod signature;
+mod terms;
 mod tolerations;
 
 use std::collections::HashMap;
@@ -14,9 +15,9 @@ use k8s_openapi::api::core::v1::{Pod, Toleration};
 use pinnace_api::quantity::Quantity;
 use pinnace_api::{Key, Typed};
 
-use crate::cluster::{Amounts, Cluster, Resource, ResourceNames};
+use crate::cluster::{Amounts, Cluster, LabelSet, PodTallies, Resource, ResourceNames};
 use crate::decision::ClassPlan;
-use crate::framework::Profile;
+use crate::framework::{Prepared, Profile};
 pub use host_ports::HostPort;
 pub use node_affinity::Affinity;
 pub(crate) use requests::asks_less;
@@ -24,6 +25,8 @@ use requests::{
     DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Summing, amounts, asks_as_a_whole, pod_requests,
 };
 pub use signature::Signature;
+pub(crate) use terms::merged;
+pub use terms::{PodSelector, PodTerm, PodTerms};
 pub use tolerations::{tolerated, tolerates_unschedulable, untolerated};
 
 /// How many classes are remembered without a pod of theirs.
@@ -38,6 +41,10 @@ pub struct PodInfo {
     priority: i32,
     profile: usize,
     class: Arc<PodClass>,
+    labels: Arc<LabelSet>,
+    terms: PodTallies,
+    prepared: Vec<Prepared>,
+    generation: u64,
 }
 
 impl PodInfo {
@@ -69,6 +76,32 @@ impl PodInfo {
     /// What it has in common with the pods that are like it.
     pub fn class(&self) -> &Arc<PodClass> {
         &self.class
+    }
+
+    /// Its labels, and its namespace.
+    pub fn labels(&self) -> &Arc<LabelSet> {
+        &self.labels
+    }
+
+    /// The terms about other pods that it carries.
+    pub fn terms(&self) -> &PodTallies {
+        &self.terms
+    }
+
+    /// What a plugin has found out about it in [`Plugin::prepare`](crate::Plugin::prepare), by its
+    /// type.
+    pub fn prepared<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.prepared.iter().find_map(|one| one.downcast_ref())
+    }
+
+    /// The same, shared.
+    pub fn prepared_shared<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.prepared.iter().find_map(|one| one.clone().downcast().ok())
+    }
+
+    /// Whether what it was read with has changed, so that it must be read again.
+    pub(crate) fn is_stale(&self, cluster: &Cluster) -> bool {
+        self.generation != cluster.generation()
     }
 }
 
@@ -223,6 +256,10 @@ impl PodClasses {
     pub fn read(&mut self, cluster: &mut Cluster, profile: &Profile, pod: &Typed<Pod>) -> PodInfo {
         let class = self.class(cluster, profile, pod);
         PodInfo {
+            labels: cluster.label_set(pod),
+            terms: cluster.terms_of(pod),
+            prepared: profile.prepare(pod, cluster),
+            generation: cluster.generation(),
             key: pod.object().key(),
             uid: pod.object().uid().into(),
             priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0),

@@ -1,0 +1,112 @@
+use pinnace_env::Random;
+
+use super::ClassPlan;
+use super::table::{Table, judge, scaled, score_error};
+use crate::cluster::NodeIndex;
+use crate::framework::{
+    Answer, Cycle, Fresh, MAX_SCORE, Normalization, PluginIndex, Profile, Refusal, Scope, Verdict,
+};
+
+/// Buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) nodes: Vec<NodeIndex>,
+    verdicts: Vec<Verdict>,
+    scores: Vec<i64>,
+    totals: Vec<i64>,
+}
+
+/// Which of the best nodes to take.
+pub(super) fn draw(random: &Random, ties: u32) -> u32 {
+    if ties < 2 { 0 } else { u32::try_from(random.below(ties.into())).unwrap_or(0) }
+}
+
+/// Picks the best of `scratch.nodes`, which must be in order; `None` when no node passes the
+/// filters. What a table knows is taken from it, and then the nodes are those it lets pass.
+pub(super) fn evaluate(
+    cycle: &Cycle<'_>,
+    profile: &Profile,
+    plan: &ClassPlan,
+    fresh: Fresh,
+    table: Option<&Table>,
+    random: &Random,
+    scratch: &mut Scratch,
+) -> Answer<Option<NodeIndex>> {
+    for &plugin in &profile.filters {
+        let known = table.is_some() && profile.slot(plugin).scope != Scope::Everything;
+        if !known && !plan.skip.contains(plugin) {
+            judge(cycle, profile, plugin, &mut scratch.nodes, &mut scratch.verdicts)?;
+        }
+    }
+    if scratch.nodes.len() < 2 {
+        return Ok(scratch.nodes.first().copied());
+    }
+    scratch.totals.clear();
+    match table {
+        Some(table) => {
+            scratch.totals.extend(scratch.nodes.iter().map(|node| table.base(node.index())));
+        }
+        None => scratch.totals.resize(scratch.nodes.len(), 0),
+    }
+    for &plugin in &profile.scores {
+        add_scores(cycle, profile, plugin, fresh, table, scratch)?;
+    }
+    let Scratch { nodes, totals, .. } = scratch;
+    let Some(best) = totals.iter().copied().max() else { return Ok(None) };
+    let ties = totals.iter().filter(|total| **total == best).count();
+    let which = draw(random, u32::try_from(ties).unwrap_or(u32::MAX));
+    let mut tied = nodes.iter().zip(totals).filter(|(_, total)| **total == best);
+    Ok(tied.nth(which as usize).map(|(node, _)| *node))
+}
+
+/// Adds what a plugin gives the nodes, unless the table has it in its sum.
+fn add_scores(
+    cycle: &Cycle<'_>,
+    profile: &Profile,
+    plugin: PluginIndex,
+    fresh: Fresh,
+    table: Option<&Table>,
+    scratch: &mut Scratch,
+) -> Answer {
+    let slot = profile.slot(plugin);
+    let everything = slot.scope == Scope::Everything;
+    let Some(score) = slot.plugin.as_score().filter(|score| match everything {
+        true => fresh.scores.contains(plugin),
+        false => score.applies(cycle.pod),
+    }) else {
+        return Ok(());
+    };
+    let normalization = score.normalization();
+    let Scratch { nodes, scores, totals, .. } = scratch;
+    scores.clear();
+    match table.filter(|_| !everything) {
+        Some(_) if normalization == Normalization::None => return Ok(()),
+        Some(table) => match table.raw(plugin) {
+            Some(raw) => scores.extend(nodes.iter().map(|node| raw[node.index()])),
+            None => return Ok(()),
+        },
+        None => {
+            scores.resize(nodes.len(), 0);
+            score.score(cycle, nodes, scores).map_err(score_error(profile, plugin))?;
+        }
+    }
+    if normalization == Normalization::Own {
+        score.normalize(cycle, scores).map_err(score_error(profile, plugin))?;
+    }
+    let highest = scores.iter().copied().max().unwrap_or(0).max(0);
+    for (total, raw) in totals.iter_mut().zip(&*scores) {
+        let one = scaled(normalization, *raw, highest);
+        if !(0..=MAX_SCORE).contains(&one) {
+            return Err(invalid_score(slot.plugin.name(), one));
+        }
+        *total += one * slot.weight;
+    }
+    Ok(())
+}
+
+pub(super) fn invalid_score(plugin: &str, score: i64) -> Refusal {
+    Refusal::Error(format!(
+        "applying score defaultWeights on Score plugins: plugin {plugin:?} returns an invalid \
+         score {score}, it should in the range of [0, {MAX_SCORE}] after normalizing"
+    ))
+}
