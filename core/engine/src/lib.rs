@@ -46,6 +46,7 @@
 
 pub mod blocking;
 mod builder;
+mod directory;
 mod engine;
 mod error;
 mod images;

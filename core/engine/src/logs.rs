@@ -5,14 +5,18 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_api::{ApiError, Typed};
-use pinnace_client::{ListOptions, WatchEvent};
-use pinnace_runtime::logs::{LogOptions as ReadOptions, read_logs};
-use tokio::sync::watch;
+use pinnace_client::nodes::{LogOptions as NodeLogOptions, NodeDirectory as _, PodReference};
 
 use crate::reference::Reference;
 use crate::{Engine, Error, Result};
 
-pub use pinnace_runtime::logs::LogLine;
+/// A line of a log, or a part of one that is very long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// As it is shown: with its time where that was asked for, and with a newline unless it is a
+    /// part of a longer one.
+    pub text: bytes::Bytes,
+}
 
 /// The lines of a log. An error ends it.
 pub type LogStream = BoxStream<'static, Result<LogLine>>;
@@ -54,59 +58,31 @@ impl Engine {
         }
         let pod = self.client().of::<Pod>()?.get(&key).await?;
         let container = container_of(&pod, options.container.as_deref())?;
-        let path = pinnace_node::log_path(&self.parts().logs, &pod, &container, options.previous)
-            .map_err(|error| Error::Api(ApiError::bad_request(error.to_string())))?;
-        let since = options.since.map(|since| self.since(since));
-        let follow = if options.follow { Some(self.end_of(&pod, &container).await?) } else { None };
-        let read = ReadOptions {
-            tail_lines: options.tail_lines,
-            since,
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let node = node.filter(|name| !name.is_empty()).ok_or_else(|| {
+            let message = format!("pod {} does not have a host assigned", key.name());
+            ApiError::bad_request(message)
+        })?;
+        let reference = PodReference {
+            namespace: key.namespace().to_owned(),
+            name: key.name().to_owned(),
+            uid: pod.object().uid().to_owned(),
+        };
+        let wanted = NodeLogOptions {
+            follow: options.follow,
+            previous: options.previous,
+            since: options.since.map(|since| self.since(since)),
             timestamps: options.timestamps,
+            tail_lines: options.tail_lines,
             limit_bytes: options.limit_bytes,
             stream: None,
-            follow,
         };
-        Ok(read_logs(path, read).map(|line| line.map_err(Error::from)).boxed())
+        let text = self.parts().nodes.node(node)?.logs(&reference, &container, wanted).await?;
+        Ok(text.map(|text| text.map(|text| LogLine { text }).map_err(Error::from)).boxed())
     }
 
     fn since(&self, ago: Duration) -> Timestamp {
         self.env().now().checked_sub(ago).unwrap_or(Timestamp::MIN)
-    }
-
-    /// A channel that says when the present attempt of a container has ended.
-    async fn end_of(&self, pod: &Typed<Pod>, container: &str) -> Result<watch::Receiver<bool>> {
-        let (ended, receiver) = watch::channel(has_ended(pod, container, None));
-        let attempt = attempt_of(pod, container);
-        let api = self.client().of::<Pod>()?;
-        let options = ListOptions::default()
-            .fields(&format!("metadata.name={}", pod.object().name()))?
-            .after(pod.object().revision());
-        let mut events = api.watch(Some(pod.object().namespace()), options).await?;
-        let container = container.to_owned();
-        let stop = self.parts().stop.clone();
-        let mut nobody_listens = receiver.clone();
-        self.parts().spawn(async move {
-            loop {
-                let event = tokio::select! {
-                    event = events.next() => event,
-                    () = stop.cancelled() => break,
-                    // Errs once the reader has dropped its end.
-                    _ = nobody_listens.wait_for(|ended| *ended) => break,
-                };
-                match event {
-                    Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                        let pod = object.get::<Pod>();
-                        if pod.is_ok_and(|pod| has_ended(pod, &container, attempt)) {
-                            break;
-                        }
-                    }
-                    Some(Ok(WatchEvent::Bookmark(..))) => {}
-                    Some(Ok(WatchEvent::Deleted(_)) | Err(_)) | None => break,
-                }
-            }
-            let _ = ended.send(true);
-        });
-        Ok(receiver)
     }
 }
 
@@ -136,24 +112,4 @@ fn container_of(pod: &Typed<Pod>, wanted: Option<&str>) -> Result<String> {
             }
         },
     }
-}
-
-fn status_of<'a>(
-    pod: &'a Pod,
-    container: &str,
-) -> Option<&'a k8s_openapi::api::core::v1::ContainerStatus> {
-    let status = pod.status.as_ref()?;
-    let init = status.init_container_statuses.iter().flatten();
-    init.chain(status.container_statuses.iter().flatten()).find(|s| s.name == container)
-}
-
-fn attempt_of(pod: &Pod, container: &str) -> Option<i32> {
-    status_of(pod, container).map(|status| status.restart_count)
-}
-
-/// Whether a container, or its attempt of that number, has ended.
-fn has_ended(pod: &Pod, container: &str, attempt: Option<i32>) -> bool {
-    let Some(status) = status_of(pod, container) else { return false };
-    attempt.is_some_and(|attempt| status.restart_count > attempt)
-        || status.state.as_ref().is_some_and(|state| state.terminated.is_some())
 }

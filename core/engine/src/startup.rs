@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::{Discovered, EngineBuilder, OnShutdown};
+use crate::directory::Directory;
 use crate::nodes::Nodes;
 use crate::{Engine, Error, Result};
 
@@ -42,7 +43,8 @@ pub(crate) struct Parts {
     pub(crate) recorder: Recorder,
     pub(crate) env: Env,
     pub(crate) runtime: Discovered,
-    pub(crate) logs: PathBuf,
+    /// The way to what runs on the nodes.
+    pub(crate) nodes: Arc<Directory>,
     pub(crate) stop: CancellationToken,
     tasks: TaskTracker,
     store: Store,
@@ -82,7 +84,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         recorder: recorder.clone(),
         env: env.clone(),
         runtime: nodes.runtime,
-        logs: nodes.logs.clone(),
+        nodes: Arc::new(Directory::default()),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
         store,
@@ -128,6 +130,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         env,
     })
     .map_err(|error| Error::Node(error.to_string()))?;
+    parts.nodes.fill(agent.nodes());
     let stop = parts.stop.clone();
     parts.spawn(async move {
         if let Err(error) = agent.run(stop).await {

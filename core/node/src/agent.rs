@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::alarms::Alarms;
 use crate::config::{Machine, NodeAgentConfig};
+use crate::directory::Nodes;
 use crate::host::{Host, HostRuntime};
 use crate::slot::{Signals, Slot};
 use crate::sources::Reference;
@@ -127,6 +128,11 @@ impl NodeAgent {
         };
         let pods_cache = config.informers.of()?;
         Ok(Self { shared: Arc::new(shared), runtimes, pods_cache })
+    }
+
+    /// The way to the agent's pods, for whoever serves the API.
+    pub fn nodes(&self) -> Nodes {
+        Nodes::new(&self.shared)
     }
 
     /// Registers the nodes and runs their pods until `stop` is cancelled. Then everything of the

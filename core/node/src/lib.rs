@@ -5,7 +5,7 @@
 //! - [`NodeConfig`] names a node, what its pods may share, and the
 //!   [`Runtime`](pinnace_runtime::Runtime) and [`PodNetwork`](pinnace_network::PodNetwork) that
 //!   its pods are given.
-//! - [`log_path`] says where the log of a container is.
+//! - [`Nodes`] is how a server reaches the pods: for logs, commands and connections.
 //!
 //! It depends on the API alone for what is to be, and on the runtime alone for what is: it keeps
 //! no files of its own but volumes and logs, so it can be stopped at any moment and another one
@@ -14,6 +14,7 @@
 mod agent;
 mod alarms;
 mod config;
+mod directory;
 mod error;
 mod heartbeat;
 mod host;
@@ -28,7 +29,7 @@ mod volumes;
 
 pub use agent::NodeAgent;
 pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig};
+pub use directory::Nodes;
 pub use error::{Error, Result};
-pub use logs::log_path;
 pub use machine::machine_capacity;
 pub use volumes::remove_all as remove_volumes;

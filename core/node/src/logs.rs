@@ -24,13 +24,14 @@ const LAST_BYTES: usize = 2048;
 /// # Errors
 /// [`Error::NoLog`] in the words of upstream's API when there is no such container, or it has not
 /// been started.
-pub fn log_path(logs: &Path, pod: &Pod, container: &str, previous: bool) -> Result<PathBuf> {
+pub(crate) fn log_path(logs: &Path, pod: &Pod, container: &str, previous: bool) -> Result<PathBuf> {
     let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
     let none = |message: String| Err(Error::NoLog(message));
     let status = pod.status.as_ref();
     let statuses = status.into_iter().flat_map(|status| {
         let init = status.init_container_statuses.iter().flatten();
-        init.chain(status.container_statuses.iter().flatten())
+        let ephemeral = status.ephemeral_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten()).chain(ephemeral)
     });
     let Some(status) = statuses.into_iter().find(|status| status.name == container) else {
         return none(format!("container {container:?} in pod {pod_name:?} is not available"));

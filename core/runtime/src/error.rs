@@ -42,6 +42,23 @@ pub enum Error {
     /// There is no such container.
     #[error("container {0} not found")]
     ContainerNotFound(String),
+    /// The container does not run, and what was asked for needs it to.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// The command could not be executed in the container.
+    #[error("failed to exec in container: {message}")]
+    Execute {
+        /// Why.
+        message: String,
+    },
+    /// Nobody answers at a port of a pod.
+    #[error("failed to connect to localhost:{port} inside the pod: {message}")]
+    Connect {
+        /// The port.
+        port: u16,
+        /// Why.
+        message: String,
+    },
     /// The configuration cannot be made into a container.
     #[error("invalid container configuration: {0}")]
     InvalidConfig(String),

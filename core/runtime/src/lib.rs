@@ -18,6 +18,7 @@ pub mod logs;
 pub mod namespaces;
 #[cfg(target_os = "linux")]
 pub mod process;
+mod session;
 #[cfg(target_os = "linux")]
 mod signals;
 pub mod simulated;
@@ -28,6 +29,7 @@ pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{Error, Result};
 #[cfg(target_os = "linux")]
 pub use process::{Process, ProcessConfig};
+pub use session::{Connection, Session, Streams, TerminalSize};
 pub use simulated::{Script, Simulated, SimulatedConfig};
 pub use types::*;
 
@@ -84,6 +86,59 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// One container as it is now, `None` when there is none.
     async fn container(&self, container: &ContainerId) -> Result<Option<ContainerState>>;
+
+    /// Waits until a container has ended and its log is complete. One that does not exist or was
+    /// never started has.
+    async fn wait_container(&self, container: &ContainerId) -> Result<()>;
+
+    /// Runs a command in a running container.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`], [`Error::NotRunning`]; [`Error::Execute`] when the command
+    /// cannot be executed; [`Error::InvalidConfig`] for what this runtime cannot do.
+    async fn exec(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Session>;
+
+    /// Joins a running container's first process: its output from now on, and its input if it
+    /// was made with one. Whether there is a terminal is the container's to say.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`], [`Error::NotRunning`].
+    async fn attach(&self, container: &ContainerId, streams: Streams) -> Result<Session>;
+
+    /// Connects to a TCP port on the loopback address of a pod's network namespace.
+    ///
+    /// # Errors
+    /// [`Error::PodNotFound`]; [`Error::Connect`] when nothing listens there.
+    async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Connection>>;
+
+    /// Whether probes and hooks of its containers are answered by [`Runtime::probe`] and
+    /// [`Runtime::act`] instead of by the containers themselves: there is nobody in them.
+    fn simulates(&self) -> bool {
+        false
+    }
+
+    /// The result of a probe of a simulated container.
+    ///
+    /// # Errors
+    /// What a probe that fails says.
+    async fn probe(&self, container: &ContainerId, probing: Probing) -> Result<(), String> {
+        let _ = (container, probing);
+        Ok(())
+    }
+
+    /// Carries out a hook of a simulated container.
+    ///
+    /// # Errors
+    /// What a hook that fails says.
+    async fn act(&self, container: &ContainerId, acting: Acting) -> Result<(), String> {
+        let _ = (container, acting);
+        Ok(())
+    }
 
     /// The image that `reference` names on this machine, `None` when it is not present.
     async fn image(&self, reference: &str) -> Result<Option<Image>>;

@@ -118,8 +118,11 @@ pub struct ContainerConfig {
     pub resources: Resources,
     /// User, capabilities and the like.
     pub security: Security,
-    /// Whether standard input stays open, and whether it closes after the first attach.
+    /// Whether standard input stays open.
     pub stdin: bool,
+    /// Whether standard input closes when the first who attached to it leaves.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Whether the container has a terminal.
     pub tty: bool,
     /// The signal that asks the container to stop, for example `SIGTERM`; the image's, else
@@ -273,6 +276,26 @@ pub enum RuntimeEvent {
     },
     /// The runtime answers again: look at `list_pods`.
     Recovered,
+}
+
+/// What a probe wants to know of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Probing {
+    /// Whether it has started.
+    Startup,
+    /// Whether it is alive; one that is not is started again.
+    Liveness,
+    /// Whether it takes requests.
+    Readiness,
+}
+
+/// A hook of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acting {
+    /// Right after its start.
+    PostStart,
+    /// Before it is told to stop.
+    PreStop,
 }
 
 /// An image on this machine.

@@ -115,6 +115,7 @@ pub(crate) fn container_config(
         resources: resources::of_container(container, class, node),
         security: security(spec, container),
         stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
         stop_signal: container
             .lifecycle

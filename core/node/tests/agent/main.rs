@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers stand outside of the test functions")]
 
 mod adoption;
+mod connections;
 mod lifecycle;
 mod nodes;
 #[cfg(target_os = "linux")]

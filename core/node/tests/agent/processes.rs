@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
+use pinnace_client::nodes::{LogOptions, NodeDirectory as _, PodReference};
 use pinnace_network::HostNetwork;
-use pinnace_node::{Machine, NodeConfig, log_path, machine_capacity};
+use pinnace_node::{Machine, NodeConfig, machine_capacity};
 use pinnace_runtime::Runtime;
 use pinnace_runtime::process::{Process, ProcessConfig};
 use serde_json::json;
@@ -62,8 +64,15 @@ async fn a_real_process_has_its_volumes_its_log_and_its_last_words() {
     assert_eq!(state(&pod, "c"), "terminated/Error/3");
     let ended = container(&pod, "c").unwrap().state.clone().unwrap().terminated.unwrap();
     assert!(ended.message.unwrap().ends_with("words\n"));
-    let log = log_path(&world.logs, &pod, "c", false).unwrap();
-    assert!(std::fs::read_to_string(log).unwrap().contains("hello from"));
+    let reference = PodReference {
+        namespace: "default".to_owned(),
+        name: "p".to_owned(),
+        uid: pod.object().uid().to_owned(),
+    };
+    let node = world.nodes().node("n1").unwrap();
+    let log = node.logs(&reference, "c", LogOptions::default()).await.unwrap();
+    let log: Vec<_> = log.try_collect().await.unwrap();
+    assert!(String::from_utf8_lossy(&log.concat()).contains("hello from"));
     world.delete(None).await;
     world.until_gone().await;
     until_empty(&runtime).await;

@@ -12,7 +12,7 @@ use pinnace_api::{Catalog, Key, Kind, Typed};
 use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder, WatchEvent};
 use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
-use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig};
+use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, Nodes};
 use pinnace_runtime::Script;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 use pinnace_server::{Server, User};
@@ -35,6 +35,7 @@ pub(crate) struct World {
 }
 
 struct Agent {
+    nodes: Nodes,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     informers: Informers,
@@ -99,9 +100,10 @@ impl World {
         })
         .unwrap();
         let stop = CancellationToken::new();
+        let nodes = agent.nodes();
         let run = agent.run(stop.clone());
         let task = tokio::spawn(async move { run.await.unwrap() });
-        self.agent = Some(Agent { stop, task, informers, recorder });
+        self.agent = Some(Agent { nodes, stop, task, informers, recorder });
     }
 
     /// Ends the agent as a restart of its program would; what runs goes on.
@@ -111,6 +113,11 @@ impl World {
         agent.task.await.unwrap();
         agent.informers.shutdown().await;
         agent.recorder.shutdown().await;
+    }
+
+    /// The way to the agent's pods.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.agent.as_ref().unwrap().nodes
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {

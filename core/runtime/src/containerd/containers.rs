@@ -50,6 +50,8 @@ pub(super) struct Container {
     /// What the root file system is mounted from; asked for again after a restart.
     pub(super) rootfs: Mutex<Option<Vec<Mount>>>,
     pub(super) log: tokio::sync::Mutex<Option<LogPump>>,
+    /// Whether its log is being written.
+    pub(super) logs: watch::Sender<bool>,
     /// Whether the kernel has reported that memory ran out.
     pub(super) out_of_memory: AtomicBool,
     /// Held while the container is started, cleaned up or removed.
@@ -78,6 +80,7 @@ impl Container {
             progress: tokio::sync::Mutex::new(progress),
             rootfs: Mutex::new(rootfs),
             log: tokio::sync::Mutex::default(),
+            logs: watch::Sender::new(false),
             out_of_memory: AtomicBool::new(false),
             changing: tokio::sync::Mutex::default(),
         }

@@ -9,9 +9,11 @@
 
 mod addresses;
 mod adoption;
+mod attach;
 mod connection;
 mod containers;
 mod events;
+mod exec;
 mod image;
 mod pods;
 mod records;
@@ -32,15 +34,16 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Connection, exists_is_fine};
+use self::connection::{Connection as Channel, exists_is_fine};
 use self::containers::Users;
 use self::image::Images;
 use self::table::Table;
 use crate::cgroup::Cgroups;
 use crate::logs::LogPumps;
 use crate::{
-    ContainerConfig, ContainerId, ContainerState, Error, Image, PodConfig, PodId, PodSandbox,
-    PodState, RegistryAuth, Result, Runtime, RuntimeEvent,
+    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
+    PodConfig, PodId, PodSandbox, PodState, RegistryAuth, Result, Runtime, RuntimeEvent, Session,
+    Streams,
 };
 
 const NAME: &str = "containerd";
@@ -100,7 +103,7 @@ pub struct Containerd {
 
 /// What the background tasks share with the face.
 struct Core {
-    connection: Connection,
+    connection: Channel,
     env: Env,
     state_dir: PathBuf,
     snapshotter: String,
@@ -124,7 +127,7 @@ impl Containerd {
     /// or path that containerd does not take; [`Error::Io`] when the state directory cannot be
     /// made; [`Error::Other`] where this machine has no usable cgroups.
     pub async fn connect(socket: impl AsRef<Path>, config: ContainerdConfig) -> Result<Self> {
-        let connection = Connection::new(socket.as_ref(), &config.namespace)?;
+        let connection = Channel::new(socket.as_ref(), &config.namespace)?;
         let (logs, clock) = (LogPumps::new, config.env.clock().clone());
         let directory = config.state_dir.clone();
         let state_dir = blocking(move || make_state_dir(&directory)).await?;
@@ -258,6 +261,34 @@ impl Runtime for Containerd {
 
     async fn container(&self, container: &ContainerId) -> Result<Option<ContainerState>> {
         Ok(self.core.table.container(container).map(|container| container.state()))
+    }
+
+    async fn wait_container(&self, container: &ContainerId) -> Result<()> {
+        if let Some(container) = self.core.table.container(container)
+            && *container.phase.borrow() != ContainerPhase::Created
+        {
+            container.ended().await;
+        }
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Session> {
+        self.core.exec(&self.core.known(container)?, command, streams).await
+    }
+
+    async fn attach(&self, container: &ContainerId, streams: Streams) -> Result<Session> {
+        self.core.attach(&self.core.known(container)?, streams).await
+    }
+
+    async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Connection>> {
+        let found = self.core.table.pod(pod).ok_or_else(|| Error::PodNotFound(pod.0.clone()))?;
+        let network = found.namespaces.lock().network.clone();
+        Ok(Box::new(crate::namespaces::connect(network, port).await?))
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {

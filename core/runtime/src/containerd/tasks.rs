@@ -394,6 +394,7 @@ impl Core {
         let prepared = files.clone();
         super::blocking(move || prepare_streams(&prepared, stdin.as_deref())).await?;
         *log = Some(self.logs.start(files).await?);
+        container.logs.send_replace(true);
         Ok(())
     }
 
@@ -403,6 +404,7 @@ impl Core {
         if let Err(error) = log.finish().await {
             tracing::warn!(container = %container.id, %error, "the end of a log is missing");
         }
+        container.logs.send_replace(false);
     }
 }
 

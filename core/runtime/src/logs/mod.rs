@@ -14,6 +14,8 @@
 
 #[cfg(target_os = "linux")]
 mod pump;
+#[cfg(target_os = "linux")]
+pub(crate) mod raw;
 mod read;
 #[cfg(target_os = "linux")]
 mod tail;

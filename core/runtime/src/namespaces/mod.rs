@@ -7,6 +7,8 @@
 //! Everything happens on a thread that is made for one call and then ends: the threads of the
 //! host never leave their namespaces.
 
+mod connect;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -19,6 +21,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+pub(crate) use connect::connect;
 
 use crate::{Error, Result};
 

@@ -38,7 +38,13 @@ pub(super) fn environment(config: &ContainerConfig, hostname: &str) -> Vec<(Stri
 ///
 /// The shell would say so too, but only after the container has begun, and in its own words.
 pub(super) fn check_executable(command: &str, path: &str) -> Result<(), String> {
-    let refuse = |why: &dyn std::fmt::Display| Err(format!("exec: {command:?}: {why}"));
+    find_executable(command, path).map(drop)
+}
+
+/// The file that `command` names, see [`check_executable`].
+pub(super) fn find_executable(command: &str, path: &str) -> Result<PathBuf, String> {
+    let refuse =
+        |why: &dyn std::fmt::Display| Err::<PathBuf, _>(format!("exec: {command:?}: {why}"));
     if command.is_empty() {
         return refuse(&"no command");
     }
@@ -66,7 +72,8 @@ pub(super) fn check_executable(command: &str, path: &str) -> Result<(), String> 
     if let Err(error) = may_execute(&found) {
         return refuse(&reason(&error));
     }
-    check_format(&found).or_else(|why| refuse(&why))
+    check_format(&found).or_else(|why| refuse(&why).map(drop))?;
+    Ok(found)
 }
 
 fn may_execute(file: &Path) -> io::Result<()> {

@@ -276,6 +276,13 @@ impl Container {
         matches!(*self.phase.borrow(), ContainerPhase::Running { .. })
     }
 
+    /// Waits until the container has ended, and its log with it, or the runtime has.
+    pub(super) async fn exited(&self) {
+        let mut phase = self.phase.subscribe();
+        let exited = phase.wait_for(|phase| matches!(phase, ContainerPhase::Exited(_)));
+        let _ = self.ended.run_until_cancelled(exited).await;
+    }
+
     async fn exited_within(&self, limit: Duration) -> Result<bool> {
         let mut phase = self.phase.subscribe();
         let exited = phase.wait_for(|phase| matches!(phase, ContainerPhase::Exited(_)));

@@ -20,6 +20,7 @@
 mod command;
 mod container;
 mod credentials;
+mod exec;
 mod identity;
 mod mounts;
 mod records;
@@ -46,8 +47,9 @@ use crate::cgroup::Cgroups;
 use crate::logs::LogPumps;
 use crate::namespaces::{self, NamespaceConfig, Namespaces};
 use crate::{
-    ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image, PodConfig, PodId,
-    PodSandbox, PodState, QosClass, RegistryAuth, Result, Runtime, RuntimeEvent,
+    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
+    PodConfig, PodId, PodSandbox, PodState, QosClass, RegistryAuth, Result, Runtime, RuntimeEvent,
+    Session, Streams,
 };
 use container::Container;
 use records::{ContainerFiles, ContainerRecord, PodRecord};
@@ -613,6 +615,37 @@ impl Runtime for Process {
 
     async fn container(&self, id: &ContainerId) -> Result<Option<ContainerState>> {
         Ok(self.shared.find(id).map(|(_, container)| container.state()))
+    }
+
+    async fn wait_container(&self, id: &ContainerId) -> Result<()> {
+        if let Some((_, container)) = self.shared.find(id)
+            && container.is_running()
+        {
+            container.exited().await;
+        }
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Session> {
+        let found = self.shared.find(id);
+        let (pod, container) = found.ok_or_else(|| Error::ContainerNotFound(id.0.clone()))?;
+        exec::exec(&self.shared, &pod, &container, command, streams).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<Session> {
+        let found = self.shared.find(id);
+        let (_, container) = found.ok_or_else(|| Error::ContainerNotFound(id.0.clone()))?;
+        exec::attach(&container, streams).await
+    }
+
+    async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Connection>> {
+        let network = self.shared.pod(pod)?.namespaces.network.clone();
+        Ok(Box::new(namespaces::connect(network, port).await?))
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {

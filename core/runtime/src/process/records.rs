@@ -102,6 +102,10 @@ impl ContainerFiles {
         self.0.join("notes")
     }
 
+    pub(super) fn stdin(&self) -> PathBuf {
+        self.0.join("stdin")
+    }
+
     pub(super) fn hosts(&self) -> PathBuf {
         self.0.join("hosts")
     }

@@ -25,9 +25,9 @@ use crate::cgroup::Cgroup;
 use crate::namespaces::{self, Namespaces};
 
 /// `POSIX_SPAWN_SETSID` of glibc and musl, which `nix` does not name.
-const SPAWN_SETSID: i32 = 0x80;
+pub(super) const SPAWN_SETSID: i32 = 0x80;
 /// Above every descriptor that the supervisor gets, so that placing them overwrites none.
-const FIRST_FREE_DESCRIPTOR: RawFd = 10;
+pub(super) const FIRST_FREE_DESCRIPTOR: RawFd = 10;
 /// How long the kernel may take to execute a command: its file may lie on a slow disk.
 const EXECUTE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) working_directory: PathBuf,
     pub(super) stop_signal: u32,
     pub(super) notes: PathBuf,
+    /// A named pipe for the input; nothing when it has none.
+    pub(super) stdin: Option<PathBuf>,
     pub(super) stdout: PathBuf,
     pub(super) stderr: PathBuf,
     pub(super) namespaces: Namespaces,
@@ -133,7 +135,7 @@ impl Drop for Child {
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).map_err(Into::into)
 }
 
@@ -146,7 +148,11 @@ impl Descriptors {
             OpenOptions::new().append(true).create(true).mode(0o640).open(path).map(OwnedFd::from)
         };
         let all = [
-            File::open("/dev/null")?.into(),
+            match &plan.stdin {
+                None => File::open("/dev/null")?.into(),
+                // Its own writing end too: the input neither ends nor fails while nobody is there.
+                Some(pipe) => OpenOptions::new().read(true).write(true).open(pipe)?.into(),
+            },
             append(&plan.stdout)?,
             append(&plan.stderr)?,
             append(&plan.notes)?,
@@ -213,7 +219,7 @@ fn execute_supervisor(plan: &Plan, descriptors: &Descriptors) -> io::Result<Pid>
     for (number, descriptor) in (0..).zip(&descriptors.0) {
         actions.add_dup2(descriptor.as_raw_fd(), number)?;
     }
-    for leaked in foreign_descriptors()? {
+    for leaked in foreign_descriptors(5)? {
         actions.add_close(leaked)?;
     }
     let mut attributes = PosixSpawnAttr::init()?;
@@ -230,13 +236,13 @@ fn execute_supervisor(plan: &Plan, descriptors: &Descriptors) -> io::Result<Pid>
 
 /// What the host may have opened to be inherited, if not by us. Closing one that closes anyway
 /// does no harm.
-fn foreign_descriptors() -> io::Result<Vec<RawFd>> {
+pub(super) fn foreign_descriptors(last: RawFd) -> io::Result<Vec<RawFd>> {
     let entries = std::fs::read_dir("/proc/thread-self/fd")?;
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(numbers.filter(|number| *number > 5).collect())
+    Ok(numbers.filter(|number| *number > last).collect())
 }
 
-fn c_strings(texts: impl IntoIterator<Item = String>) -> io::Result<Vec<CString>> {
+pub(super) fn c_strings(texts: impl IntoIterator<Item = String>) -> io::Result<Vec<CString>> {
     let texts = texts.into_iter().map(|text| CString::new(text).map_err(Into::into));
     texts.collect()
 }

@@ -109,15 +109,19 @@ fn running(
     container.follow(shared, spawned.supervisor, handle)
 }
 
+pub(super) fn hostname(pod: &Pod) -> String {
+    if pod.namespaces.uts.is_some() {
+        pod.record.config.hostname.clone()
+    } else {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+}
+
 fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
     let config = &container.record.config;
     let files = &container.files;
     let log = files.log(&container.log_path);
-    let hostname = if pod.namespaces.uts.is_some() {
-        pod.record.config.hostname.clone()
-    } else {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    };
+    let hostname = hostname(pod);
     let mut mounts = if shared.may_pin { volumes(config) } else { needed_mounts(config) };
     let mut hosts = None;
     if shared.may_pin && pod.namespaces.network.is_some() {
@@ -141,6 +145,10 @@ fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
         mounts.extend(more);
     }
     make_termination_message(config)?;
+    let stdin = config.stdin.then(|| files.stdin());
+    if let Some(pipe) = &stdin {
+        make_pipe(pipe)?;
+    }
     if let Some(cgroup) = &container.cgroup {
         cgroup.create(&config.resources)?;
     }
@@ -158,6 +166,7 @@ fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
             &config.stop_signal
         })?,
         notes: files.notes(),
+        stdin,
         stdout: log.stdout,
         stderr: log.stderr,
         namespaces: pod.namespaces.clone(),
@@ -194,6 +203,16 @@ fn volumes(config: &ContainerConfig) -> Vec<Mount> {
 fn needed_mounts(config: &ContainerConfig) -> Vec<Mount> {
     let in_place = |mount: &&Mount| mount.read_only || mount.host_path != mount.container_path;
     config.mounts.iter().filter(in_place).cloned().collect()
+}
+
+fn make_pipe(path: &std::path::Path) -> Result<()> {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    match mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => {
+            Err(Error::Io { operation: format!("make {}", path.display()), source: errno.into() })
+        }
+    }
 }
 
 /// Its user is anybody.

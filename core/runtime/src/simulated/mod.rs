@@ -6,6 +6,7 @@
 //! thousands of nodes and tens of thousands of containers in one process: a container costs its
 //! state, and a timer only where its script asks for one.
 
+mod exec;
 mod node;
 mod script;
 #[cfg(test)]
@@ -24,8 +25,9 @@ use tokio::sync::broadcast;
 pub use script::{Script, ScriptError, Span};
 
 use crate::{
-    ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image, PodConfig, PodId,
-    PodSandbox, PodState, RegistryAuth, Result, Runtime, RuntimeEvent,
+    Acting, Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
+    PodConfig, PodId, PodSandbox, PodState, Probing, RegistryAuth, Result, Runtime, RuntimeEvent,
+    Session, Streams,
 };
 use node::{Node, State};
 
@@ -164,6 +166,19 @@ impl Simulated {
         }
     }
 
+    /// The script of a container that runs, and for how long it has.
+    fn running_script(&self, id: &ContainerId) -> Result<(Arc<Script>, Duration)> {
+        let state = self.state()?;
+        let missing = || Error::ContainerNotFound(id.0.clone());
+        let script = state.script(id).ok_or_else(missing)?;
+        match state.phase(id) {
+            Some(ContainerPhase::Running { started_at, .. }) => {
+                Ok((script, self.world.env.clock().since(*started_at)))
+            }
+            _ => Err(Error::NotRunning(id.0.clone())),
+        }
+    }
+
     fn image_script(&self, image: &str) -> Option<Arc<Script>> {
         self.world.images.read().get(image).map(Arc::clone)
     }
@@ -288,6 +303,71 @@ impl Runtime for Simulated {
 
     async fn container(&self, container: &ContainerId) -> Result<Option<ContainerState>> {
         Ok(self.state()?.container(container))
+    }
+
+    async fn wait_container(&self, id: &ContainerId) -> Result<()> {
+        self.node.ended(id).await;
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Session> {
+        let (script, _) = self.running_script(id)?;
+        if command.is_empty() {
+            return Err(Error::InvalidConfig("you must specify at least one command".into()));
+        }
+        let delay = script.exec_delay.as_ref().map(|delay| delay.draw(self.world.env.random()));
+        Ok(exec::exec(Arc::clone(&self.node), id.clone(), &script, delay, streams))
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<Session> {
+        self.running_script(id)?;
+        let missing = || Error::ContainerNotFound(id.0.clone());
+        let container = self.state()?.container(id).ok_or_else(missing)?;
+        Ok(exec::attach(Arc::clone(&self.node), container, streams))
+    }
+
+    async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Connection>> {
+        let state = self.state()?;
+        if state.pod_config(pod).is_none() {
+            return Err(Error::PodNotFound(pod.0.clone()));
+        }
+        if state.listens(pod, port) {
+            return Ok(Box::new(exec::echo()));
+        }
+        let message = format!("127.0.0.1:{port}: connection refused");
+        Err(Error::Connect { port, message })
+    }
+
+    fn simulates(&self) -> bool {
+        true
+    }
+
+    async fn probe(&self, id: &ContainerId, probing: Probing) -> Result<(), String> {
+        let (script, age) = self.running_script(id).map_err(|error| error.to_string())?;
+        let random = self.world.env.random();
+        let reached = |at: &Option<Span>| at.as_ref().map(|at| age >= at.draw(random));
+        let well = match probing {
+            Probing::Startup => reached(&script.start_after).unwrap_or(true),
+            Probing::Readiness => {
+                reached(&script.ready_after).unwrap_or(true)
+                    && !reached(&script.unready_after).unwrap_or(false)
+            }
+            Probing::Liveness => !reached(&script.fail_after).unwrap_or(false),
+        };
+        if well { Ok(()) } else { Err("the script says so".to_owned()) }
+    }
+
+    async fn act(&self, id: &ContainerId, _acting: Acting) -> Result<(), String> {
+        let (script, _) = self.running_script(id).map_err(|error| error.to_string())?;
+        if let Some(delay) = &script.hook_delay {
+            tokio::time::sleep(delay.draw(self.world.env.random())).await;
+        }
+        script.hook_error.clone().map_or(Ok(()), Err)
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {

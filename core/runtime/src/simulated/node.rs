@@ -196,6 +196,15 @@ impl State {
         self.pods.len()
     }
 
+    /// Whether a container of the pod runs that listens at the port.
+    pub(super) fn listens(&self, pod: &PodId, port: u16) -> bool {
+        let containers = self.pods.get(pod).into_iter().flat_map(|pod| &pod.containers);
+        containers.filter_map(|id| self.containers.get(id)).any(|container| {
+            matches!(container.phase, ContainerPhase::Running { .. })
+                && container.script.listen.contains(&port)
+        })
+    }
+
     /// Something that is notified when the container ends; `None` when it does not run.
     pub(super) fn exit_of(&mut self, id: &ContainerId) -> Option<Arc<Notify>> {
         let container = self.containers.get_mut(id)?;
@@ -234,6 +243,20 @@ impl State {
 impl Node {
     pub(super) fn new(env: Env, event_capacity: usize) -> Self {
         Self { env, event_capacity, state: Mutex::default() }
+    }
+
+    /// Waits until a container does not run.
+    pub(super) async fn ended(&self, id: &ContainerId) {
+        loop {
+            let Some(exited) = self.state.lock().exit_of(id) else { return };
+            let told = exited.notified();
+            tokio::pin!(told);
+            // From here on no notification is missed; one before shows in the phase.
+            told.as_mut().enable();
+            if self.state.lock().exit_of(id).is_some() {
+                told.await;
+            }
+        }
     }
 
     /// Begins the container's life. It is `Created`.

@@ -23,10 +23,21 @@ use std::time::Duration;
 /// | `ignore-term` | doesn't obey, has to be killed |
 /// | `log=text` | prints a line; may be repeated |
 /// | `log-every=1s` | prints its lines one at a time, over and over, instead of all at the start |
+/// | `exec-out=text` | what a command in it prints; may be repeated |
+/// | `exec-exit=1` | the exit code of a command in it; 0 unless given |
+/// | `exec-delay=1s` | how long a command in it takes |
+/// | `listen=8080` | somebody listens at that port and sends back what comes; may be repeated |
+/// | `start-after=5s` | its startup probe fails until then |
+/// | `ready-after=5s` | its readiness probe fails until then |
+/// | `unready-after=1m` | its readiness probe fails from then on |
+/// | `fail-after=1m` | its liveness probe fails from then on |
+/// | `hook-error=text` | its hooks fail with these words |
+/// | `hook-delay=1s` | how long its hooks take |
 /// | `pull-delay=5s` | the image has to be pulled, which takes that long |
 /// | `pull-error=text` | the image can't be found, with these words |
 ///
-/// The last two speak of an image and only count in a script that is set for one.
+/// Times of probes count from the start of the container. A command with input sends back what
+/// comes until that ends. The last two speak of an image and only count in a script that is set for one.
 ///
 /// ```
 /// use pinnace_runtime::Script;
@@ -61,6 +72,26 @@ pub struct Script {
     pub log: Vec<String>,
     /// The time between two lines; all at the start when not set.
     pub log_every: Option<Span>,
+    /// What a command in it prints.
+    pub exec_output: Vec<String>,
+    /// The exit code of a command in it.
+    pub exec_exit: i32,
+    /// How long a command in it takes.
+    pub exec_delay: Option<Span>,
+    /// The ports at which somebody listens, who sends back what comes.
+    pub listen: Vec<u16>,
+    /// Until when its startup probe fails.
+    pub start_after: Option<Span>,
+    /// Until when its readiness probe fails.
+    pub ready_after: Option<Span>,
+    /// From when on its readiness probe fails again.
+    pub unready_after: Option<Span>,
+    /// From when on its liveness probe fails.
+    pub fail_after: Option<Span>,
+    /// Why its hooks fail.
+    pub hook_error: Option<String>,
+    /// How long its hooks take.
+    pub hook_delay: Option<Span>,
     /// How long its image takes to pull; present from the start when not set.
     pub pull_delay: Option<Span>,
     /// Why its image cannot be pulled.
@@ -149,6 +180,16 @@ impl Script {
                 }
                 self.log_every = Some(every);
             }
+            "exec-out" => self.exec_output.push(value.to_owned()),
+            "exec-exit" => self.exec_exit = code()?,
+            "exec-delay" => self.exec_delay = Some(span()?),
+            "listen" => self.listen.push(value.parse().map_err(|_| "not a port")?),
+            "start-after" => self.start_after = Some(span()?),
+            "ready-after" => self.ready_after = Some(span()?),
+            "unready-after" => self.unready_after = Some(span()?),
+            "fail-after" => self.fail_after = Some(span()?),
+            "hook-error" => self.hook_error = Some(value.to_owned()),
+            "hook-delay" => self.hook_delay = Some(span()?),
             "pull-delay" => self.pull_delay = Some(span()?),
             "pull-error" => self.pull_error = Some(value.to_owned()),
             _ => return Err("unknown key"),

@@ -160,3 +160,35 @@ async fn what_a_script_prints_is_in_the_log() {
          2030-01-01T00:00:02.000000000Z stdout F tick\n"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn commands_and_connections_answer_by_script() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let runtime = world();
+    let id = start(&runtime, &pod("p", "exec-out=hello,exec-exit=3,exec-delay=2s,listen=80"))
+        .await
+        .unwrap();
+    let streams = Streams { stdin: true, stdout: true, stderr: true, tty: false };
+    let before = tokio::time::Instant::now();
+    let mut session = runtime.exec(&id, &["sh".to_owned()], streams).await.unwrap();
+    let mut stdin = session.stdin.take().unwrap();
+    stdin.write_all(b"typed").await.unwrap();
+    drop(stdin);
+    let mut out = String::new();
+    session.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
+    assert_eq!((out.as_str(), session.exit.await.unwrap()), ("hello\ntyped", 3));
+    assert_eq!(before.elapsed().as_secs(), 2);
+
+    let mut connection = runtime.connect(&PodId("p".into()), 80).await.unwrap();
+    connection.write_all(b"ping").await.unwrap();
+    let mut answer = [0; 4];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"ping");
+    let refused = runtime.connect(&PodId("p".into()), 81).await.unwrap_err();
+    assert!(matches!(refused, Error::Connect { port: 81, .. }));
+
+    let session = runtime.attach(&id, streams).await.unwrap();
+    runtime.exit(&id, 9);
+    assert_eq!(session.exit.await.unwrap(), 9);
+    assert!(matches!(runtime.exec(&id, &[], streams).await, Err(Error::NotRunning(_))));
+}

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod adoption;
+mod exec;
 mod images;
 mod lifecycle;
 mod process;
