@@ -24,7 +24,7 @@ build: deps
 test: test-rust test-python test-c
 
 test-rust: deps
-	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test --workspace --features pinnace/cli --no-fail-fast
 
 test-python: deps
 	PYTHON=$(PYTHON) VENV=$(VENV) sh bindings-python/run-tests.sh
@@ -34,7 +34,7 @@ test-c: deps
 
 lint: deps
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features pinnace/cli -- -D warnings
 
 bench: deps
 	sh tests/bench.sh

@@ -1,0 +1,67 @@
+//! The program `pinnace` as somebody at a terminal uses it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn pinnace(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinnace"));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Reads lines until one contains the text, and gives all that were read.
+async fn until(output: &mut Lines<BufReader<ChildStdout>>, text: &str) -> Vec<String> {
+    let mut read = Vec::new();
+    let found = async {
+        while let Some(line) = output.next_line().await.unwrap() {
+            read.push(line);
+            if read.last().unwrap().contains(text) {
+                return;
+            }
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, found).await;
+    assert!(ended.is_ok() && read.iter().any(|line| line.contains(text)), "{text:?} in {read:?}");
+    read
+}
+
+#[tokio::test]
+async fn run_applies_shows_progress_and_ends_on_ctrl_c() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/manifests/web.yaml");
+    let run = ["run", "-f", manifest, "--runtime", "simulated", "--nodes", "3"];
+    let mut child = pinnace(&run).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = until(&mut output, "Running 1/1").await;
+    assert_eq!(lines[0], "runtime: simulated (it was asked for)");
+    assert!(lines.iter().any(|line| line == "deployment.apps/web created"), "{lines:?}");
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    until(&mut output, "stopping").await;
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = directory.path().join("broken.yaml");
+    std::fs::write(&broken, "a: b: c\n").unwrap();
+    let broken = broken.to_str().unwrap();
+    for (arguments, said) in [
+        (&["run", "-f", "/nowhere.yaml"][..], "error: /nowhere.yaml: No such file or directory"),
+        (&["run", "-f", broken, "--runtime", "simulated"], "line 1"),
+        (&["run", "-f", broken, "--runtime", "docker"], "unknown runtime \"docker\""),
+    ] {
+        let output = pinnace(arguments).output().await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(error.contains(said), "{arguments:?} said {error:?}");
+    }
+}
