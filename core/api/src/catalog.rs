@@ -14,6 +14,8 @@ pub struct Catalog(Arc<ArcSwap<Entries>>);
 struct Entries {
     /// In the order of registration: what discovery shows and what a short name means first.
     all: Vec<Arc<Resource>>,
+    /// Counts the changes.
+    generation: u64,
     /// By `plural.group`; the preferred version.
     by_name: HashMap<Arc<str>, Arc<Resource>, ahash::RandomState>,
 }
@@ -45,6 +47,7 @@ impl Catalog {
             let mut entries = Entries::clone(entries);
             entries.all.retain(|entry| entry.group != group || entry.plural != plural);
             entries.by_name.retain(|_, entry| entry.group != group || entry.plural != plural);
+            entries.generation += 1;
             entries
         });
     }
@@ -52,6 +55,12 @@ impl Catalog {
     /// All kinds.
     pub fn all(&self) -> Vec<Arc<Resource>> {
         self.0.load().all.clone()
+    }
+
+    /// How often kinds have come, changed or gone. Whoever reads it before [`Catalog::all`] and
+    /// finds it unchanged later has seen all kinds that there are.
+    pub fn generation(&self) -> u64 {
+        self.0.load().generation
     }
 
     /// The kind of a `k8s-openapi` type.
@@ -127,6 +136,7 @@ impl Catalog {
 
 impl Entries {
     fn insert(&mut self, resource: Arc<Resource>) {
+        self.generation += 1;
         self.by_name.entry(resource.name().clone()).or_insert_with(|| resource.clone());
         let same = |entry: &Arc<Resource>| {
             entry.name() == resource.name() && entry.version == resource.version

@@ -1,0 +1,149 @@
+use std::cmp::{Ordering, Reverse};
+use std::sync::Arc;
+
+use pinnace_api::Resource;
+
+/// Groups in the order in which upstream's aggregator shows them. Others follow by name.
+const ORDER: [&str; 23] = [
+    "apiregistration.k8s.io",
+    "",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "resource.k8s.io",
+    "storagemigration.k8s.io",
+];
+
+/// A group and its versions, the preferred one first.
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) versions: Vec<Version>,
+}
+
+/// A version of a group and its kinds, ordered by plural.
+pub(crate) struct Version {
+    pub(crate) name: String,
+    pub(crate) resources: Vec<Arc<Resource>>,
+}
+
+/// The kinds of a catalog by group and version, in the order of discovery.
+pub(crate) fn groups(all: &[Arc<Resource>]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for resource in all {
+        let at = groups.iter().position(|group| *group.name == resource.group);
+        let at = at.unwrap_or_else(|| {
+            groups.push(Group { name: resource.group.to_string(), versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[at].versions;
+        let at = versions.iter().position(|version| *version.name == resource.version);
+        let at = at.unwrap_or_else(|| {
+            versions.push(Version { name: resource.version.to_string(), resources: Vec::new() });
+            versions.len() - 1
+        });
+        versions[at].resources.push(resource.clone());
+    }
+    for group in &mut groups {
+        group.versions.sort_by(|a, b| compare_versions(&a.name, &b.name));
+        for version in &mut group.versions {
+            version.resources.sort_by(|a, b| a.plural.cmp(&b.plural));
+        }
+    }
+    groups.sort_by(|a, b| (rank(&a.name), &a.name).cmp(&(rank(&b.name), &b.name)));
+    groups
+}
+
+/// `group/version`, or the version alone in the core group.
+pub(crate) fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+fn rank(group: &str) -> usize {
+    ORDER.iter().position(|name| *name == group).unwrap_or(ORDER.len())
+}
+
+/// Stable versions come before beta and alpha, higher ones before lower ones, and names of no such
+/// form last, by name: <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#version-priority>.
+pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
+    match (parse(a), parse(b)) {
+        (Some(a), Some(b)) => Reverse(a).cmp(&Reverse(b)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => a.cmp(b),
+    }
+}
+
+/// Stability, major and minor number.
+fn parse(version: &str) -> Option<(u8, u64, u64)> {
+    let rest = version.strip_prefix('v')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (major, rest) = rest.split_at(end);
+    let major = major.parse().ok()?;
+    if rest.is_empty() {
+        return Some((2, major, 0));
+    }
+    let (stability, minor) = match (rest.strip_prefix("beta"), rest.strip_prefix("alpha")) {
+        (Some(minor), _) => (1, minor),
+        (_, Some(minor)) => (0, minor),
+        _ => return None,
+    };
+    let digits = minor.bytes().all(|byte| byte.is_ascii_digit());
+    Some((stability, major, digits.then(|| minor.parse().ok()).flatten()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use pinnace_api::Catalog;
+
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_how_stable_and_how_new_they_are() {
+        let expected = [
+            "v10",
+            "v2",
+            "v1",
+            "v11beta2",
+            "v10beta3",
+            "v3beta1",
+            "v12alpha1",
+            "v11alpha2",
+            "foo1",
+            "foo10",
+            "v1gamma1",
+            "v1beta+1",
+        ];
+        let mut versions = expected.to_vec();
+        versions.reverse();
+        versions.sort_by(|a, b| compare_versions(a, b));
+        let (known, other) = versions.split_at(8);
+        assert_eq!(known, &expected[..8]);
+        assert!(other.is_sorted());
+    }
+
+    #[test]
+    fn groups_stand_in_the_order_of_upstream() {
+        let groups = groups(&Catalog::builtin().all());
+        let names: Vec<_> = groups.iter().map(|group| &*group.name).collect();
+        assert_eq!(names[..2], ["", "apps"]);
+        assert!(names.iter().map(|name| rank(name)).is_sorted(), "{names:?}");
+        let of = |name: &str| ORDER.iter().filter(|one| **one == name).count();
+        assert!(ORDER.iter().all(|name| of(name) == 1), "each group once");
+    }
+}
