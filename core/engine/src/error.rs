@@ -36,6 +36,9 @@ pub enum Error {
     /// The pod network cannot be made.
     #[error("network: {0}")]
     Network(#[from] pinnace_network::Error),
+    /// The API cannot be served.
+    #[error("serve: {0}")]
+    Serve(#[from] pinnace_http::Error),
     /// A node agent cannot start.
     #[error("node: {0}")]
     Node(String),
@@ -83,6 +86,7 @@ impl Error {
             Self::Store(_)
             | Self::Runtime(_)
             | Self::Network(_)
+            | Self::Serve(_)
             | Self::Node(_)
             | Self::Scheduler(_)
             | Self::Io { .. } => Reason::InternalError.as_str(),

@@ -43,6 +43,7 @@
 //! - `containerd` (default): real containers; needs `protoc` when it is built.
 //! - `disk` (default): the durable store, for [`EngineBuilder::data_dir`].
 //! - `cli`: the program `pinnace`.
+//! - `kube`: [`Engine::kube_client`], a client of the crate `kube` that needs no socket.
 
 pub mod blocking;
 mod builder;
@@ -55,6 +56,7 @@ mod manifest;
 mod nodes;
 mod reference;
 mod rollout;
+mod serving;
 mod startup;
 mod wait;
 
@@ -71,6 +73,7 @@ pub use pinnace_client::{
     Preconditions, PropagationPolicy, WatchEvent, WatchStream, WriteOptions,
 };
 pub use pinnace_env::{Clock, Env, Random};
+pub use pinnace_http::{ServeConfig, Serving};
 pub use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 pub use rollout::RolloutStatus;
 

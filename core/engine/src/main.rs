@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use pinnace::{Engine, ListOptions, LogOptions, Object, Runtime, WatchEvent};
+use pinnace::{Engine, ListOptions, LogOptions, Object, Runtime, ServeConfig, WatchEvent};
 use tokio::sync::mpsc;
 
 /// Lines of logs that may wait to be printed.
@@ -26,13 +27,31 @@ struct Cli {
 enum Command {
     /// Applies manifests and runs them until Ctrl-C.
     Run(Run),
+    /// Serves the API for kubectl and others until Ctrl-C.
+    Up(Up),
 }
 
 #[derive(Args)]
-struct Run {
-    /// Manifests to apply; `-` reads from standard input.
-    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
-    files: Vec<PathBuf>,
+struct Up {
+    /// The address to serve HTTPS on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:6443", value_name = "A")]
+    listen: SocketAddr,
+    /// A Unix socket to serve on, too.
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// More names and addresses for the certificate.
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// Where the kubeconfig goes; `kubeconfig` in the data directory or here.
+    #[arg(long, value_name = "F")]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+/// What the engine is like.
+#[derive(Args)]
+struct Cluster {
     /// Keeps objects in this directory, and leaves pods running at the end.
     #[arg(long, value_name = "D")]
     data_dir: Option<PathBuf>,
@@ -42,6 +61,15 @@ struct Run {
     /// How many nodes; more than one needs the simulated runtime.
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
+}
+
+#[derive(Args)]
+struct Run {
+    /// Manifests to apply; `-` reads from standard input.
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
     /// Prints the logs of all containers as they come.
     #[arg(short = 'F', long)]
     follow: bool,
@@ -51,12 +79,16 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Cli::parse().command;
+    let command = Cli::parse().command;
     let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(tokio) => tokio,
         Err(error) => return fail(&error),
     };
-    match tokio.block_on(run.run()) {
+    let result = match command {
+        Command::Run(run) => tokio.block_on(run.run()),
+        Command::Up(up) => tokio.block_on(up.run()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -69,12 +101,8 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
 
 type Failure = Box<dyn std::error::Error>;
 
-impl Run {
-    async fn run(self) -> Result<(), Failure> {
-        let mut manifests = Vec::new();
-        for file in &self.files {
-            manifests.push(read(file)?);
-        }
+impl Cluster {
+    async fn start(&self) -> Result<Engine, Failure> {
         let mut builder = Engine::builder().runtime(Runtime::named(&self.runtime)?);
         if let Some(nodes) = self.nodes {
             builder = builder.nodes(nodes);
@@ -82,7 +110,61 @@ impl Run {
         if let Some(directory) = &self.data_dir {
             builder = builder.data_dir(directory);
         }
-        let engine = builder.start().await?;
+        Ok(builder.start().await?)
+    }
+}
+
+impl Up {
+    async fn run(self) -> Result<(), Failure> {
+        let engine = self.cluster.start().await?;
+        let result = self.serve(&engine).await;
+        let ended = engine.shutdown().await;
+        result?;
+        Ok(ended?)
+    }
+
+    async fn serve(&self, engine: &Engine) -> Result<(), Failure> {
+        // Asked for first, so that a signal that comes early is not missed.
+        let mut interrupted = std::pin::pin!(interrupted());
+        let config = ServeConfig {
+            address: Some(self.listen),
+            unix: self.unix.clone(),
+            names: self.name.clone(),
+        };
+        let serving = engine.serve(config).await?;
+        let path = match (&self.kubeconfig, &self.cluster.data_dir) {
+            (Some(path), _) => path.clone(),
+            (None, Some(directory)) => directory.join("kubeconfig"),
+            (None, None) => PathBuf::from("kubeconfig"),
+        };
+        let kubeconfig = engine.kubeconfig("kubernetes-admin", &["system:masters"])?;
+        write_private(&path, &kubeconfig)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let path = path.canonicalize()?;
+        println!("# runtime: {} ({})", engine.runtime().name, engine.runtime().why);
+        println!("# serving {}", serving.url().unwrap_or_default());
+        println!("export KUBECONFIG={}", path.display());
+        (&mut interrupted).await?;
+        serving.stop().await;
+        Ok(())
+    }
+}
+
+/// Writes a file that holds a key: for its owner alone.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+impl Run {
+    async fn run(self) -> Result<(), Failure> {
+        let mut manifests = Vec::new();
+        for file in &self.files {
+            manifests.push(read(file)?);
+        }
+        let engine = self.cluster.start().await?;
         println!("runtime: {} ({})", engine.runtime().name, engine.runtime().why);
         let result = self.follow_engine(&engine, &manifests).await;
         let ended = engine.shutdown().await;

@@ -14,6 +14,7 @@ use pinnace_api::{Catalog, Codec, DynamicObject};
 use pinnace_client::{Client, Informers, Recorder};
 use pinnace_controllers::{Context, Controllers};
 use pinnace_env::Env;
+use pinnace_http::Front;
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::builder::{Discovered, EngineBuilder, OnShutdown};
 use crate::directory::Directory;
 use crate::nodes::Nodes;
+use crate::serving::Keys;
 use crate::{Engine, Error, Result};
 
 /// Namespaces that every cluster has.
@@ -46,6 +48,8 @@ pub(crate) struct Parts {
     /// The way to what runs on the nodes.
     pub(crate) nodes: Arc<Directory>,
     pub(crate) stop: CancellationToken,
+    pub(crate) front: Front,
+    pub(crate) keys: Keys,
     tasks: TaskTracker,
     store: Store,
     runtimes: Vec<Arc<dyn ContainerRuntime>>,
@@ -86,6 +90,8 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         runtime: nodes.runtime,
         nodes: Arc::new(Directory::default()),
         stop: CancellationToken::new(),
+        front: Front::builder(server.clone()).build(),
+        keys: Keys::new(builder.data_dir.as_deref()),
         tasks: TaskTracker::new(),
         store,
         runtimes: nodes.runtimes,

@@ -1,3 +1,31 @@
 //! The HTTPS front of the request pipeline: what kubectl, helm and every other client speak to.
+//!
+//! ```text
+//! listener → tls → authentication → impersonation → authorization → handlers → encoding
+//! ```
+//!
+//! - [`Front`]: the service itself, a function from request to response; it needs no socket.
+//! - [`Front::serve`], [`ServeConfig`], [`Serving`]: listening on TCP with TLS and on a Unix socket.
+//! - [`Authority`]: the certificate authority that signs what serves and who connects.
+//! - [`Authenticator`], [`TokenAuthenticator`]: who makes a request.
 
+mod authentication;
+mod body;
 pub mod discovery;
+mod encoding;
+mod error;
+mod front;
+mod handlers;
+mod limits;
+mod listener;
+mod pki;
+mod request;
+mod response;
+pub mod streams;
+
+pub use authentication::{Authenticator, Peer, TokenAuthenticator};
+pub use body::{Body, BoxError, RequestBody};
+pub use error::{Error, Result};
+pub use front::{Front, FrontBuilder, FrontService};
+pub use listener::{ServeConfig, Serving};
+pub use pki::{Authority, ClientIdentity, kubeconfig};

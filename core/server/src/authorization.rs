@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who makes a request.
@@ -7,6 +8,10 @@ pub struct User {
     pub name: Arc<str>,
     /// The groups it belongs to.
     pub groups: Arc<[String]>,
+    /// What tells it from others that had or will have its name; `None` where nobody says.
+    pub uid: Option<Arc<str>>,
+    /// What else its authenticator knows of it.
+    pub extra: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 /// The group that may do everything.
@@ -15,7 +20,12 @@ const MASTERS: &str = "system:masters";
 impl User {
     /// A user with groups.
     pub fn new(name: &str, groups: impl IntoIterator<Item = String>) -> Self {
-        Self { name: name.into(), groups: groups.into_iter().collect() }
+        Self {
+            name: name.into(),
+            groups: groups.into_iter().collect(),
+            uid: None,
+            extra: Arc::default(),
+        }
     }
 
     /// The host application itself: it owns the engine, so it may do everything.
@@ -29,12 +39,13 @@ impl User {
     }
 }
 
-/// What somebody wants to do.
+/// What somebody wants to do: something with objects, or, with a `path`, something else.
 #[derive(Clone, Copy, Debug)]
 pub struct Attributes<'a> {
     /// Who.
     pub user: &'a User,
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`,
+    /// `impersonate`; the HTTP method in lower case where there is a `path`.
     pub verb: &'a str,
     /// API group, empty for the core group.
     pub group: &'a str,
@@ -46,6 +57,24 @@ pub struct Attributes<'a> {
     pub namespace: &'a str,
     /// Name, empty where the verb names none.
     pub name: &'a str,
+    /// Path of a request that is not about objects, such as `/metrics`; empty otherwise.
+    pub path: &'a str,
+}
+
+impl<'a> Attributes<'a> {
+    /// Something that is not about objects.
+    pub fn path(user: &'a User, verb: &'a str, path: &'a str) -> Self {
+        Self { user, verb, group: "", resource: "", subresource: "", namespace: "", name: "", path }
+    }
+
+    /// `resource.group`, or the resource alone in the core group.
+    pub(crate) fn qualified_resource(&self) -> String {
+        if self.group.is_empty() {
+            self.resource.to_owned()
+        } else {
+            format!("{}.{}", self.resource, self.group)
+        }
+    }
 }
 
 /// What an authorizer says.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
 use pinnace_client::{Client, Subresource};
 use pinnace_env::Env;
@@ -86,7 +87,8 @@ impl Server {
         &self.0.store
     }
 
-    pub(crate) fn env(&self) -> &Env {
+    /// Time and chance.
+    pub fn env(&self) -> &Env {
         &self.0.env
     }
 
@@ -113,10 +115,19 @@ impl Server {
             subresource,
             namespace,
             name,
+            path: "",
         };
-        match self.0.authorizer.authorize(&request) {
+        self.check(&request)
+    }
+
+    /// Asks the authorizer, also about what no kind of the catalog stands for.
+    ///
+    /// # Errors
+    /// `Forbidden`, in upstream's words.
+    pub fn check(&self, request: &Attributes<'_>) -> Result<()> {
+        match self.0.authorizer.authorize(request) {
             Decision::Allow => Ok(()),
-            Decision::Deny(why) => Err(forbidden(&request, resource, &why)),
+            Decision::Deny(why) => Err(forbidden(request, &why)),
         }
     }
 
@@ -157,7 +168,13 @@ impl fmt::Debug for Server {
     }
 }
 
-fn forbidden(request: &Attributes<'_>, resource: &Resource, why: &str) -> ApiError {
+fn forbidden(request: &Attributes<'_>, why: &str) -> ApiError {
+    let user = &*request.user.name;
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    if !request.path.is_empty() {
+        let message = format!("User {user:?} cannot {} path {:?}{why}", request.verb, request.path);
+        return ApiError::new(Reason::Forbidden, format!("forbidden: {message}"));
+    }
     let part = if request.subresource.is_empty() {
         request.resource.to_owned()
     } else {
@@ -168,16 +185,23 @@ fn forbidden(request: &Attributes<'_>, resource: &Resource, why: &str) -> ApiErr
     } else {
         format!("in the namespace {:?}", request.namespace)
     };
-    let mut message = format!(
-        "User {:?} cannot {} resource {part:?} in API group {:?} {scope}",
-        &*request.user.name, request.verb, request.group
+    let message = format!(
+        "User {user:?} cannot {} resource {part:?} in API group {:?} {scope}{why}",
+        request.verb, request.group
     );
-    if !why.is_empty() {
-        message = format!("{message}: {why}");
-    }
-    if request.name.is_empty() {
-        let message = format!("{} is forbidden: {message}", resource.name());
-        return ApiError::new(Reason::Forbidden, message);
-    }
-    ApiError::forbidden(resource, request.name, &message)
+    let qualified = request.qualified_resource();
+    let subject =
+        if request.name.is_empty() { qualified } else { format!("{qualified} {:?}", request.name) };
+    ApiError::from_status(Status {
+        code: Some(403),
+        reason: Some(Reason::Forbidden.as_str().to_owned()),
+        message: Some(format!("{subject} is forbidden: {message}")),
+        details: Some(StatusDetails {
+            group: Some(request.group.to_owned()).filter(|group| !group.is_empty()),
+            kind: Some(request.resource.to_owned()),
+            name: Some(request.name.to_owned()).filter(|name| !name.is_empty()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
 }

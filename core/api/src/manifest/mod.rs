@@ -24,22 +24,39 @@ pub const MAX_ALIASED_BYTES: usize = 3 * 1024 * 1024;
 /// `BadRequest` with line and column: `error parsing manifest: line 7, column 3: …`;
 /// `RequestEntityTooLarge` when it is larger than [`MAX_BYTES`].
 pub fn read(manifest: &[u8]) -> Result<Vec<Value>> {
-    if manifest.len() > MAX_BYTES {
-        let message = format!("Request entity is too large: limit is {MAX_BYTES}");
-        return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
-    }
-    let text = match std::str::from_utf8(manifest) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let (before, _) = manifest.split_at(error.valid_up_to());
-            return Err(ApiError::from(Problem::at_end_of(before, "the text is not UTF-8")));
-        }
-    };
+    let text = text_of(manifest)?;
     let mut objects = Vec::new();
     for document in documents(text)? {
         flatten(document, &mut objects);
     }
     Ok(objects)
+}
+
+fn text_of(manifest: &[u8]) -> Result<&str> {
+    if manifest.len() > MAX_BYTES {
+        let message = format!("Request entity is too large: limit is {MAX_BYTES}");
+        return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
+    }
+    match std::str::from_utf8(manifest) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(error) => {
+            let (before, _) = manifest.split_at(error.valid_up_to());
+            Err(ApiError::from(Problem::at_end_of(before, "the text is not UTF-8")))
+        }
+    }
+}
+
+/// Reads the one object of a request's body, as YAML or JSON. Lists are not taken apart.
+///
+/// # Errors
+/// As [`read`]; also when there is none or more than one.
+pub fn read_one(document: &[u8]) -> Result<Value> {
+    let mut documents = documents(text_of(document)?)?;
+    match (documents.pop(), documents.is_empty()) {
+        (Some(document), true) => Ok(document),
+        (None, _) => Err(ApiError::bad_request("the body holds no object")),
+        (Some(_), false) => Err(ApiError::bad_request("the body holds more than one object")),
+    }
 }
 
 fn documents(text: &str) -> Result<Vec<Value>, Problem> {

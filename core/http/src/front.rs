@@ -1,0 +1,239 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+
+use http::header::{USER_AGENT, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use pinnace_api::{ApiError, Reason, Result};
+use pinnace_client::Warnings;
+use pinnace_client::nodes::NodeDirectory;
+use pinnace_env::Stopwatch;
+use pinnace_server::{Attributes, InProcess, Server, User};
+
+use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
+use crate::handlers::{Call, method_not_allowed, no_such_resource};
+use crate::request::{Query, RequestInfo};
+use crate::response::{self, AUDIT_ID};
+use crate::{Authenticator, Body, BoxError, Peer, RequestBody, TokenAuthenticator};
+
+/// Bytes of an audit id that a client may choose.
+const MAX_AUDIT_ID: usize = 64;
+
+/// The API over HTTP: a function from request to response. Cheap to clone; clones share.
+#[derive(Clone)]
+pub struct Front(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) server: Server,
+    authenticators: Vec<Box<dyn Authenticator>>,
+    #[expect(dead_code, reason = "connections to nodes are served by `streams`")]
+    nodes: Option<Arc<dyn NodeDirectory>>,
+}
+
+/// Puts a [`Front`] together.
+pub struct FrontBuilder {
+    server: Server,
+    authenticators: Vec<Box<dyn Authenticator>>,
+    nodes: Option<Arc<dyn NodeDirectory>>,
+}
+
+impl FrontBuilder {
+    /// Adds an authenticator, to be asked after those that are there.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticators.push(Box::new(authenticator));
+        self
+    }
+
+    /// Adds one that knows bearer tokens.
+    pub fn tokens(self, tokens: Arc<dyn TokenAuthenticator>) -> Self {
+        self.authenticator(BearerTokens(tokens))
+    }
+
+    /// Sets how nodes are reached. Without it, what needs one is not there.
+    pub fn nodes(mut self, nodes: Arc<dyn NodeDirectory>) -> Self {
+        self.nodes = Some(nodes);
+        self
+    }
+
+    /// The front.
+    pub fn build(self) -> Front {
+        let Self { server, authenticators, nodes } = self;
+        Front(Arc::new(Inner { server, authenticators, nodes }))
+    }
+}
+
+impl fmt::Debug for FrontBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FrontBuilder")
+    }
+}
+
+impl Front {
+    /// A front of a server. It knows callers by what their connection proves.
+    pub fn builder(server: Server) -> FrontBuilder {
+        FrontBuilder { server, authenticators: vec![Box::new(Connection)], nodes: None }
+    }
+
+    /// Answers a request. Whatever is wrong is an answer, too.
+    pub async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Body> {
+        let watch = Stopwatch::start();
+        let (parts, body) = request.into_parts();
+        let audit_id = self.audit_id(&parts);
+        let warnings = Warnings::collect();
+        let answered = self.route(&parts, body, peer, &warnings).await;
+        let mut response = answered.unwrap_or_else(|error| {
+            let mut response = response::failure(&error);
+            if error.reason() == Reason::Unauthorized {
+                let challenge = http::HeaderValue::from_static("Bearer");
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            response
+        });
+        if parts.method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        response::finish(&mut response, &audit_id, warnings.take());
+        tracing::debug!(
+            target: "pinnace_http::access",
+            method = %parts.method,
+            path = parts.uri.path(),
+            status = response.status().as_u16(),
+            elapsed = ?watch.elapsed(),
+            peer = ?peer.address,
+            agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()),
+            audit_id,
+        );
+        response
+    }
+
+    /// The id of a request: the client's, if it is one, or a new one.
+    fn audit_id(&self, parts: &Parts) -> String {
+        let given = parts.headers.get(AUDIT_ID).and_then(|id| id.to_str().ok());
+        match given.filter(|id| !id.is_empty() && id.len() <= MAX_AUDIT_ID) {
+            Some(id) => id.to_owned(),
+            None => self.0.server.env().random().uid(),
+        }
+    }
+
+    async fn route(
+        &self,
+        parts: &Parts,
+        body: RequestBody,
+        peer: &Peer,
+        warnings: &Warnings,
+    ) -> Result<Response<Body>> {
+        let server = &self.0.server;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let info = RequestInfo::read(&parts.method, parts.uri.path(), &query)?;
+        let user = authentication::authenticate(&self.0.authenticators, parts, peer).await?;
+        let open = !info.is_resource && authentication::is_open(&info.path);
+        if &*user.name == ANONYMOUS && !open {
+            return Err(authentication::unauthorized());
+        }
+        let user = authentication::impersonate(server, user, &parts.headers)?;
+        if !info.is_resource {
+            if !open {
+                server.check(&Attributes::path(&user, &info.verb, &info.path))?;
+            }
+            return self.document(parts, &info, &query);
+        }
+        authorize(server, &user, &info)?;
+        let catalog = server.catalog();
+        let Some(resource) = catalog.by_path(&info.group, &info.version, &info.resource) else {
+            let known = catalog
+                .all()
+                .iter()
+                .any(|entry| entry.group == info.group && entry.version == info.version);
+            return if known { Err(no_such_resource()) } else { Ok(response::no_such_page()) };
+        };
+        if !resource.is_namespaced() && !info.namespace_of_objects().is_empty() {
+            return Err(no_such_resource());
+        }
+        // As upstream, which has no routes for it.
+        if parts.method == Method::HEAD {
+            return Err(method_not_allowed());
+        }
+        let call = Call {
+            server,
+            api: InProcess::new(server.clone(), user),
+            info: &info,
+            query: &query,
+            headers: &parts.headers,
+            peer,
+            resource,
+            warnings,
+        };
+        call.run(body).await
+    }
+
+    /// Answers what is not about objects: discovery, health and their like.
+    fn document(
+        &self,
+        _parts: &Parts,
+        _info: &RequestInfo,
+        _query: &Query,
+    ) -> Result<Response<Body>> {
+        Ok(response::no_such_page())
+    }
+}
+
+/// A front as a service of `tower`, for clients within this process.
+#[derive(Clone, Debug)]
+pub struct FrontService {
+    front: Front,
+    peer: Peer,
+}
+
+impl Front {
+    /// A service whose requests come from `peer`.
+    pub fn service(&self, peer: Peer) -> FrontService {
+        FrontService { front: self.clone(), peer }
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for FrontService
+where
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Self { front, peer } = self.clone();
+        let request = request.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)));
+        Box::pin(async move { Ok(front.handle(request, &peer).await) })
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Front")
+    }
+}
+
+/// Asks whether the caller may, before the body is read. The pipeline asks again: it has other
+/// callers, too.
+fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), ApiError> {
+    server.check(&Attributes {
+        user,
+        verb: &info.verb,
+        group: &info.group,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        path: "",
+    })
+}

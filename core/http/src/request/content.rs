@@ -1,0 +1,243 @@
+//! The body of a request: read within bounds, decoded by its content type, checked for fields that
+//! its kind does not have.
+
+mod strict;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use pinnace_api::patch::Patch;
+use pinnace_api::schema::{TypeRef, unknown_fields};
+use pinnace_api::{ApiError, Reason, Result, manifest};
+use pinnace_client::{FieldValidation, WriteOptions};
+use serde_json::Value;
+
+use crate::RequestBody;
+use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
+
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// Reads a whole body.
+///
+/// # Errors
+/// `RequestEntityTooLarge` past [`MAX_BODY_BYTES`], `BadRequest` when it ends early, `Timeout`
+/// when it does not come.
+pub(crate) async fn read_body(headers: &HeaderMap, body: RequestBody) -> Result<Bytes> {
+    let too_large = || {
+        let message = format!("Request entity is too large: limit is {MAX_BODY_BYTES}");
+        ApiError::new(Reason::RequestEntityTooLarge, message)
+    };
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
+        return Err(too_large());
+    }
+    let read = async {
+        let mut body = body;
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| ApiError::bad_request(format!("the body ended early: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if first.len() + all.len() + data.len() > MAX_BODY_BYTES {
+                return Err(too_large());
+            }
+            // Most bodies are one frame, which needs no copy.
+            if first.is_empty() && all.is_empty() {
+                first = data;
+                continue;
+            }
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    };
+    tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| {
+        ApiError::new(Reason::Timeout, "the body of the request did not arrive in time")
+    })?
+}
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// The media type of a body, without its parameters; empty for none.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// How an object in a body is encoded.
+///
+/// # Errors
+/// `UnsupportedMediaType`.
+pub(crate) fn format(headers: &HeaderMap) -> Result<Format> {
+    match media_type(headers) {
+        "" | "application/json" | "*/*" | "application/*" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        PROTOBUF => Ok(Format::Protobuf),
+        _ => Err(unsupported(&["application/json", "application/yaml", PROTOBUF])),
+    }
+}
+
+fn unsupported(accepted: &[&str]) -> ApiError {
+    let accepted = accepted.join(", ");
+    ApiError::new(
+        Reason::UnsupportedMediaType,
+        format!(
+            "the body of the request was in an unknown format - accepted media types include: \
+             {accepted}"
+        ),
+    )
+}
+
+/// A document with what is to be said of its fields.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) value: Value,
+    /// Fields that are there twice, in upstream's words. Of each the last one counts.
+    duplicates: Vec<String>,
+}
+
+impl Document {
+    /// Reads JSON or YAML.
+    ///
+    /// # Errors
+    /// `BadRequest`.
+    pub(crate) fn read(format: Format, body: &[u8]) -> Result<Self> {
+        match format {
+            Format::Json => {
+                let (value, duplicates) = strict::read(body).map_err(|error| {
+                    ApiError::bad_request(format!("the object provided is unrecognized: {error}"))
+                })?;
+                Ok(Self { value, duplicates })
+            }
+            Format::Yaml => Ok(Self { value: manifest::read_one(body)?, duplicates: Vec::new() }),
+            Format::Protobuf => Err(unsupported(&["application/json", "application/yaml"])),
+        }
+    }
+
+    /// Deals with fields that are unknown or there twice as `options` say.
+    ///
+    /// # Errors
+    /// `BadRequest` under strict validation.
+    pub(crate) fn check_fields(
+        &mut self,
+        kind: Option<TypeRef<'_>>,
+        options: &WriteOptions,
+    ) -> Result<()> {
+        if options.field_validation == FieldValidation::Ignore {
+            return Ok(());
+        }
+        let mut problems = std::mem::take(&mut self.duplicates);
+        if let Some(kind) = kind {
+            problems.extend(unknown_fields(kind, &self.value));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        if options.field_validation == FieldValidation::Strict {
+            return Err(strict_error(&self.value, &problems));
+        }
+        for problem in problems {
+            options.warnings.add(problem);
+        }
+        Ok(())
+    }
+}
+
+fn strict_error(value: &Value, problems: &[String]) -> ApiError {
+    let text = |name: &str| value[name].as_str().unwrap_or_default();
+    let kind = text("kind");
+    let api_version = text("apiVersion");
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    ApiError::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+        problems.join(", ")
+    ))
+}
+
+/// The kind of patch that a content type announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+impl PatchType {
+    /// By the request's headers; `strategic` says whether the kind knows how its lists merge.
+    ///
+    /// # Errors
+    /// `UnsupportedMediaType`, naming what is supported.
+    pub(crate) fn of(headers: &HeaderMap, strategic: bool) -> Result<Self> {
+        match media_type(headers) {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" if strategic => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            _ => {
+                let mut accepted =
+                    vec!["application/json-patch+json", "application/merge-patch+json"];
+                if strategic {
+                    accepted.push("application/strategic-merge-patch+json");
+                }
+                accepted.push("application/apply-patch+yaml");
+                Err(unsupported(&accepted))
+            }
+        }
+    }
+
+    /// Reads a patch.
+    ///
+    /// # Errors
+    /// `BadRequest`.
+    pub(crate) fn read(
+        self,
+        body: &[u8],
+        kind: Option<TypeRef<'_>>,
+        options: &WriteOptions,
+    ) -> Result<Patch> {
+        let json = || {
+            strict::read(body)
+                .map(|(value, duplicates)| Document { value, duplicates })
+                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+        };
+        match self {
+            Self::Json => {
+                let patch = json()?.value;
+                if !patch.is_array() {
+                    let message = "error decoding patch: a JSON patch is a list of operations";
+                    return Err(ApiError::bad_request(message));
+                }
+                Ok(Patch::Json(patch))
+            }
+            Self::Merge | Self::Strategic => {
+                let mut document = json()?;
+                if !document.value.is_object() {
+                    let message = "error decoding patch: a merge patch is an object";
+                    return Err(ApiError::bad_request(message));
+                }
+                // Unknown fields are looked for in the outcome: here may be directives, too.
+                document.check_fields(None, options)?;
+                let merge = if self == Self::Merge { Patch::Merge } else { Patch::StrategicMerge };
+                Ok(merge(document.value))
+            }
+            Self::Apply => {
+                let value = manifest::read_one(body).map_err(|error| {
+                    ApiError::bad_request(format!("error decoding YAML: {}", error.message()))
+                })?;
+                let mut document = Document { value, duplicates: Vec::new() };
+                document.check_fields(kind, options)?;
+                Ok(Patch::Apply(document.value))
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Connections to what runs on a node: logs, `exec`, `attach`, `portforward` and `proxy`.
