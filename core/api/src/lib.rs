@@ -6,6 +6,7 @@
 //! - [`ApiError`]: an error as a Kubernetes `Status`; [`field`]: paths and causes within it.
 //! - [`selector`], [`quantity`], [`patch`]: the small languages of the API.
 //! - [`schema`]: what types objects are made of.
+//! - [`printing`]: what `kubectl get` shows.
 //! - [`manifest`]: files of objects, in YAML or JSON.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //!
@@ -21,6 +22,7 @@ pub mod kinds;
 pub mod manifest;
 mod object;
 pub mod patch;
+pub mod printing;
 pub mod quantity;
 mod resource;
 pub mod schema;

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::printing::{self, Printer};
 use crate::{AnyStrategy, Codec, Kind, Strategy};
 
 /// Whether objects of a kind live in namespaces.
@@ -145,6 +146,8 @@ pub struct Resource {
     pub codec: &'static Codec,
     /// How it is defaulted, validated and prepared.
     pub strategy: Arc<dyn AnyStrategy>,
+    /// What `kubectl get` shows of it.
+    pub printer: Arc<dyn Printer>,
     /// `plural.group`, the name of its table in the store and in error messages.
     name: Arc<str>,
 }
@@ -175,6 +178,7 @@ impl Resource {
             verbs: Verbs::ALL,
             codec: Codec::of::<S::Kind>(),
             strategy: Arc::new(strategy),
+            printer: printing::builtin(group, S::Kind::VERSION, S::Kind::KIND),
             name: qualified(plural, group),
         }
     }
