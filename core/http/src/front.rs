@@ -17,6 +17,7 @@ use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, InProcess, Server, User};
 
 use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
+use crate::discovery::Discovery;
 use crate::handlers::{Call, method_not_allowed, no_such_resource};
 use crate::request::{Query, RequestInfo};
 use crate::response::{self, AUDIT_ID};
@@ -31,6 +32,7 @@ pub struct Front(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) server: Server,
+    discovery: Discovery,
     authenticators: Vec<Box<dyn Authenticator>>,
     #[expect(dead_code, reason = "connections to nodes are served by `streams`")]
     nodes: Option<Arc<dyn NodeDirectory>>,
@@ -64,7 +66,8 @@ impl FrontBuilder {
     /// The front.
     pub fn build(self) -> Front {
         let Self { server, authenticators, nodes } = self;
-        Front(Arc::new(Inner { server, authenticators, nodes }))
+        let discovery = Discovery::new(server.catalog().clone(), Vec::new());
+        Front(Arc::new(Inner { server, discovery, authenticators, nodes }))
     }
 }
 
@@ -141,7 +144,7 @@ impl Front {
             if !open {
                 server.check(&Attributes::path(&user, &info.verb, &info.path))?;
             }
-            return self.document(parts, &info, &query);
+            return self.document(parts);
         }
         authorize(server, &user, &info)?;
         let catalog = server.catalog();
@@ -173,13 +176,14 @@ impl Front {
     }
 
     /// Answers what is not about objects: discovery, health and their like.
-    fn document(
-        &self,
-        _parts: &Parts,
-        _info: &RequestInfo,
-        _query: &Query,
-    ) -> Result<Response<Body>> {
-        Ok(response::no_such_page())
+    fn document(&self, parts: &Parts) -> Result<Response<Body>> {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return Err(method_not_allowed());
+        }
+        match self.0.discovery.respond(parts) {
+            Some(response) => Ok(response.map(Body::from)),
+            None => Ok(response::no_such_page()),
+        }
     }
 }
 
