@@ -15,6 +15,7 @@ pub(crate) enum Watched {
     Namespace,
     Service,
     Owner(Owner),
+    Budget,
 }
 
 /// Changes on their way from the informers to the scheduler. Several changes of one object become

@@ -18,8 +18,10 @@ mod cluster;
 mod config;
 mod decision;
 mod error;
+mod evictions;
 mod framework;
 mod inbox;
+mod nominations;
 pub mod plugins;
 mod pod;
 mod queue;
@@ -28,15 +30,15 @@ mod scheduler;
 mod scheduling;
 
 pub use cluster::{
-    Amounts, Cluster, Counted, Domain, LabelSet, NodeIndex, NodeState, PodRecord, PodTallies,
-    Resource, ResourceNames, TallyKey, Term, TermKind, Topology, TopologyKey,
+    Amounts, Cluster, Counted, Domain, LabelSet, Lifted, NodeIndex, NodeState, PodRecord,
+    PodTallies, Resource, ResourceNames, TallyKey, Term, TermKind, Topology, TopologyKey,
 };
 pub use config::{DEFAULT_SCHEDULER, MAX_WEIGHT, ProfileConfig, SchedulerConfig};
-pub use decision::{Decider, Decision, Diagnosis, NodeRefusal};
+pub use decision::{Attempt, Decider, Decision, Diagnosis, NodeRefusal};
 pub use error::{Error, Result};
 pub use framework::{
     Answer, Bind, Bound, ClusterEvent, Concern, Cycle, CycleState, Events, Filter, Handle, Hint,
-    MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Normalization, Permit, Permitted, Plugin,
+    MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Nomination, Normalization, Permit, Permitted, Plugin,
     PluginFactory, PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue,
     PreFilter, PreFiltered, Prepared, Profile, QueueSort, Reasons, Refusal, Registry, Reserve,
     Scope, Score, Verdict,

@@ -7,6 +7,7 @@ use pinnace_client::Api;
 use pinnace_env::Env;
 use tokio::task::JoinSet;
 
+use crate::framework::Nomination;
 use crate::pod::PodInfo;
 
 /// How many conditions are written at once.
@@ -16,10 +17,9 @@ const WRITES_AT_ONCE: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub(crate) pod: Arc<PodInfo>,
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
-    /// `status.nominatedNodeName`; `None` clears it.
-    pub(crate) nominated_node: Option<String>,
+    /// Reason and message of the condition; `None` leaves it alone.
+    pub(crate) condition: Option<(&'static str, String)>,
+    pub(crate) nomination: Nomination,
 }
 
 impl Report {
@@ -32,16 +32,22 @@ impl Report {
         }
         let generation = pod.metadata.generation;
         let status = pod.status.get_or_insert_default();
-        let renominated = status.nominated_node_name != self.nominated_node;
-        status.nominated_node_name.clone_from(&self.nominated_node);
+        let nominated = match &self.nomination {
+            Nomination::Keep => status.nominated_node_name.clone(),
+            Nomination::Clear => None,
+            Nomination::To(node) => Some(node.clone()),
+        };
+        let renominated = status.nominated_node_name != nominated;
+        status.nominated_node_name = nominated;
+        let Some((reason, message)) = &self.condition else { return renominated };
         let conditions = status.conditions.get_or_insert_default();
         let known = conditions.iter_mut().find(|one| one.type_ == "PodScheduled");
         let same_status = known.as_ref().is_some_and(|one| one.status == "False");
         let condition = PodCondition {
             type_: "PodScheduled".to_owned(),
             status: "False".to_owned(),
-            reason: Some(self.reason.to_owned()),
-            message: Some(self.message.clone()),
+            reason: Some((*reason).to_owned()),
+            message: Some(message.clone()),
             observed_generation: generation,
             last_transition_time: match &known {
                 Some(known) if same_status => known.last_transition_time.clone(),

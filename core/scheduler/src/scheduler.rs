@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use pinnace_client::{Informer, Informers, Recorder};
 use pinnace_env::Env;
 use tokio::sync::Semaphore;
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::binding::{Binding, Unbound};
 use crate::cluster::Owner;
 use crate::decision::Decider;
+use crate::evictions::Evictions;
 use crate::framework::Handle;
 use crate::inbox::{Inbox, Watched};
+use crate::nominations::Nominations;
 use crate::pod::{PodClasses, PodInfo};
 use crate::queue::{Queue, Waits};
 use crate::report::Reports;
@@ -85,7 +88,9 @@ impl Scheduler {
             recorders: profiles.iter().map(|one| recorder.component(one.name())).collect(),
             queue: Queue::new(profiles.clone(), sort, waits),
             decider: Decider::new(env.random().fork()),
-            reports: Reports::new(informers.client().of()?, env),
+            reports: Reports::new(informers.client().of()?, env.clone()),
+            evictions: Evictions::new(informers.client().of()?, env),
+            nominations: Nominations::default(),
             cluster: Cluster::new(),
             classes: PodClasses::default(),
             profiles,
@@ -124,6 +129,7 @@ impl Scheduler {
             tracing::warn!("bindings have not ended in time and are given up");
             self.bindings.tasks.shutdown().await;
             self.scheduling.reports.abort().await;
+            self.scheduling.evictions.abort().await;
         }
     }
 
@@ -133,6 +139,7 @@ impl Scheduler {
         }
         self.scheduling.announce();
         self.scheduling.reports.finish().await;
+        self.scheduling.evictions.finish().await;
     }
 
     /// Takes in what has happened and decides some pods; `true` when there are more to decide.
@@ -221,6 +228,7 @@ fn watched(informers: &Informers) -> Result<Vec<(Watched, Informer)>> {
     let more = [
         (Watched::Namespace, of::<Namespace>(informers)),
         (Watched::Service, of::<Service>(informers)),
+        (Watched::Budget, of::<PodDisruptionBudget>(informers)),
         (Watched::Owner(Owner::ReplicationController), of::<ReplicationController>(informers)),
         (Watched::Owner(Owner::ReplicaSet), of::<ReplicaSet>(informers)),
         (Watched::Owner(Owner::StatefulSet), of::<StatefulSet>(informers)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use pinnace_api::selector::Selector;
 use pinnace_api::{Object, Typed};
@@ -13,11 +14,14 @@ use tokio::time::Instant;
 use crate::binding::{Binding, Unbound, Wait, running};
 use crate::cluster::{Cluster, NodeIndex, Owner};
 use crate::decision::{Decider, Decision, Diagnosis};
+use crate::evictions::{Eviction, Evictions};
 use crate::framework::{
-    ClusterEvent, Cycle, CycleState, Events, Handle, MAX_PERMIT_WAIT, Permitted, PluginIndex,
-    PluginSet, PostFiltered, Profile, Refusal, node_changes, pod_changes,
+    ClusterEvent, Cycle, CycleState, Events, Handle, MAX_PERMIT_WAIT, Nomination, Permitted,
+    PluginIndex, PluginSet, Profile, Refusal, node_changes, pod_changes,
 };
 use crate::inbox::Watched;
+use crate::nominations::Nominations;
+use crate::plugins::DefaultPreemption;
 use crate::pod::{PodClasses, PodInfo};
 use crate::queue::Queue;
 use crate::report::{Report, Reports};
@@ -43,6 +47,8 @@ pub(crate) struct Scheduling {
     pub(crate) queue: Queue,
     pub(crate) decider: Decider,
     pub(crate) reports: Reports,
+    pub(crate) evictions: Evictions,
+    pub(crate) nominations: Nominations,
     /// Pods that were bound, with their nodes, and whose events are not recorded yet.
     pub(crate) announcements: Vec<(Arc<PodInfo>, Arc<str>)>,
 }
@@ -73,6 +79,12 @@ impl Scheduling {
                 let service = delta.new.as_ref().and_then(|new| new.get::<Service>().ok());
                 let selector = service.and_then(|one| one.spec.as_ref()?.selector.as_ref());
                 self.cluster.set_service(object.namespace(), object.name(), selector);
+            }
+            Watched::Budget => {
+                let Some(object) = delta.object() else { return };
+                let new = delta.new.as_ref();
+                let budget = new.and_then(|new| new.get::<PodDisruptionBudget>().ok());
+                self.cluster.set_budget(object.namespace(), object.name(), budget);
             }
             Watched::Owner(kind) => {
                 let Some(object) = delta.object() else { return };
@@ -116,6 +128,7 @@ impl Scheduling {
     fn change_pod(&mut self, old: Option<Typed<Pod>>, new: Option<Typed<Pod>>, now: Instant) {
         match (old, new) {
             (old, Some(new)) if is_assigned(&new) => {
+                self.nominations.remove(&mut self.cluster, new.object().uid());
                 self.cluster.set_pod(&new);
                 self.queue.remove(new.object().uid());
                 self.reports.drop_pod(new.object().uid());
@@ -134,6 +147,8 @@ impl Scheduling {
                 if is_assigned(&old) {
                     self.cluster.remove_pod(uid);
                     self.freed(old.object(), now);
+                } else if self.nominations.remove(&mut self.cluster, uid) {
+                    self.freed(old.object(), now);
                 } else {
                     self.give_up(&old, now);
                 }
@@ -147,7 +162,8 @@ impl Scheduling {
         let profiles = self.profiles.clone();
         let pod = self.classes.read(&mut self.cluster, &profiles[profile], new);
         let what = old.map_or(Events::NONE, |old| pod_changes(old, new, false));
-        if self.cluster.pod(pod.uid()).is_some() {
+        self.renominate(old, new, &pod);
+        if self.is_placed(pod.uid()) {
             // It is being bound. Should that fail, it is tried again as it is now.
             self.queue.refresh(pod, what);
             let going = |pod: &Typed<Pod>| pod.object().is_deleting();
@@ -162,6 +178,32 @@ impl Scheduling {
                 let (old, new) = (Some(old.object()), Some(new.object()));
                 self.queue.update(pod, &ClusterEvent { what, old, new }, now);
             }
+        }
+    }
+
+    /// Whether a pod is on a node, bound or about to be.
+    fn is_placed(&self, uid: &str) -> bool {
+        self.cluster.pod(uid).is_some_and(|record| !record.is_nominated())
+    }
+
+    /// Follows `status.nominatedNodeName`, which others may set too.
+    fn renominate(&mut self, old: Option<&Typed<Pod>>, new: &Typed<Pod>, pod: &PodInfo) {
+        let node = |pod: &Typed<Pod>| {
+            let name = pod.status.as_ref().and_then(|status| status.nominated_node_name.clone());
+            name.filter(|name| !name.is_empty())
+        };
+        let (before, now) = (old.and_then(node), node(new));
+        if before == now || self.is_placed(pod.uid()) {
+            return;
+        }
+        match now.and_then(|name| self.cluster.find(&name)) {
+            Some(node) => {
+                let profiles = self.profiles.clone();
+                let profile = &profiles[pod.profile()];
+                let pod = Arc::new(self.classes.read(&mut self.cluster, profile, new));
+                self.nominations.set(&mut self.cluster, &pod, node);
+            }
+            None => _ = self.nominations.remove(&mut self.cluster, pod.uid()),
         }
     }
 
@@ -198,33 +240,46 @@ impl Scheduling {
             self.warn(&pod, note);
             return Step::Done;
         }
-        if self.cluster.pod(pod.uid()).is_some() {
+        if self.is_placed(pod.uid()) {
             self.queue.remove(pod.uid());
             return Step::Done;
         }
         let profiles = self.profiles.clone();
         let profile = &profiles[pod.profile()];
         let state = CycleState::default();
-        match self.decider.decide(&self.cluster, profile, &pod, &state) {
+        let given = self.nominations.give_way(&mut self.cluster, &pod);
+        let decision = self.decider.decide(&self.cluster, profile, &pod, &state);
+        if let Decision::Unschedulable(diagnosis) = &decision {
+            let (rejected, pending) = (diagnosis.plugins(), diagnosis.pending());
+            self.put_back(&pod, rejected, pending, now);
+            self.way_out(pod.clone(), &state, diagnosis);
+        }
+        let step = self.take(decision, pod, state, now);
+        self.nominations.take_back(&mut self.cluster, given);
+        step
+    }
+
+    /// Does what was decided.
+    fn take(
+        &mut self,
+        decision: Decision,
+        pod: Arc<PodInfo>,
+        state: CycleState,
+        now: Instant,
+    ) -> Step {
+        match decision {
             Decision::Node(node) => self.place(pod, node, state, now),
-            Decision::Unschedulable(diagnosis) => {
-                let (diagnosis, nominated) = self.post_filter(&pod, &state, diagnosis);
-                let message = diagnosis.message();
-                let (rejected, pending) = (diagnosis.plugins(), diagnosis.pending());
-                self.put_back(&pod, rejected, pending, now);
-                self.report(pod, UNSCHEDULABLE, message, nominated);
-                Step::Done
-            }
+            Decision::Unschedulable(_) => Step::Done,
             Decision::NoNodes => {
                 self.put_back(&pod, PluginSet::NO_NODES, PluginSet::default(), now);
                 let message = "no nodes available to schedule pods".to_owned();
-                self.report(pod, UNSCHEDULABLE, message, None);
+                self.report(pod, UNSCHEDULABLE, message, Nomination::Clear);
                 Step::Done
             }
             Decision::Failed(message) => {
                 tracing::error!(pod = %pod.key(), message, "a plugin failed");
                 self.put_back(&pod, PluginSet::default(), PluginSet::default(), now);
-                self.report(pod, SCHEDULER_ERROR, message, None);
+                self.report(pod, SCHEDULER_ERROR, message, Nomination::Clear);
                 Step::Done
             }
         }
@@ -240,37 +295,39 @@ impl Scheduling {
         Arc::new(self.classes.read(&mut self.cluster, profile, pod.pod()))
     }
 
-    fn post_filter(
-        &self,
-        pod: &PodInfo,
-        state: &CycleState,
-        diagnosis: Arc<Diagnosis>,
-    ) -> (Arc<Diagnosis>, Option<String>) {
-        let profile = &self.profiles[pod.profile()];
-        if !profile.has_post_filters {
-            return (diagnosis, None);
-        }
-        let cycle = Cycle { pod, cluster: &self.cluster, state };
-        let mut reasons: Vec<String> = Vec::new();
-        let mut found = PostFiltered::default();
-        for (_, plugin) in profile.plugins() {
-            let Some(post_filter) = plugin.as_post_filter() else { continue };
-            match post_filter.post_filter(&cycle, &diagnosis) {
-                Ok(way_out) => {
-                    reasons = vec![way_out.message.clone()];
-                    found = way_out;
-                    break;
-                }
-                Err(refusal @ (Refusal::Unresolvable(_) | Refusal::Error(_))) => {
-                    reasons = vec![refusal.to_string()];
-                    break;
-                }
-                Err(refusal) => reasons.push(refusal.to_string()),
+    /// Looks for a way out for a pod that fits nowhere, and takes it.
+    fn way_out(&mut self, pod: Arc<PodInfo>, state: &CycleState, diagnosis: &Arc<Diagnosis>) {
+        let profiles = self.profiles.clone();
+        let profile = &profiles[pod.profile()];
+        let (diagnosis, found) =
+            self.decider.way_out(&mut self.cluster, profile, &pod, state, diagnosis);
+        let node = match &found.nomination {
+            Nomination::To(name) => self.cluster.find(name),
+            Nomination::Keep | Nomination::Clear => None,
+        };
+        if let Some(node) = node {
+            for other in self.nominations.less_important(&pod, node) {
+                self.nominations.remove(&mut self.cluster, other.uid());
+                let nomination = Nomination::Clear;
+                self.reports.add(Report { pod: other, condition: None, nomination });
             }
+            let name = self.cluster.node(node).name.clone();
+            self.evict(found.victims, &pod, &name);
         }
-        let mut diagnosis = (*diagnosis).clone();
-        diagnosis.set_post_filter(reasons.join(", "));
-        (Arc::new(diagnosis), found.nominated_node)
+        self.report(pod, UNSCHEDULABLE, diagnosis.message(), found.nomination);
+    }
+
+    fn evict(&mut self, victims: Vec<Typed<Pod>>, preemptor: &Arc<PodInfo>, node: &Arc<str>) {
+        for victim in victims.into_iter().filter(|victim| !victim.object().is_deleting()) {
+            let uid = victim.object().uid().to_owned();
+            let preempted = Refusal::unschedulable("preempted");
+            if self.handle.waiting().reject(&uid, DefaultPreemption::NAME, preempted) {
+                continue;
+            }
+            let recorder = self.recorders[preemptor.profile()].clone();
+            let (preemptor, node) = (preemptor.clone(), node.clone());
+            self.evictions.add(Eviction { victim, preemptor, node, recorder });
+        }
     }
 
     /// Takes the pod to be on the node, and asks the plugins that have a say in that.
@@ -300,8 +357,10 @@ impl Scheduling {
                 };
                 self.put_back(&pod, rejected, pending, now);
                 match refusal {
-                    Refusal::Error(message) => self.report(pod, SCHEDULER_ERROR, message, None),
-                    _ => self.report(pod, UNSCHEDULABLE, message, None),
+                    Refusal::Error(message) => {
+                        self.report(pod, SCHEDULER_ERROR, message, Nomination::Clear)
+                    }
+                    _ => self.report(pod, UNSCHEDULABLE, message, Nomination::Clear),
                 }
                 Step::Done
             }
@@ -387,7 +446,7 @@ impl Scheduling {
         }
         self.put_back(&pod, unbound.rejected, PluginSet::default(), now);
         let reason = if rejection { UNSCHEDULABLE } else { SCHEDULER_ERROR };
-        self.report(pod, reason, message, None);
+        self.report(pod, reason, message, Nomination::Clear);
     }
 
     /// Records events of the pods that were bound. They would only slow down the pods that wait, so
@@ -417,10 +476,19 @@ impl Scheduling {
         pod: Arc<PodInfo>,
         reason: &'static str,
         message: String,
-        nominated_node: Option<String>,
+        nomination: Nomination,
     ) {
         self.warn(&pod, message.clone());
-        self.reports.add(Report { pod, reason, message, nominated_node });
+        match &nomination {
+            Nomination::Keep => {}
+            Nomination::Clear => _ = self.nominations.remove(&mut self.cluster, pod.uid()),
+            Nomination::To(name) => {
+                if let Some(node) = self.cluster.find(name) {
+                    self.nominations.set(&mut self.cluster, &pod, node);
+                }
+            }
+        }
+        self.reports.add(Report { pod, condition: Some((reason, message)), nomination });
     }
 
     fn warn(&self, pod: &PodInfo, mut note: String) {

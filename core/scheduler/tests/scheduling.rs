@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::{Cluster, start, start_with};
 use pinnace_scheduler::{
-    Answer, Bind, Bound, Cycle, CycleState, Filter, Handle, NodeIndex, Permit, Permitted, Plugin,
-    PodInfo, PostFilter, PostFiltered, ProfileConfig, Reasons, Refusal, SchedulerConfig, Verdict,
+    Answer, Attempt, Bind, Bound, Cycle, CycleState, Filter, Handle, NodeIndex, Permit, Permitted,
+    Plugin, PodInfo, PostFilter, PostFiltered, ProfileConfig, Reasons, Refusal, SchedulerConfig,
+    Verdict,
 };
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +52,8 @@ async fn an_unschedulable_pod_says_why_and_is_bound_when_something_helps() {
     cluster.node("b", "cpu: 1, memory: 1Gi, pods: 10").await;
     cluster.taint("b", "maintenance").await;
     cluster.pod("big", "containers: [{name: c, image: i, resources: {requests: {cpu: 2}}}]").await;
-    let why = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s).";
+    let why = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s). \
+               preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
     let condition = cluster.condition("big", |condition| condition.status == "False").await;
     assert_eq!(condition.reason.as_deref(), Some("Unschedulable"));
     assert_eq!(condition.message.as_deref(), Some(why));
@@ -142,7 +144,7 @@ impl Filter for Host {
 }
 
 impl PostFilter for Host {
-    fn post_filter(&self, _: &Cycle<'_>, _: &pinnace_scheduler::Diagnosis) -> Answer<PostFiltered> {
+    fn post_filter(&self, _: &mut Attempt<'_>) -> Answer<PostFiltered> {
         Err(Refusal::unschedulable("the host knows no way out."))
     }
 }
@@ -195,8 +197,8 @@ async fn a_plugin_of_the_host_takes_part_in_the_decision() {
     cluster.node("a", "cpu: 100, memory: 100Gi, pods: 110").await;
     cluster.pod("web", PLAIN).await;
     let condition = cluster.condition("web", |condition| condition.status == "False").await;
-    let why =
-        "0/1 nodes are available: 1 node(s) were vetoed by the host. the host knows no way out.";
+    let why = "0/1 nodes are available: 1 node(s) were vetoed by the host. preemption: 0/1 nodes are \
+         available: 1 No preemption victims found for incoming pod., the host knows no way out.";
     assert_eq!(condition.message.as_deref(), Some(why));
     cluster.node("b", "cpu: 1, memory: 1Gi, pods: 110").await;
     assert_eq!(cluster.bound("web").await, "b");
@@ -278,4 +280,73 @@ async fn the_same_seed_gives_the_same_decisions() {
         runs.push(nodes);
     }
     assert_eq!(runs[0], runs[1]);
+}
+
+async fn with_priorities() -> Cluster {
+    let cluster = start().await;
+    for (name, value) in [("one", 1), ("five", 5), ("nine", 9)] {
+        cluster.priority(name, value, "PreemptLowerPriority").await;
+    }
+    cluster.priority("seven-modest", 7, "Never").await;
+    cluster
+}
+
+fn important(priority: &str, cpu: u32, rest: &str) -> String {
+    format!(
+        "containers: [{{name: c, image: i, resources: {{requests: {{cpu: {cpu}}}}}}}]\n\
+         priorityClassName: {priority}\n{rest}"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_higher_priority_evicts_where_least_is_lost_and_keeps_the_room() {
+    let cluster = with_priorities().await;
+    for name in ["a", "b"] {
+        cluster.node(name, "cpu: 2, memory: 8Gi, pods: 10").await;
+    }
+    cluster.pod("low", &important("one", 2, "nodeName: a")).await;
+    cluster.pod("high", &important("five", 2, "nodeName: b")).await;
+    cluster.pod("modest", &important("seven-modest", 2, "")).await;
+    let why = cluster.condition("modest", |condition| condition.status == "False").await;
+    assert_eq!(
+        why.message.as_deref(),
+        Some(
+            "0/2 nodes are available: 2 Insufficient cpu. preemption: not eligible due to \
+             preemptionPolicy=Never."
+        )
+    );
+    cluster.pod("urgent", &important("nine", 2, "")).await;
+    assert_eq!(cluster.nominated("urgent").await, "a");
+    let condition = cluster.has_condition("low", "DisruptionTarget").await;
+    assert_eq!(condition.reason.as_deref(), Some("PreemptionByScheduler"));
+    let event = cluster.event("Preempted").await;
+    assert_eq!(event.involved_object.name.as_deref(), Some("low"));
+    // It is less important than the one that the room is kept for.
+    cluster.pod("thief", &important("seven-modest", 2, "")).await;
+    cluster.condition("thief", |condition| condition.status == "False").await;
+    cluster.gone("low").await;
+    assert_eq!(cluster.bound("urgent").await, "a");
+    assert_eq!(cluster.node_of("thief").await, None);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_evicted_in_vain_and_the_message_says_why() {
+    let cluster = with_priorities().await;
+    cluster.node("small", "cpu: 1, memory: 8Gi, pods: 10").await;
+    cluster.node("busy", "cpu: 4, memory: 8Gi, pods: 10").await;
+    cluster.node("idle", "cpu: 2, memory: 8Gi, pods: 10").await;
+    cluster.taint("idle", "x").await;
+    cluster.pod("equal", &important("nine", 3, "nodeName: busy")).await;
+    cluster.pod("urgent", &important("nine", 2, "")).await;
+    let why = cluster.condition("urgent", |condition| condition.status == "False").await;
+    assert_eq!(
+        why.message.as_deref(),
+        Some(
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. \
+             preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, \
+             2 Preemption is not helpful for scheduling."
+        )
+    );
+    cluster.stop().await;
 }

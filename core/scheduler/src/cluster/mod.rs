@@ -1,5 +1,6 @@
 //! The cluster as the scheduler sees it: nodes, what they offer, what their pods take.
 
+mod budgets;
 mod change_log;
 mod node;
 mod resources;
@@ -11,11 +12,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use pinnace_api::quantity::Quantity;
 use pinnace_api::selector::Selector;
 use pinnace_api::{Object, Typed};
 
 use crate::pod::{PodInfo, PodTerm, PodTerms, Usage};
+pub(crate) use budgets::Budgets;
 pub(crate) use change_log::{Change, ChangeLog};
 pub use node::{NodeIndex, NodeState};
 pub(crate) use node::{is_unschedulable, taints};
@@ -48,7 +51,10 @@ pub struct Cluster {
     topology: Topology,
     tallies: Tallies,
     workloads: Workloads,
+    budgets: Budgets,
     log: ChangeLog,
+    /// Changes are not noted: they are going to be taken back.
+    quiet: bool,
 }
 
 /// A pod that is on a node, or is taken to be.
@@ -60,6 +66,20 @@ pub struct PodRecord {
     node: NodeIndex,
     place: usize,
     presence: Presence,
+}
+
+/// A pod that was taken away from its node to see what would be without it.
+#[derive(Debug)]
+pub struct Lifted {
+    uid: Arc<str>,
+    record: PodRecord,
+}
+
+impl Lifted {
+    /// Its uid.
+    pub fn uid(&self) -> &Arc<str> {
+        &self.uid
+    }
 }
 
 /// In what sense a pod is on its node.
@@ -82,6 +102,11 @@ impl PodRecord {
     /// What it takes of its node.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// `spec.priority`, 0 when there is none.
+    pub fn priority(&self) -> i32 {
+        self.pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
     }
 
     /// Its node.
@@ -414,7 +439,13 @@ impl Cluster {
 
     /// Stops counting a pod; `true` when it was counted.
     pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(record) = self.pods.remove(uid) else { return false };
+        let Some((_, record)) = self.take(uid) else { return false };
+        self.release(record.node);
+        true
+    }
+
+    fn take(&mut self, uid: &str) -> Option<(Arc<str>, PodRecord)> {
+        let (uid, record) = self.pods.remove_entry(uid)?;
         let index = record.node;
         let node = &mut self.nodes[index.index()];
         node.pods.swap_remove(record.place);
@@ -431,8 +462,38 @@ impl Cluster {
         self.count(index, &record.usage, i64::saturating_sub);
         self.tallies.count(&record.tallied, index, false);
         self.changed(index, false);
-        self.release(index);
-        true
+        Some((uid, record))
+    }
+
+    /// Takes a pod away that is to be put back.
+    pub(crate) fn lift(&mut self, uid: &str) -> Option<Lifted> {
+        let (uid, record) = self.take(uid)?;
+        Some(Lifted { uid, record })
+    }
+
+    /// Puts a pod back.
+    pub(crate) fn put_back(&mut self, pod: Lifted) {
+        self.add(pod.uid, pod.record);
+    }
+
+    /// Whether changes are to go unnoted for a while.
+    pub(crate) fn set_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    /// The disruption budgets.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// A disruption budget as it is now; `None` when it went.
+    pub fn set_budget(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        budget: Option<&PodDisruptionBudget>,
+    ) {
+        self.budgets.set(namespace, name, budget);
     }
 
     fn add(&mut self, uid: Arc<str>, mut record: PodRecord) {
@@ -513,6 +574,9 @@ impl Cluster {
     }
 
     fn changed(&mut self, node: NodeIndex, object: bool) {
+        if self.quiet {
+            return;
+        }
         self.log.push(Change { node, object }, self.nodes.len());
     }
 }

@@ -1,5 +1,6 @@
 //! The decision: which node a pod goes to. No I/O, no clock; chance only to break ties.
 
+mod attempt;
 mod best;
 mod diagnosis;
 mod evaluate;
@@ -12,8 +13,11 @@ use std::sync::Arc;
 use pinnace_env::Random;
 
 use crate::cluster::{Cluster, NodeIndex};
-use crate::framework::{Answer, Cycle, CycleState, Fresh, Profile};
+use crate::framework::{
+    Answer, Cycle, CycleState, Fresh, Nomination, PostFiltered, Profile, Refusal,
+};
 use crate::pod::PodInfo;
+pub use attempt::Attempt;
 pub use diagnosis::{Diagnosis, NodeRefusal};
 use evaluate::{Scratch, draw, evaluate};
 pub(crate) use plan::ClassPlan;
@@ -71,6 +75,59 @@ impl Decider {
                 Decision::Failed(refusal.to_string())
             }
         }
+    }
+
+    /// Looks for a way out for a pod that fits nowhere: asks the plugins that may know one. Gives
+    /// the diagnosis with what they say, and what the first of them found.
+    pub fn way_out(
+        &self,
+        cluster: &mut Cluster,
+        profile: &Profile,
+        pod: &PodInfo,
+        state: &CycleState,
+        diagnosis: &Arc<Diagnosis>,
+    ) -> (Arc<Diagnosis>, PostFiltered) {
+        if !profile.has_post_filters {
+            return (diagnosis.clone(), PostFiltered::default());
+        }
+        let cycle = Cycle { pod, cluster, state };
+        let fresh = profile.fresh(&cycle);
+        let class_plan = pod.class().plan.get().cloned().unwrap_or_default();
+        let plan = match fresh.filters.is_empty() {
+            true => class_plan,
+            false => match class_plan.of_pod(&cycle, profile, fresh) {
+                Ok(plan) => plan,
+                Err(_) => return (diagnosis.clone(), PostFiltered::default()),
+            },
+        };
+        let (random, alone) = (&self.random, fresh.filters.is_empty());
+        let mut attempt = Attempt { cluster, profile, pod, state, diagnosis, plan, random, alone };
+        let mut reasons: Vec<String> = Vec::new();
+        let mut found = PostFiltered::default();
+        for (_, plugin) in profile.plugins() {
+            let Some(post_filter) = plugin.as_post_filter() else { continue };
+            match post_filter.post_filter(&mut attempt) {
+                Ok(way_out) if matches!(way_out.nomination, Nomination::To(_)) => {
+                    reasons = vec![way_out.message.clone()];
+                    found = way_out;
+                    break;
+                }
+                Ok(nothing) => {
+                    reasons.push(nothing.message.clone());
+                    if nothing.nomination != Nomination::Keep {
+                        found = nothing;
+                    }
+                }
+                Err(refusal @ (Refusal::Unresolvable(_) | Refusal::Error(_))) => {
+                    reasons = vec![refusal.to_string()];
+                    break;
+                }
+                Err(refusal) => reasons.push(refusal.to_string()),
+            }
+        }
+        let mut diagnosis = (**diagnosis).clone();
+        diagnosis.set_post_filter(reasons.join(", "));
+        (Arc::new(diagnosis), found)
     }
 
     fn try_decide(&mut self, cycle: &Cycle<'_>, profile: &Profile) -> Answer<Decision> {

@@ -13,8 +13,8 @@ pub(crate) use event::{node_changes, pod_changes};
 pub use handle::Handle;
 pub(crate) use handle::Waited;
 pub use plugin::{
-    Bind, Bound, Concern, Cycle, Filter, MAX_PERMIT_WAIT, MAX_SCORE, Normalization, Permit,
-    Permitted, Plugin, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter,
+    Bind, Bound, Concern, Cycle, Filter, MAX_PERMIT_WAIT, MAX_SCORE, Nomination, Normalization,
+    Permit, Permitted, Plugin, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter,
     PreFiltered, Prepared, QueueSort, Reserve, Scope, Score, Verdict,
 };
 pub(crate) use profile::Fresh;

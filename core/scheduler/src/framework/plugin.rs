@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
+use pinnace_api::Typed;
 
 use super::{Answer, ClusterEvent, CycleState, Events, Hint, Reasons};
 use crate::cluster::{Cluster, NodeIndex};
-use crate::decision::Diagnosis;
+use crate::decision::Attempt;
 use crate::pod::{PodInfo, Signature};
 use crate::queue::QueuedPod;
 
@@ -215,13 +216,27 @@ pub trait Filter: Send + Sync {
     fn reasons(&self, cycle: &Cycle<'_>, node: NodeIndex) -> Reasons;
 }
 
-/// What a [`PostFilter`] found.
+/// What becomes of `status.nominatedNodeName`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Nomination {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is cleared, and room is no longer kept for the pod.
+    Clear,
+    /// It becomes this node, where room is kept for the pod.
+    To(String),
+}
+
+/// What a [`PostFilter`] found.
+#[derive(Clone, Debug, Default)]
 pub struct PostFiltered {
-    /// The node that the plugin makes room on; it becomes `status.nominatedNodeName`.
-    pub nominated_node: Option<String>,
+    /// The node that the plugin makes room on, when it has found a way out.
+    pub nomination: Nomination,
     /// What is appended to the message of the pod's condition.
     pub message: String,
+    /// The pods that have to go; the scheduler evicts them.
+    pub victims: Vec<Typed<Pod>>,
 }
 
 /// Looks for a way out when no node is left, for example by evicting pods.
@@ -230,7 +245,7 @@ pub trait PostFilter: Send + Sync {
     ///
     /// # Errors
     /// Why there is none; the reasons are appended to the message of the pod's condition.
-    fn post_filter(&self, cycle: &Cycle<'_>, diagnosis: &Diagnosis) -> Answer<PostFiltered>;
+    fn post_filter(&self, attempt: &mut Attempt<'_>) -> Answer<PostFiltered>;
 }
 
 /// The best that a node can score with one plugin; the worst is 0.

@@ -8,6 +8,7 @@ mod node_name;
 mod node_ports;
 mod node_resources;
 mod node_unschedulable;
+mod preemption;
 mod priority_sort;
 mod scheduling_gates;
 mod spread;
@@ -26,6 +27,7 @@ pub use node_name::NodeName;
 pub use node_ports::NodePorts;
 pub use node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit};
 pub use node_unschedulable::NodeUnschedulable;
+pub use preemption::DefaultPreemption;
 pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
 pub use spread::PodTopologySpread;
@@ -34,7 +36,7 @@ pub use taint_toleration::TaintToleration;
 type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
 
 /// Every built-in plugin and how it is made.
-pub(crate) const BUILT_IN: [(&str, Make); 12] = [
+pub(crate) const BUILT_IN: [(&str, Make); 13] = [
     (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
     (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
@@ -46,11 +48,12 @@ pub(crate) const BUILT_IN: [(&str, Make); 12] = [
     (PodTopologySpread::NAME, |_| Ok(Arc::new(PodTopologySpread::default()))),
     (InterPodAffinity::NAME, |_| Ok(Arc::new(InterPodAffinity::default()))),
     (NodeResourcesBalancedAllocation::NAME, |_| Ok(Arc::new(NodeResourcesBalancedAllocation))),
+    (DefaultPreemption::NAME, |_| Ok(Arc::new(DefaultPreemption::default()))),
     (DefaultBinder::NAME, |handle| Ok(Arc::new(DefaultBinder::new(handle)?))),
 ];
 
 /// What a profile has that says nothing else: plugins in upstream's order with upstream's weights.
-pub(crate) const DEFAULT: [(&str, i64); 12] = [
+pub(crate) const DEFAULT: [(&str, i64); 13] = [
     (SchedulingGates::NAME, 0),
     (PrioritySort::NAME, 0),
     (NodeUnschedulable::NAME, 0),
@@ -62,5 +65,6 @@ pub(crate) const DEFAULT: [(&str, i64); 12] = [
     (PodTopologySpread::NAME, 2),
     (InterPodAffinity::NAME, 2),
     (NodeResourcesBalancedAllocation::NAME, 1),
+    (DefaultPreemption::NAME, 0),
     (DefaultBinder::NAME, 0),
 ];

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, PodCondition, Taint};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use pinnace_api::{Catalog, Key, Kind, manifest};
 use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder};
 use pinnace_env::Env;
@@ -96,6 +97,44 @@ impl Cluster {
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec:\n{spec}"
         ));
         self.pods.create(pod).await.unwrap();
+    }
+
+    /// Makes a priority class.
+    pub(crate) async fn priority(&self, name: &str, value: i32, policy: &str) {
+        let class: PriorityClass = read(&format!(
+            "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {{name: {name}}}\n\
+             value: {value}\npreemptionPolicy: {policy}\n"
+        ));
+        self.informers.client().of::<PriorityClass>().unwrap().create(class).await.unwrap();
+    }
+
+    /// Deletes a pod for good that is on its way out, as its node does.
+    pub(crate) async fn gone(&self, name: &str) {
+        let _ = wait(&format!("{name} is being deleted"), || async {
+            let pod = self.pods.get(&key(name)).await.unwrap();
+            pod.object().is_deleting().then_some(())
+        })
+        .await;
+        self.delete(name).await;
+    }
+
+    /// `status.nominatedNodeName` of a pod, once it has some.
+    pub(crate) async fn nominated(&self, name: &str) -> String {
+        wait(&format!("{name} is nominated"), || async {
+            let pod = self.pods.get(&key(name)).await.unwrap();
+            pod.status.as_ref()?.nominated_node_name.clone()
+        })
+        .await
+    }
+
+    /// A condition of a pod, once it has it.
+    pub(crate) async fn has_condition(&self, name: &str, of: &str) -> PodCondition {
+        wait(&format!("{name} has the condition {of}"), || async {
+            let pod = self.pods.get(&key(name)).await.unwrap();
+            let conditions = pod.status.clone().unwrap_or_default().conditions.unwrap_or_default();
+            conditions.into_iter().find(|one| one.type_ == of)
+        })
+        .await
     }
 
     pub(crate) async fn open_gates(&self, name: &str) {

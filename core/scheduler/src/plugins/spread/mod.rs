@@ -183,7 +183,7 @@ mod tests {
         cluster.set_service("default", "web", Some(&labels));
         let profile = Profile::new("default-scheduler", 0, plugins);
         let mut decider = Decider::new(Random::seeded(1));
-        let mut place = |name: &str| {
+        let place = |name: &str| {
             let mut pod = pod_object(name, "").to_owned();
             pod.metadata.labels = Some(labels.clone());
             let pod = PodClasses::default().read(&mut cluster, &profile, &Typed::<Pod>::new(pod));
