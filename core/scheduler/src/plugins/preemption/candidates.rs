@@ -52,7 +52,7 @@ const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
 
 impl Candidates {
-    pub(super) fn new() -> Self {
+    pub(super) fn unknown() -> Self {
         Self { position: u64::MAX, ..Self::default() }
     }
 

@@ -62,7 +62,7 @@ impl PostFilter for DefaultPreemption {
         known.uses += 1;
         let uses = known.uses;
         if !attempt.is_alone() || !attempt.takes_all_nodes() {
-            let mut candidates = Candidates::new();
+            let mut candidates = Candidates::unknown();
             candidates.refresh(attempt)?;
             return Ok(choose(&candidates, attempt));
         }
@@ -73,11 +73,11 @@ impl PostFilter for DefaultPreemption {
                 known.candidates.remove(&oldest);
             }
         }
-        let candidates = known.candidates.entry(key).or_insert_with(Candidates::new);
+        let candidates = known.candidates.entry(key).or_insert_with(Candidates::unknown);
         candidates.used = uses;
         let looked = candidates.refresh(attempt);
         if looked.is_err() {
-            *candidates = Candidates::new();
+            *candidates = Candidates::unknown();
         }
         looked?;
         Ok(choose(candidates, attempt))
