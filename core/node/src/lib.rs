@@ -13,6 +13,7 @@
 
 mod agent;
 mod alarms;
+mod checks;
 mod config;
 mod directory;
 mod error;

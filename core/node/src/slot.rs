@@ -23,6 +23,8 @@ pub(crate) struct Slot {
     inbox: Mutex<Inbox>,
     /// Tells a worker at work that the pod's end has come nearer.
     ending: Notify,
+    /// Tells a worker that stops containers that a probe has found something out.
+    probed: Notify,
 }
 
 struct Inbox {
@@ -45,6 +47,8 @@ pub(crate) struct Signals {
     pub(crate) runtime: bool,
     /// The ConfigMaps and Secrets that the pod refers to.
     pub(crate) references: bool,
+    /// What probes have found out.
+    pub(crate) probes: bool,
     /// The time.
     pub(crate) alarm: bool,
 }
@@ -68,6 +72,7 @@ impl Slot {
                 alarm: None,
             }),
             ending: Notify::new(),
+            probed: Notify::new(),
         }
     }
 
@@ -101,6 +106,17 @@ impl Slot {
         if gone {
             self.ending.notify_waiters();
         }
+    }
+
+    /// Has the worker look at what a probe has found out.
+    pub(crate) fn probed(self: &Arc<Self>, shared: &Arc<Shared>) {
+        self.signal(shared, |signals| signals.probes = true);
+        self.probed.notify_waiters();
+    }
+
+    /// Waits until a probe has found something out.
+    pub(crate) async fn until_probed(&self) {
+        self.probed.notified().await;
     }
 
     /// Has the worker look at the time: its alarm has rung.

@@ -43,6 +43,9 @@ impl Worker {
         if let Some(pod) = pod {
             cx.shared.watch_references(&cx.slot, sources::of_pod(pod));
         }
+        for index in 0..self.records.len() {
+            self.probe(cx, index);
+        }
         let ran = self.records.iter().any(|record| !matches!(record.state, State::Absent));
         if found.is_none() && ran && !self.is_terminal() {
             self.lose_sandbox(cx);
@@ -90,6 +93,7 @@ fn record(
     let mut record = Record::default();
     if let Some(status) = status {
         record.restarts = status.restart_count;
+        record.was = (status.started == Some(true), status.ready);
         record.image_id.clone_from(&status.image_id);
         record.last = ended_from(status.last_state.as_ref());
         let id = || {

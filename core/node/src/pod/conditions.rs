@@ -85,7 +85,7 @@ fn containers_ready(spec: &PodSpec, records: &[Record], phase: &str) -> Said {
         .zip(records)
         .enumerate()
         .filter(|(index, (container, _))| *index >= init_count || record::is_sidecar(container));
-    let unready = counts.filter(|(_, (_, record))| record.running().is_none());
+    let unready = counts.filter(|(_, (_, record))| !record.is_ready());
     let names: Vec<&str> = unready.map(|(_, (container, _))| container.name.as_str()).collect();
     if names.is_empty() {
         return Said::yes();

@@ -1,6 +1,8 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use pinnace_runtime::Probing;
 use tokio::time::Instant;
 
+use super::probing::Probes;
 use super::record::{self, Record, State};
 
 /// What to do next with the containers of a pod.
@@ -23,6 +25,15 @@ pub(crate) enum Action {
     BackOff(usize, Instant),
     /// Stop it, for the pod names another image than the one it runs.
     Replace(usize),
+    /// Stop it, for a probe has failed.
+    Heal(usize, Probing, Again),
+}
+
+/// Whether a container is started again after it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    Yes,
+    No,
 }
 
 /// When a container that has exited is started again.
@@ -40,6 +51,11 @@ impl Restart {
             Some("OnFailure") => Self::OnFailure,
             _ => Self::Always,
         }
+    }
+
+    /// Whoever was stopped for its health has failed, whatever its exit code.
+    fn after_end(self, record: &Record, code: i32) -> bool {
+        self.after(if record.unhealthy && code == 0 { 1 } else { code })
     }
 
     fn after(self, code: i32) -> bool {
@@ -63,7 +79,7 @@ pub(crate) fn plan(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
     for (index, (container, record)) in record::containers(spec).zip(init).enumerate() {
         if record::is_sidecar(container) {
             let running = plan.keep(index, container, record, Restart::Always, now);
-            if !running && !begun {
+            if !(running && record.is_started()) && !begun {
                 return plan;
             }
             continue;
@@ -80,7 +96,7 @@ pub(crate) fn plan(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
     let mut over = true;
     for (offset, (container, record)) in spec.containers.iter().zip(main).enumerate() {
         plan.keep(init_count + offset, container, record, policy, now);
-        over &= record.ended().is_some_and(|ended| !policy.after(ended.code));
+        over &= record.ended().is_some_and(|ended| !policy.after_end(record, ended.code));
     }
     plan.over = over;
     if over {
@@ -112,13 +128,18 @@ impl Plan {
         match &record.state {
             State::Absent => self.actions.push(Action::Start(index)),
             State::Running { image, .. } => {
+                if let Some(probing) = record.probes.as_ref().and_then(Probes::failed) {
+                    let again = if restart == Restart::Never { Again::No } else { Again::Yes };
+                    self.actions.push(Action::Heal(index, probing, again));
+                    return true;
+                }
                 let wanted = container.image.as_deref().unwrap_or_default();
                 if wanted != image {
                     self.actions.push(Action::Replace(index));
                 }
                 return true;
             }
-            State::Exited { ended, .. } if !restart.after(ended.code) => {}
+            State::Exited { ended, .. } if !restart.after_end(record, ended.code) => {}
             State::Exited { seen, .. } => match record.restart_back_off.until(*seen) {
                 Some(until) if until > now => {
                     self.actions.push(Action::BackOff(index, until));

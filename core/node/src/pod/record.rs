@@ -6,6 +6,7 @@ use pinnace_runtime::{ContainerId, ContainerPhase, ContainerState, Exit};
 use tokio::time::Instant;
 
 use super::back_off::BackOff;
+use super::probing::Probes;
 
 /// One container of a pod as the agent knows it.
 #[derive(Debug, Default)]
@@ -24,6 +25,13 @@ pub(crate) struct Record {
     pub(crate) restart_back_off: BackOff,
     /// Between pulls.
     pub(crate) pull_back_off: BackOff,
+    /// The probes of the attempt that runs, if it has any.
+    pub(crate) probes: Option<Probes>,
+    /// What was known of a container that ran before the agent did: whether it had started and
+    /// was ready.
+    pub(crate) was: (bool, bool),
+    /// Whether the attempt was stopped because a probe said so: then it counts as failed.
+    pub(crate) unhealthy: bool,
 }
 
 /// Where the current attempt of a container stands.
@@ -110,15 +118,32 @@ impl Record {
                 State::Exited { ended: Ended::new(state.id, exit), seen }
             }
         };
+        if self.running().is_none() {
+            self.probes = None;
+        }
     }
 
     /// Notes that the current attempt is over.
     pub(crate) fn exited(&mut self, ended: Ended, now: Instant) {
         self.state = State::Exited { ended, seen: now };
+        self.probes = None;
+    }
+
+    /// Whether it runs and its startup probe, if it has one, has succeeded.
+    pub(crate) fn is_started(&self) -> bool {
+        self.running().is_some() && self.probes.as_ref().is_none_or(Probes::is_started)
+    }
+
+    /// Whether it runs and its readiness probe, if it has one, has succeeded.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.running().is_some() && self.probes.as_ref().is_none_or(Probes::is_ready)
     }
 
     /// Moves on to the attempt that is about to be started.
     pub(crate) fn begin_attempt(&mut self, now: Instant) {
+        self.was = (false, false);
+        self.unhealthy = false;
+        self.probes = None;
         if let State::Exited { ended, seen } = std::mem::take(&mut self.state) {
             self.restart_back_off.attempt(seen, now);
             self.restarts = self.restarts.saturating_add(1);

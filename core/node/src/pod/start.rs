@@ -2,12 +2,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pinnace_client::EventType;
-use pinnace_runtime::{ContainerId, Error, Image};
+use pinnace_runtime::{Acting, ContainerId, Error, Image, Probing};
 use tokio::time::Instant;
 
 use super::container_config::{Inside, container_config};
 use super::environment::environment;
+use super::hooks::{self, Hook};
+use super::plan::Again;
+use super::probing::{Probed, Probes};
 use super::record::{self, Ended, State};
+use super::stop::MINIMUM_GRACE;
 use super::worker::{Cx, Stage, Worker};
 use super::{plan, resources};
 use crate::logs;
@@ -58,6 +62,12 @@ impl Worker {
             return Box::pin(self.start_failed(cx, index, id, &error)).await;
         }
         self.event(cx, Some(index), EventType::Normal, "Started", "Container started");
+        if let Some(hook) = self.hook(cx, index, &id, Acting::PostStart)
+            && let Err(why) = Box::pin(self.after_start(cx, hook)).await
+        {
+            Box::pin(self.post_start_failed(cx, index, id, &image, why)).await;
+            return self.forget_attempt(cx, index, previous).await;
+        }
         self.note_started(cx, index, &id, &image).await;
         self.forget_attempt(cx, index, previous).await;
     }
@@ -71,6 +81,7 @@ impl Worker {
             started_at: cx.shared.env.clock().now_seconds(),
             image: spec_image,
         };
+        self.probe(cx, index);
         if cx.shared.machine.state().is_none() {
             // It begins when the clock says so, and its end is told.
             return;
@@ -82,6 +93,123 @@ impl Worker {
             // A runtime that still shows it as created lags behind its own answer.
             self.records[index].state = believed;
         }
+    }
+
+    /// Begins to probe a container that runs, unless that has begun.
+    pub(super) fn probe(&mut self, cx: &Cx, index: usize) {
+        let container = self.container(index);
+        let Some(record) = self.records.get(index) else { return };
+        let probed = container.startup_probe.is_some()
+            || container.liveness_probe.is_some()
+            || container.readiness_probe.is_some();
+        let State::Running { id, started_at, .. } = &record.state else { return };
+        if !probed || record.probes.is_some() {
+            return;
+        }
+        let ran = cx.shared.env.clock().since(*started_at);
+        let now = Instant::now();
+        let of = Probed {
+            shared: cx.shared.clone(),
+            slot: cx.slot.clone(),
+            container: container.clone(),
+            id: id.clone(),
+            field_path: self.field_path(index),
+            pod_ip: self.pod_ips.first().cloned().unwrap_or_default(),
+            // It began in this second, the fraction of which is not known.
+            since: if ran < Duration::from_secs(1) {
+                now
+            } else {
+                now.checked_sub(ran).unwrap_or(now)
+            },
+        };
+        let (was_started, was_ready) = record.was;
+        self.records[index].probes = Probes::begin(of, was_started, was_ready);
+    }
+
+    /// Carries out a container's hook, unless the pod ends before that does.
+    async fn after_start(&mut self, cx: &Cx, hook: Box<Hook>) -> Result<(), String> {
+        let slot = cx.slot.clone();
+        tokio::select! {
+            biased;
+            done = self.busy(cx, hook.run()) => done,
+            () = slot.ends_before(None) => Ok(()),
+        }
+    }
+
+    /// A container whose hook has failed is stopped, and started again if its pod's policy says
+    /// so.
+    async fn post_start_failed(
+        &mut self,
+        cx: &Cx,
+        index: usize,
+        id: ContainerId,
+        image: &Image,
+        why: String,
+    ) {
+        let reason = "FailedPostStartHook";
+        self.event(cx, Some(index), EventType::Warning, reason, "PostStartHook failed");
+        self.event(cx, Some(index), EventType::Normal, "Killing", reason);
+        let (runtime, grace) = (cx.runtime(), self.spec_grace());
+        if let Err(error) = self.busy(cx, runtime.stop_container(&id, grace)).await {
+            tracing::debug!(container = %id, %error, "container not stopped");
+        }
+        self.records[index].image_id = image.digests.first().unwrap_or(&image.id).clone();
+        self.observe_one(cx, index, &id).await;
+        self.records[index].unhealthy = true;
+        self.show_hold(cx, index, "PostStartHookError", why).await;
+    }
+
+    /// Shows why a container that has ended was not kept, before what follows from its end does.
+    async fn show_hold(&mut self, cx: &Cx, index: usize, reason: &'static str, message: String) {
+        let now = Instant::now();
+        let again = plan::plan(record::spec_of(self.pod()), &self.records, now)
+            .actions
+            .iter()
+            .any(|action| matches!(action, plan::Action::Start(one) | plan::Action::BackOff(one, _) if *one == index));
+        if again {
+            self.records[index].hold(reason, message, now, Duration::ZERO);
+            self.publish(cx).await;
+            self.records[index].hold = None;
+        }
+    }
+
+    /// Stops a container that a probe has found to be ill.
+    pub(super) async fn heal(&mut self, cx: &Cx, index: usize, probing: Probing, again: Again) {
+        let Some(id) = self.records[index].running().cloned() else { return };
+        let container = self.container(index);
+        let (word, probe) = match probing {
+            Probing::Startup => ("startup", container.startup_probe.as_ref()),
+            _ => ("liveness", container.liveness_probe.as_ref()),
+        };
+        let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
+        let grace = match own.and_then(|seconds| u64::try_from(seconds).ok()) {
+            Some(seconds) => Duration::from_secs(seconds),
+            None => self.spec_grace(),
+        };
+        let restarts = if again == Again::Yes { ", will be restarted" } else { "" };
+        let message = format!("Container {} failed {word} probe{restarts}", container.name);
+        self.event(cx, Some(index), EventType::Normal, "Killing", message);
+        if let Some(probes) = &mut self.records[index].probes {
+            probes.end_all_but_readiness();
+        }
+        self.records[index].unhealthy = true;
+        let hook = self.hook(cx, index, &id, Acting::PreStop);
+        let (runtime, slot) = (cx.runtime(), cx.slot.clone());
+        let work = hooks::end(&*runtime, &id, hook, Instant::now() + grace, MINIMUM_GRACE);
+        let done = tokio::select! {
+            biased;
+            done = self.busy(cx, work) => Some(done),
+            // Then it has the time that the deletion gives.
+            () = slot.ends_before(None) => None,
+        };
+        let Some(done) = done else { return };
+        if let Err(why) = done.hook {
+            self.pre_stop_failed(cx, index, &why);
+        }
+        if let Err(error) = done.stopped {
+            tracing::debug!(container = %id, %error, "container not stopped");
+        }
+        self.observe_one(cx, index, &id).await;
     }
 
     /// Removes what the attempt before the last has left. Its log stays while it is the previous
@@ -113,17 +241,8 @@ impl Worker {
             started_at: None,
             finished_at: Some(cx.shared.env.clock().now_seconds()),
         };
-        let record = &mut self.records[index];
-        record.exited(ended, now);
-        let again = plan::plan(record::spec_of(self.pod()), &self.records, now)
-            .actions
-            .iter()
-            .any(|action| matches!(action, plan::Action::Start(one) | plan::Action::BackOff(one, _) if *one == index));
-        if again {
-            self.records[index].hold("RunContainerError", message, now, Duration::ZERO);
-            self.publish(cx).await;
-            self.records[index].hold = None;
-        }
+        self.records[index].exited(ended, now);
+        self.show_hold(cx, index, "RunContainerError", message).await;
     }
 
     /// What the container finds inside.
@@ -269,6 +388,7 @@ impl Worker {
             // It is no failure of the container: it starts again at once, whatever its policy.
             let record = &mut self.records[index];
             record.state = State::Absent;
+            record.was = (false, false);
             record.last = Some(ended);
             record.restarts = record.restarts.saturating_add(1);
             record.restart_back_off.reset();

@@ -1,10 +1,12 @@
+use std::future::Future;
 use std::time::Duration;
 
 use futures::future::join_all;
 use pinnace_client::EventType;
-use pinnace_runtime::ContainerId;
+use pinnace_runtime::{Acting, ContainerId, Runtime};
 use tokio::time::Instant;
 
+use super::hooks::{self, Hook};
 use super::record;
 use super::set_up::chain;
 use super::worker::{Cx, Stage, Worker};
@@ -13,26 +15,23 @@ use crate::logs;
 use crate::volumes;
 
 /// What a container is given at least to end, as upstream.
-const MINIMUM_GRACE: Duration = Duration::from_secs(2);
+pub(super) const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
 impl Worker {
-    /// Stops all containers within the pod's grace period: sidecars after the others, in the
-    /// reverse order of their start.
+    /// Stops all containers within the pod's grace period. Their hooks run at once; sidecars end
+    /// after the others, in the reverse order of their start.
     pub(super) async fn stop(&mut self, cx: &Cx) {
         let init_count = record::init_count(record::spec_of(self.pod()));
-        let running = |worker: &Self, index: usize| {
-            let record = worker.records.get(index)?;
-            record.running().map(|id| (index, id.clone()))
-        };
-        let main: Vec<_> =
-            (init_count..self.records.len()).filter_map(|index| running(self, index)).collect();
-        let begun = Instant::now();
-        let mut all = self.stop_some(cx, main, begun).await;
-        for index in (0..init_count).rev() {
-            let one: Vec<_> = running(self, index).into_iter().collect();
-            all &= self.stop_some(cx, one, begun).await;
+        let mut running: Vec<(usize, ContainerId)> = Vec::new();
+        for (index, record) in self.records.iter_mut().enumerate() {
+            running.extend(record.running().map(|id| (index, id.clone())));
+            if let Some(probes) = &mut record.probes {
+                probes.end_all_but_readiness();
+            }
         }
-        if !all {
+        // Those that are told last come last.
+        running.sort_by_key(|(index, _)| (*index < init_count, std::cmp::Reverse(*index)));
+        if !self.stop_all(cx, running, init_count).await {
             return self.try_later(cx);
         }
         for record in &mut self.records {
@@ -42,12 +41,12 @@ impl Worker {
         self.go_to(Stage::Cleaning);
     }
 
-    /// Stops some containers at once. Says whether all of them have ended.
-    async fn stop_some(
+    /// Says whether all of them have ended.
+    async fn stop_all(
         &mut self,
         cx: &Cx,
         containers: Vec<(usize, ContainerId)>,
-        begun: Instant,
+        init_count: usize,
     ) -> bool {
         if containers.is_empty() {
             return true;
@@ -56,38 +55,67 @@ impl Worker {
             let message = format!("Stopping container {}", self.container(*index).name);
             self.event(cx, Some(*index), EventType::Normal, "Killing", message);
         }
+        let begun = Instant::now();
+        let mut hooks: Vec<Option<Box<Hook>>> = containers
+            .iter()
+            .map(|(index, id)| self.hook(cx, *index, id, Acting::PreStop))
+            .collect();
         loop {
             let known = self.object().meta().deletion_grace_period_seconds;
-            let grace = self.grace(cx).saturating_sub(begun.elapsed()).max(MINIMUM_GRACE);
+            let deadline = begun + self.grace(cx).max(begun.elapsed());
+            // Whoever is told a second time that there is less time does not begin anew.
+            let hooks = std::mem::replace(&mut hooks, containers.iter().map(|_| None).collect());
             let runtime = cx.runtime();
-            let work = join_all(containers.iter().map(|(_, id)| runtime.stop_container(id, grace)));
-            let slot = cx.slot.clone();
-            let sooner = async {
-                // A pod that is deleted already may be given less time by a second deletion.
-                match known {
-                    Some(_) => slot.ends_before(known).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let done = tokio::select! {
-                biased;
-                done = self.busy(cx, work) => Some(done),
-                () = sooner => None,
-            };
-            let Some(done) = done else {
+            let work = end_all(&*runtime, &containers, hooks, init_count, deadline);
+            let Some(ended) = self.unless_sooner(cx, known, work).await else {
                 self.pod = Some(cx.slot.pod());
                 continue;
             };
-            for error in done.iter().filter_map(|result| result.as_ref().err()) {
-                let message = format!("error killing pod: {}", chain(error));
-                self.event(cx, None, EventType::Warning, "FailedKillPod", message);
+            let mut all = true;
+            for (index, ended) in &ended {
+                if let Err(why) = &ended.hook {
+                    self.pre_stop_failed(cx, *index, why);
+                }
+                if let Err(error) = &ended.stopped {
+                    let message = format!("error killing pod: {}", chain(error));
+                    self.event(cx, None, EventType::Warning, "FailedKillPod", message);
+                    all = false;
+                }
             }
-            let mut all = done.iter().all(Result::is_ok);
             for (index, id) in &containers {
                 self.observe_one(cx, *index, id).await;
                 all &= self.records[*index].running().is_none();
             }
             return all;
+        }
+    }
+
+    /// Waits for `work`, and shows meanwhile what becomes of the pod. `None` when the pod, which
+    /// is deleted already, is given less time by a second deletion.
+    async fn unless_sooner<T>(
+        &mut self,
+        cx: &Cx,
+        known: Option<i64>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let slot = cx.slot.clone();
+        let sooner = async {
+            match known {
+                Some(_) => slot.ends_before(known).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut sooner = std::pin::pin!(sooner);
+        loop {
+            let probed = cx.slot.until_probed();
+            tokio::select! {
+                biased;
+                done = self.busy(cx, work.as_mut()) => return Some(done),
+                () = &mut sooner => return None,
+                // A container may turn unready while it ends, and then nobody should send to it.
+                () = probed => {}
+            }
         }
     }
 
@@ -160,4 +188,30 @@ impl Worker {
         logs::remove(&cx.shared.machine, &cx.shared.tasks, directory).await;
         self.go_to(Stage::Gone);
     }
+}
+
+/// Lets containers end: the main ones at once, then the sidecars one after the other.
+async fn end_all(
+    runtime: &dyn Runtime,
+    containers: &[(usize, ContainerId)],
+    hooks: Vec<Option<Box<Hook>>>,
+    init_count: usize,
+    deadline: Instant,
+) -> Vec<(usize, hooks::Ended)> {
+    let (mut main, mut sidecars) = (Vec::new(), Vec::new());
+    for ((index, id), hook) in containers.iter().zip(hooks) {
+        if *index >= init_count {
+            let end = hooks::end(runtime, id, hook, deadline, MINIMUM_GRACE);
+            main.push(async move { (*index, end.await) });
+        } else {
+            sidecars.push(async move { (*index, id, hooks::before_end(hook, deadline).await) });
+        }
+    }
+    let (mut ended, sidecars) = tokio::join!(join_all(main), join_all(sidecars));
+    for (index, id, hook) in sidecars {
+        let left = deadline.saturating_duration_since(Instant::now()).max(MINIMUM_GRACE);
+        let stopped = runtime.stop_container(id, left).await;
+        ended.push((index, hooks::Ended { hook, stopped }));
+    }
+    ended
 }

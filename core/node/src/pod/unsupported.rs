@@ -61,14 +61,8 @@ pub(crate) fn check(pod: &Pod) -> Result<(), String> {
 }
 
 fn asked(container: &Container) -> Option<&'static str> {
-    let lifecycle = container.lifecycle.as_ref();
     let context = container.security_context.as_ref();
     let fields = [
-        ("startupProbe", container.startup_probe.is_some()),
-        ("livenessProbe", container.liveness_probe.is_some()),
-        ("readinessProbe", container.readiness_probe.is_some()),
-        ("lifecycle.postStart", lifecycle.is_some_and(|one| one.post_start.is_some())),
-        ("lifecycle.preStop", lifecycle.is_some_and(|one| one.pre_stop.is_some())),
         (
             "restartPolicyRules",
             container.restart_policy_rules.as_ref().is_some_and(|all| !all.is_empty()),

@@ -132,7 +132,7 @@ impl Worker {
         }
         if signals.alarm && self.retry.is_some_and(|(at, _)| at > Instant::now()) {
             // Woken for another reason: the retry keeps its time.
-        } else if signals != (Signals { pod: true, ..Signals::default() }) {
+        } else if (Signals { pod: false, probes: false, ..signals }) != Signals::default() {
             self.retry = self.retry.map(|(_, delay)| (Instant::now(), delay));
         }
         if signals.references {
@@ -218,6 +218,10 @@ impl Worker {
                         changed = true;
                     }
                     Action::BackOff(index, until) => self.back_off(cx, index, until),
+                    Action::Heal(index, probing, again) => {
+                        Box::pin(self.heal(cx, index, probing, again)).await;
+                        changed = true;
+                    }
                     Action::Replace(index) => {
                         Box::pin(self.replace(cx, index)).await;
                         changed = true;
@@ -350,6 +354,13 @@ impl Worker {
         format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid))
     }
 
+    /// Where an Event about a container points.
+    pub(super) fn field_path(&self, index: usize) -> String {
+        let init = index < record::init_count(record::spec_of(self.pod()));
+        let list = if init { "initContainers" } else { "containers" };
+        format!("spec.{list}{{{}}}", self.container(index).name)
+    }
+
     /// Records an Event about the pod or one of its containers.
     pub(super) fn event(
         &self,
@@ -360,11 +371,7 @@ impl Worker {
         message: impl Into<String>,
     ) {
         let Some(pod) = &self.pod else { return };
-        let path = container.map(|index| {
-            let init = index < record::init_count(record::spec_of(self.pod()));
-            let list = if init { "initContainers" } else { "containers" };
-            format!("spec.{list}{{{}}}", self.container(index).name)
-        });
+        let path = container.map(|index| self.field_path(index));
         cx.host().recorder.record_at(pod, path, kind, reason, message);
     }
 

@@ -6,6 +6,7 @@ mod adoption;
 mod connections;
 mod lifecycle;
 mod nodes;
+mod probes;
 #[cfg(target_os = "linux")]
 mod processes;
 mod restarts;

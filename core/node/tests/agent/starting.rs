@@ -132,12 +132,10 @@ async fn what_a_real_machine_cannot_do_is_said() {
     world.machine = Machine::Local { state: directory.path().join("state") };
     world.logs = directory.path().join("logs");
     world.start_agent(vec![world.node("n1")]);
-    let probe = json!({"tcpSocket": {"port": 80}});
-    world.pod(json!({"containers": [{"name": "c", "image": "i", "readinessProbe": probe}]})).await;
+    world.pod(json!({"hostUsers": false, "containers": [{"name": "c", "image": "i"}]})).await;
     world.until("it waits", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
     let events = world.events().await;
-    let message =
-        "Error: readinessProbe of container \"c\" is not supported by this node agent".to_owned();
+    let message = "Error: spec.hostUsers is not supported by this node agent".to_owned();
     assert!(events.contains(&("Failed".to_owned(), message)), "{events:?}");
     world.delete(None).await;
     world.until_gone().await;
