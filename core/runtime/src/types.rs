@@ -199,6 +199,34 @@ pub struct Security {
     pub read_only_root: bool,
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    #[serde(default)]
+    pub seccomp: Seccomp,
+    /// `procMount: Unmasked`: all of `/proc` shows.
+    #[serde(default)]
+    pub unmasked_proc: bool,
+    /// `supplementalGroupsPolicy: Strict`: not the groups that the image gives its user.
+    #[serde(default)]
+    pub strict_groups: bool,
+    /// The AppArmor profile of the machine that confines it; none when empty.
+    #[serde(default)]
+    pub app_armor: String,
+    /// The SELinux label, where the kernel has that; none when empty.
+    #[serde(default)]
+    pub selinux_label: String,
+}
+
+/// Which system calls a container may make. A privileged one may make all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// All that its capabilities permit.
+    #[default]
+    Unconfined,
+    /// Those of the runtime's own profile. Processes of the host have none: that runtime does not
+    /// confine what it runs.
+    RuntimeDefault,
+    /// Those of a profile on the machine, an OCI document in JSON.
+    Localhost(PathBuf),
 }
 
 /// A container as it is now.

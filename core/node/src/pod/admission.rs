@@ -49,6 +49,26 @@ pub(crate) fn admit(
     Ok(())
 }
 
+/// Whether a pod that is to be confined by AppArmor can be; `lacks` says that the kernel cannot.
+///
+/// # Errors
+/// What the pod's status says then.
+pub(crate) fn app_armor(pod: &Pod, lacks: impl FnOnce() -> bool) -> Result<(), Verdict> {
+    let spec = record::spec_of(pod);
+    let of_pod = spec.security_context.iter().filter_map(|own| own.app_armor_profile.as_ref());
+    let contexts = record::containers(spec).filter_map(|one| one.security_context.as_ref());
+    let mut all = of_pod.chain(contexts.filter_map(|own| own.app_armor_profile.as_ref()));
+    if all.any(|profile| profile.type_ != "Unconfined") && lacks() {
+        return Err(Verdict {
+            reason: "AppArmor".to_owned(),
+            message:
+                "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+                    .to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// The kernel parameters that a pod may set: they belong to its namespaces and harm nobody else.
 const SAFE_SYSCTLS: [&str; 13] = [
     "kernel.shm_rmid_forced",

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use pinnace_runtime::{ContainerConfig, Mount, PodConfig, QosClass, Security};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SELinuxOptions, SeccompProfile};
+use pinnace_runtime::{ContainerConfig, Mount, PodConfig, QosClass, Seccomp, Security};
 
 use super::expansion::expand;
-use super::{dns, record, resources};
+use super::{dns, kernel, record, resources};
 use crate::config::{Capacity, Machine};
 
 /// Longest host name that Linux takes, in bytes.
@@ -93,6 +93,7 @@ pub(crate) fn container_config(
     container: &Container,
     class: QosClass,
     node: &Capacity,
+    machine: &Machine,
     inside: Inside,
 ) -> ContainerConfig {
     let spec = record::spec_of(pod);
@@ -113,7 +114,7 @@ pub(crate) fn container_config(
         args: expanded(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
         resources: resources::of_container(container, class, node),
-        security: security(spec, container),
+        security: security(spec, container, machine),
         stdin: container.stdin == Some(true),
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
@@ -134,7 +135,7 @@ pub(crate) fn container_config(
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// What the container says goes before what the pod says.
-fn security(spec: &PodSpec, container: &Container) -> Security {
+fn security(spec: &PodSpec, container: &Container, machine: &Machine) -> Security {
     let pod = spec.security_context.as_ref();
     let own = container.security_context.as_ref();
     let capabilities = own.and_then(|own| own.capabilities.as_ref());
@@ -156,7 +157,55 @@ fn security(spec: &PodSpec, container: &Container) -> Security {
         drop_capabilities: names(capabilities.and_then(|all| all.drop.as_ref())),
         read_only_root: own.and_then(|own| own.read_only_root_filesystem) == Some(true),
         no_new_privileges: own.and_then(|own| own.allow_privilege_escalation) == Some(false),
+        seccomp: seccomp(
+            own.and_then(|own| own.seccomp_profile.as_ref())
+                .or_else(|| pod?.seccomp_profile.as_ref()),
+            machine,
+        ),
+        unmasked_proc: own.and_then(|own| own.proc_mount.as_deref()) == Some("Unmasked"),
+        strict_groups: pod.and_then(|pod| pod.supplemental_groups_policy.as_deref())
+            == Some("Strict"),
+        app_armor: own
+            .and_then(|own| own.app_armor_profile.as_ref())
+            .or_else(|| pod?.app_armor_profile.as_ref())
+            .and_then(|profile| profile.localhost_profile.clone())
+            .unwrap_or_default(),
+        selinux_label: own
+            .and_then(|own| own.se_linux_options.as_ref())
+            .or_else(|| pod?.se_linux_options.as_ref())
+            .filter(|_| matches!(machine, Machine::Local { .. }) && kernel::has_selinux())
+            .map(selinux_label)
+            .unwrap_or_default(),
     }
+}
+
+/// Where profiles of the machine lie, below the agent's state directory.
+const SECCOMP_PROFILES: &str = "seccomp";
+
+fn seccomp(profile: Option<&SeccompProfile>, machine: &Machine) -> Seccomp {
+    let Some(profile) = profile else { return Seccomp::Unconfined };
+    match (profile.type_.as_str(), &profile.localhost_profile) {
+        ("RuntimeDefault", _) => Seccomp::RuntimeDefault,
+        ("Localhost", Some(file)) => {
+            let directory = machine.state().unwrap_or(Path::new("/"));
+            Seccomp::Localhost(directory.join(SECCOMP_PROFILES).join(file))
+        }
+        _ => Seccomp::Unconfined,
+    }
+}
+
+/// A label with what is not said as container runtimes have it.
+fn selinux_label(options: &SELinuxOptions) -> String {
+    let part = |part: &Option<String>, default: &str| {
+        part.clone().filter(|part| !part.is_empty()).unwrap_or_else(|| default.to_owned())
+    };
+    format!(
+        "{}:{}:{}:{}",
+        part(&options.user, "system_u"),
+        part(&options.role, "system_r"),
+        part(&options.type_, "container_t"),
+        part(&options.level, "s0")
+    )
 }
 
 #[cfg(test)]
@@ -189,7 +238,14 @@ mod tests {
         };
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let class = QosClass::BestEffort;
-        let config = container_config(&pod, container, class, &Capacity::default(), inside);
+        let config = container_config(
+            &pod,
+            container,
+            class,
+            &Capacity::default(),
+            &Machine::Simulated,
+            inside,
+        );
         assert_eq!(config.command, ["echo", "1"]);
         assert_eq!(config.args, ["$(NONE)", "$(A)"]);
         assert_eq!(config.security.user, Some(8));

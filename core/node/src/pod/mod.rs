@@ -16,6 +16,7 @@ pub(crate) mod expansion;
 pub(crate) mod fields;
 pub(crate) mod hooks;
 pub(crate) mod image;
+pub(crate) mod kernel;
 pub(crate) mod phase;
 pub(crate) mod plan;
 pub(crate) mod probing;

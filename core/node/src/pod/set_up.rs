@@ -6,8 +6,8 @@ use pinnace_network::PodAttachment;
 use super::admission;
 use super::container_config::pod_config;
 use super::fields::Surroundings;
-use super::unsupported;
 use super::worker::{Cx, Stage, Worker};
+use super::{kernel, unsupported};
 use crate::config::Machine;
 use crate::logs;
 use crate::sources::{self, Sources};
@@ -43,7 +43,9 @@ impl Worker {
             .then(|| cx.shared.nodes_cache.get(&pinnace_api::Key::cluster(&*cx.host().name)))
             .flatten();
         let pod = self.pod();
+        let local = cx.shared.machine.state().is_some();
         let admitted = cx.host().reserve(&requests, |used| {
+            admission::app_armor(pod, || local && !kernel::has_app_armor())?;
             admission::admit(pod, node.as_deref(), &requests, used, &cx.host().capacity)
         });
         match admitted {

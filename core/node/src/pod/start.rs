@@ -41,7 +41,14 @@ impl Worker {
         };
         let class = resources::qos_class(record::spec_of(self.pod()));
         let node = &cx.host().capacity;
-        let config = container_config(self.pod(), self.container(index), class, node, inside);
+        let config = container_config(
+            self.pod(),
+            self.container(index),
+            class,
+            node,
+            &cx.shared.machine,
+            inside,
+        );
         let (runtime, pod) = (cx.runtime(), cx.pod_id());
         let created = self.busy(cx, runtime.create_container(&pod, &config)).await;
         let id = match created {

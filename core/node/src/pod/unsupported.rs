@@ -10,7 +10,6 @@ use super::record;
 pub(crate) fn check(pod: &Pod) -> Result<(), String> {
     let spec = record::spec_of(pod);
     let refuse = |field: &str| Err(format!("{field} is not supported by this node agent"));
-    let context = spec.security_context.as_ref();
     let pod_fields = [
         (
             "spec.ephemeralContainers",
@@ -22,27 +21,6 @@ pub(crate) fn check(pod: &Pod) -> Result<(), String> {
         ),
         ("spec.hostUsers", spec.host_users == Some(false)),
         ("spec.resourceClaims", spec.resource_claims.as_ref().is_some_and(|all| !all.is_empty())),
-        (
-            "spec.securityContext.seccompProfile",
-            context
-                .and_then(|context| context.seccomp_profile.as_ref())
-                .is_some_and(|profile| profile.type_ != "Unconfined"),
-        ),
-        (
-            "spec.securityContext.appArmorProfile",
-            context
-                .and_then(|context| context.app_armor_profile.as_ref())
-                .is_some_and(|profile| profile.type_ != "Unconfined"),
-        ),
-        (
-            "spec.securityContext.seLinuxOptions",
-            context.is_some_and(|context| context.se_linux_options.is_some()),
-        ),
-        (
-            "spec.securityContext.supplementalGroupsPolicy",
-            context.and_then(|context| context.supplemental_groups_policy.as_deref())
-                == Some("Strict"),
-        ),
     ];
     if let Some((field, _)) = pod_fields.iter().find(|(_, asked)| *asked) {
         return refuse(field);
@@ -61,33 +39,12 @@ pub(crate) fn check(pod: &Pod) -> Result<(), String> {
 }
 
 fn asked(container: &Container) -> Option<&'static str> {
-    let context = container.security_context.as_ref();
     let fields = [
         (
             "restartPolicyRules",
             container.restart_policy_rules.as_ref().is_some_and(|all| !all.is_empty()),
         ),
         ("volumeDevices", container.volume_devices.as_ref().is_some_and(|all| !all.is_empty())),
-        (
-            "securityContext.seccompProfile",
-            context
-                .and_then(|context| context.seccomp_profile.as_ref())
-                .is_some_and(|profile| profile.type_ != "Unconfined"),
-        ),
-        (
-            "securityContext.appArmorProfile",
-            context
-                .and_then(|context| context.app_armor_profile.as_ref())
-                .is_some_and(|profile| profile.type_ != "Unconfined"),
-        ),
-        (
-            "securityContext.seLinuxOptions",
-            context.is_some_and(|context| context.se_linux_options.is_some()),
-        ),
-        (
-            "securityContext.procMount",
-            context.and_then(|context| context.proc_mount.as_deref()) == Some("Unmasked"),
-        ),
     ];
     fields.iter().find(|(_, asked)| *asked).map(|(field, _)| *field)
 }

@@ -15,7 +15,8 @@ use super::records::{self, StartRecord};
 use super::spawn::{Hosts, Plan, Spawned, spawn};
 use super::{Pod, Shared, command};
 use crate::{
-    ContainerConfig, ContainerPhase, Error, Mount, Propagation, Result, RuntimeEvent, signals,
+    ContainerConfig, ContainerPhase, Error, Mount, Propagation, Result, RuntimeEvent, Seccomp,
+    signals,
 };
 
 /// Whether the configuration can be made into a process by this user.
@@ -28,6 +29,12 @@ pub(super) fn check(shared: &Shared, config: &ContainerConfig) -> Result<()> {
     }
     if config.tty {
         return refuse("a terminal needs containerd");
+    }
+    if let Seccomp::Localhost(path) = &config.security.seccomp {
+        return refuse(&format!("the seccomp profile {} needs containerd", path.display()));
+    }
+    if !config.security.app_armor.is_empty() {
+        return refuse("an AppArmor profile needs containerd");
     }
     View::check(&volumes(config))?;
     if !shared.may_pin {

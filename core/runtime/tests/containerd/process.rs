@@ -1,4 +1,6 @@
-use pinnace_runtime::{ContainerConfig, Error, Mount, PodConfig, Propagation, Runtime, Security};
+use pinnace_runtime::{
+    ContainerConfig, Error, Mount, PodConfig, Propagation, Runtime, Seccomp, Security,
+};
 
 use crate::world::{World, script};
 
@@ -169,4 +171,20 @@ async fn standard_input_stays_open_when_asked_for() {
     crate::world::until("begun", || read().contains("begun")).await;
     world.runtime().remove_container(&id).await.unwrap();
     assert!(!read().contains("ended"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_seccomp_profile_filters_and_leaves_programs_running() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let run = async |name: &str, seccomp: Seccomp| {
+        let security =
+            Security { seccomp, add_capabilities: vec!["SYS_TIME".into()], ..Security::default() };
+        let show = "grep -w Seccomp /proc/self/status; \
+                    mkdir /d && mount -t tmpfs t /d 2>&1 | grep -o 'not permitted'; echo done";
+        world.output(&pod, ContainerConfig { security, ..script(name, show) }).await.1
+    };
+    assert!(run("open", Seccomp::Unconfined).await.starts_with("Seccomp:\t0\n"));
+    let filtered = run("filtered", Seccomp::RuntimeDefault).await;
+    assert!(filtered.starts_with("Seccomp:\t2\n") && filtered.ends_with("done\n"), "{filtered}");
 }

@@ -82,7 +82,7 @@ pub(super) fn capabilities(security: &Security) -> Result<LinuxCapabilities> {
     Ok(capabilities)
 }
 
-fn granted(security: &Security) -> Result<HashSet<Capability>> {
+pub(super) fn granted(security: &Security) -> Result<HashSet<Capability>> {
     if security.privileged {
         return Ok(known());
     }

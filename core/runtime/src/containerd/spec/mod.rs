@@ -1,12 +1,13 @@
 //! The OCI runtime specification of a container, with containerd's defaults for Kubernetes.
 //!
-//! There is no seccomp profile: a pod that names none runs `Unconfined`, as upstream does unless
-//! the kubelet was told otherwise.
+//! A pod that names no seccomp profile runs `Unconfined`, as upstream does unless the kubelet was
+//! told otherwise.
 
 mod capabilities;
 mod limits;
 mod mounts;
 mod process;
+mod seccomp;
 mod user;
 
 use std::collections::HashMap;
@@ -95,6 +96,12 @@ pub(super) fn build(inputs: &Inputs<'_>) -> Result<Spec> {
             .set_masked_paths(None)
             .set_readonly_paths(None);
     } else {
+        let granted = capabilities::granted(security)?;
+        linux.set_seccomp(seccomp::filter(&security.seccomp, granted)?);
+    }
+    if security.unmasked_proc && !security.privileged {
+        linux.set_masked_paths(None).set_readonly_paths(None);
+    } else if !security.privileged {
         linux
             .set_masked_paths(Some(MASKED_PATHS.map(str::to_owned).to_vec()))
             .set_readonly_paths(Some(READ_ONLY_PATHS.map(str::to_owned).to_vec()));

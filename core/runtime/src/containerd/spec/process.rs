@@ -25,6 +25,11 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
         .set_rlimits(None)
         .set_no_new_privileges(Some(config.security.no_new_privileges))
         .set_oom_score_adj(Some(config.resources.oom_score_adj));
+    let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+    if !config.security.privileged {
+        process.set_apparmor_profile(named(&config.security.app_armor));
+    }
+    process.set_selinux_label(named(&config.security.selinux_label));
     Ok(process)
 }
 

@@ -20,6 +20,8 @@ pub(in super::super) struct UserRequest {
     /// A group's name or number; the user's own when empty.
     group: String,
     extra_groups: Vec<u32>,
+    /// Whether the image's files add no groups.
+    strict: bool,
 }
 
 impl UserRequest {
@@ -38,7 +40,7 @@ impl UserRequest {
         let extra_groups =
             security.supplemental_groups.iter().map(|&group| id(group)).collect::<Result<_>>()?;
         let user = if user.is_empty() { "0".to_owned() } else { user };
-        Ok(Self { user, group, extra_groups })
+        Ok(Self { user, group, extra_groups, strict: security.strict_groups })
     }
 }
 
@@ -112,8 +114,8 @@ fn lookup(request: &UserRequest, passwd: &str, groups: &str) -> Result<User> {
     };
     let mut all = vec![gid];
     let name = entry.as_ref().and_then(|entry| entry.first().copied());
-    // As `supplementalGroupsPolicy: Merge`, which is Kubernetes' default.
-    if let Some(name) = name {
+    // `supplementalGroupsPolicy: Merge`, which is Kubernetes' default.
+    if let Some(name) = name.filter(|_| !request.strict) {
         for group in groups.lines().map(fields) {
             let member = group.get(3).is_some_and(|list| list.split(',').any(|m| m == name));
             all.extend(field::<u32>(&group, 2).filter(|_| member));
