@@ -50,6 +50,7 @@ mod builder;
 mod directory;
 mod engine;
 mod error;
+mod explain;
 mod images;
 mod logs;
 mod manifest;

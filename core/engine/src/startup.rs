@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -18,7 +18,7 @@ use pinnace_http::Front;
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
-use pinnace_scheduler::{Scheduler, SchedulerConfig};
+use pinnace_scheduler::{Explainer, Scheduler, SchedulerConfig};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,8 @@ pub(crate) struct Parts {
     /// The way to what runs on the nodes.
     pub(crate) nodes: Arc<Directory>,
     pub(crate) stop: CancellationToken,
+    /// Answers why the scheduler decides as it does, once it is there.
+    pub(crate) explainer: OnceLock<Explainer>,
     pub(crate) front: Front,
     pub(crate) keys: Keys,
     tasks: TaskTracker,
@@ -90,6 +92,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         runtime: nodes.runtime,
         nodes: Arc::new(Directory::default()),
         stop: CancellationToken::new(),
+        explainer: OnceLock::new(),
         front: Front::builder(server.clone()).build(),
         keys: Keys::new(builder.data_dir.as_deref()),
         tasks: TaskTracker::new(),
@@ -125,6 +128,8 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         SchedulerConfig::default(),
     )
     .map_err(|error| Error::Scheduler(error.to_string()))?;
+    // Nothing has asked before: the engine is not handed out yet.
+    let _ = parts.explainer.set(scheduler.explainer());
     parts.spawn(scheduler.run(parts.stop.clone()));
     let names: Vec<String> = nodes.configs.iter().map(|node| node.name.clone()).collect();
     let agent = NodeAgent::new(NodeAgentConfig {

@@ -66,6 +66,21 @@ pub enum Error {
         /// The profile.
         profile: String,
     },
+    /// No profile schedules a pod.
+    #[error("no profile is called {scheduler_name:?}")]
+    UnknownScheduler {
+        /// `spec.schedulerName` of the pod.
+        scheduler_name: String,
+    },
+    /// A plugin cannot tell what is to become of a pod.
+    #[error("no decision: {message}")]
+    Undecided {
+        /// What the plugin says.
+        message: String,
+    },
+    /// The scheduler does not run any more.
+    #[error("the scheduler has stopped")]
+    Stopped,
     /// A plugin cannot be made.
     #[error("plugin {plugin:?} cannot be made: {message}")]
     Plugin {

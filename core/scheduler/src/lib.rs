@@ -19,6 +19,7 @@ mod config;
 mod decision;
 mod error;
 mod evictions;
+mod explainer;
 mod framework;
 mod inbox;
 mod nominations;
@@ -34,14 +35,18 @@ pub use cluster::{
     PodTallies, Resource, ResourceNames, TallyKey, Term, TermKind, Topology, TopologyKey,
 };
 pub use config::{DEFAULT_SCHEDULER, MAX_WEIGHT, ProfileConfig, SchedulerConfig};
-pub use decision::{Attempt, Decider, Decision, Diagnosis, NodeRefusal};
+pub use decision::{
+    Attempt, Decider, Decision, Diagnosis, Explanation, MAX_RELAXATIONS, NodeExclusion,
+    NodeRefusal, NodeScore, PluginReasons, PluginScore, Relaxation, explain,
+};
 pub use error::{Error, Result};
+pub use explainer::Explainer;
 pub use framework::{
     Answer, Bind, Bound, ClusterEvent, Concern, Cycle, CycleState, Events, Filter, Handle, Hint,
-    MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Nomination, Normalization, Permit, Permitted, Plugin,
-    PluginFactory, PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue,
-    PreFilter, PreFiltered, Prepared, Profile, QueueSort, Reasons, Refusal, Registry, Reserve,
-    Scope, Score, Verdict,
+    MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Nomination, Normalization, Obstacle, Permit,
+    Permitted, Plugin, PluginFactory, PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered,
+    PreBind, PreEnqueue, PreFilter, PreFiltered, Prepared, Profile, QueueSort, Reasons, Refusal,
+    Registry, Reserve, Scope, Score, Verdict,
 };
 pub use pod::{
     Affinity, HostPort, PodClass, PodClasses, PodInfo, PodSelector, PodTerm, PodTerms, Signature,

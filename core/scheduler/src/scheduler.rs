@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Se
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use pinnace_client::{Informer, Informers, Recorder};
 use pinnace_env::Env;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::binding::{Binding, Unbound};
 use crate::cluster::Owner;
 use crate::decision::Decider;
 use crate::evictions::Evictions;
+use crate::explainer::{Explainer, Question};
 use crate::framework::Handle;
 use crate::inbox::{Inbox, Watched};
 use crate::nominations::Nominations;
@@ -44,6 +45,8 @@ pub struct Scheduler {
     inbox: Arc<Inbox>,
     watched: Vec<Informer>,
     bindings: Bindings,
+    explainer: Explainer,
+    questions: mpsc::Receiver<Question>,
 }
 
 struct Bindings {
@@ -103,7 +106,13 @@ impl Scheduler {
             pods: HashMap::new(),
         };
         let watched = watched.into_iter().map(|(_, informer)| informer).collect();
-        Ok(Self { scheduling, inbox, watched, bindings })
+        let (explainer, questions) = Explainer::new();
+        Ok(Self { scheduling, inbox, watched, bindings, explainer, questions })
+    }
+
+    /// Answers why the scheduler decides as it does, while it runs.
+    pub fn explainer(&self) -> Explainer {
+        self.explainer.clone()
     }
 
     /// Schedules until `stop`; then waits some seconds for the bindings that are under way, and gives
@@ -151,6 +160,9 @@ impl Scheduler {
         while let Some(ended) = self.bindings.tasks.try_join_next_with_id() {
             self.ended(ended);
         }
+        while let Ok(question) = self.questions.try_recv() {
+            self.scheduling.answer(question);
+        }
         for _ in 0..PODS_PER_TURN {
             let Ok(slot) = self.bindings.limit.clone().try_acquire_owned() else { return false };
             match self.scheduling.step(now) {
@@ -192,6 +204,8 @@ impl Scheduler {
             () = stop.cancelled() => return,
             Some(ended) = self.bindings.tasks.join_next_with_id() => ended,
             () = self.inbox.arrived() => return,
+            // The scheduler holds a sender itself, so there always is one.
+            Some(question) = self.questions.recv() => return self.scheduling.answer(question),
             () = self.scheduling.reports.ended() => return,
             () = sleep_until(due) => return,
         };

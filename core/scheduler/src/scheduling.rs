@@ -11,10 +11,12 @@ use pinnace_api::{Object, Typed};
 use pinnace_client::{Delta, EventType, Recorder};
 use tokio::time::Instant;
 
+use crate::Error;
 use crate::binding::{Binding, Unbound, Wait, running};
 use crate::cluster::{Cluster, NodeIndex, Owner};
-use crate::decision::{Decider, Decision, Diagnosis};
+use crate::decision::{Decider, Decision, Diagnosis, explain};
 use crate::evictions::{Eviction, Evictions};
+use crate::explainer::Question;
 use crate::framework::{
     ClusterEvent, Cycle, CycleState, Events, Handle, MAX_PERMIT_WAIT, Nomination, Permitted,
     PluginIndex, PluginSet, Profile, Refusal, node_changes, pod_changes,
@@ -226,6 +228,38 @@ impl Scheduling {
         let name = pod.spec.as_ref()?.scheduler_name.as_deref();
         let name = name.filter(|name| !name.is_empty()).unwrap_or(crate::DEFAULT_SCHEDULER);
         self.profiles.iter().position(|profile| profile.name() == name)
+    }
+
+    /// Explains what would become of a pod now.
+    pub(crate) fn answer(&mut self, question: Question) {
+        let Question { pod, answer } = question;
+        let Some(profile) = self.profile_of(&pod) else {
+            let name = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.clone());
+            let scheduler_name = name.unwrap_or_default();
+            // Whoever asked may have lost interest.
+            let _ = answer.send(Err(Error::UnknownScheduler { scheduler_name }));
+            return;
+        };
+        let profiles = self.profiles.clone();
+        let profile = &profiles[profile];
+        let mut unplaced = pod.to_owned();
+        if self.cluster.pod(pod.object().uid()).is_some()
+            && let Some(spec) = &mut unplaced.spec
+        {
+            spec.node_name = None;
+        }
+        let pod = self.classes.read(&mut self.cluster, profile, &Typed::new(unplaced));
+        let given = self.nominations.give_way(&mut self.cluster, &pod);
+        let lifted = self.cluster.lift(pod.uid());
+        let explained = explain(&self.cluster, profile, &pod);
+        if let Some(lifted) = lifted {
+            self.cluster.put_back(lifted);
+        }
+        self.nominations.take_back(&mut self.cluster, given);
+        let explained =
+            explained.map_err(|refusal| Error::Undecided { message: refusal.to_string() });
+        // As above.
+        let _ = answer.send(explained);
     }
 
     /// Tries the next pod.

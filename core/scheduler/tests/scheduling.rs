@@ -1,5 +1,6 @@
 //! The scheduler over a whole API, in virtual time.
 
+mod explain;
 mod harness;
 
 use std::sync::Arc;

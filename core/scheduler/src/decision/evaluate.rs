@@ -68,22 +68,40 @@ fn add_scores(
     table: Option<&Table>,
     scratch: &mut Scratch,
 ) -> Answer {
+    let Scratch { nodes, scores, totals, .. } = scratch;
+    if score_of(cycle, profile, plugin, fresh, table, nodes, scores)? {
+        let weight = profile.slot(plugin).weight;
+        totals.iter_mut().zip(&*scores).for_each(|(total, score)| *total += score * weight);
+    }
+    Ok(())
+}
+
+/// What a plugin gives each node, from 0 to [`MAX_SCORE`]. `false` when it does not rank nodes for
+/// this pod, or when the table has it in its sum.
+pub(super) fn score_of(
+    cycle: &Cycle<'_>,
+    profile: &Profile,
+    plugin: PluginIndex,
+    fresh: Fresh,
+    table: Option<&Table>,
+    nodes: &[NodeIndex],
+    scores: &mut Vec<i64>,
+) -> Answer<bool> {
     let slot = profile.slot(plugin);
     let everything = slot.scope == Scope::Everything;
     let Some(score) = slot.plugin.as_score().filter(|score| match everything {
         true => fresh.scores.contains(plugin),
         false => score.applies(cycle.pod),
     }) else {
-        return Ok(());
+        return Ok(false);
     };
     let normalization = score.normalization();
-    let Scratch { nodes, scores, totals, .. } = scratch;
     scores.clear();
     match table.filter(|_| !everything) {
-        Some(_) if normalization == Normalization::None => return Ok(()),
+        Some(_) if normalization == Normalization::None => return Ok(false),
         Some(table) => match table.raw(plugin) {
             Some(raw) => scores.extend(nodes.iter().map(|node| raw[node.index()])),
-            None => return Ok(()),
+            None => return Ok(false),
         },
         None => {
             scores.resize(nodes.len(), 0);
@@ -94,14 +112,13 @@ fn add_scores(
         score.normalize(cycle, scores).map_err(score_error(profile, plugin))?;
     }
     let highest = scores.iter().copied().max().unwrap_or(0).max(0);
-    for (total, raw) in totals.iter_mut().zip(&*scores) {
-        let one = scaled(normalization, *raw, highest);
-        if !(0..=MAX_SCORE).contains(&one) {
-            return Err(invalid_score(slot.plugin.name(), one));
+    for score in scores.iter_mut() {
+        *score = scaled(normalization, *score, highest);
+        if !(0..=MAX_SCORE).contains(score) {
+            return Err(invalid_score(slot.plugin.name(), *score));
         }
-        *total += one * slot.weight;
     }
-    Ok(())
+    Ok(true)
 }
 
 pub(super) fn invalid_score(plugin: &str, score: i64) -> Refusal {

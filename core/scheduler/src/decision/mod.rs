@@ -4,6 +4,7 @@ mod attempt;
 mod best;
 mod diagnosis;
 mod evaluate;
+mod explain;
 mod plan;
 mod table;
 
@@ -20,6 +21,10 @@ use crate::pod::PodInfo;
 pub use attempt::Attempt;
 pub use diagnosis::{Diagnosis, NodeRefusal};
 use evaluate::{Scratch, draw, evaluate};
+pub use explain::{
+    Explanation, MAX_RELAXATIONS, NodeExclusion, NodeScore, PluginReasons, PluginScore, Relaxation,
+    explain,
+};
 pub(crate) use plan::ClassPlan;
 use table::Table;
 

@@ -2,6 +2,7 @@
 
 mod event;
 mod handle;
+mod obstacle;
 mod plugin;
 mod profile;
 mod refusal;
@@ -12,6 +13,7 @@ pub use event::{ClusterEvent, Events, Hint};
 pub(crate) use event::{node_changes, pod_changes};
 pub use handle::Handle;
 pub(crate) use handle::Waited;
+pub use obstacle::Obstacle;
 pub use plugin::{
     Bind, Bound, Concern, Cycle, Filter, MAX_PERMIT_WAIT, MAX_SCORE, Nomination, Normalization,
     Permit, Permitted, Plugin, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_api::Typed;
 
-use super::{Answer, ClusterEvent, CycleState, Events, Hint, Reasons};
+use super::{Answer, ClusterEvent, CycleState, Events, Hint, Obstacle, Reasons};
 use crate::cluster::{Cluster, NodeIndex};
 use crate::decision::Attempt;
 use crate::pod::{PodInfo, Signature};
@@ -214,6 +214,13 @@ pub trait Filter: Send + Sync {
 
     /// Why a node was excluded. Only asked when no node is left.
     fn reasons(&self, cycle: &Cycle<'_>, node: NodeIndex) -> Reasons;
+
+    /// What would have to change so that the plugin lets an excluded node pass; nothing when it
+    /// knows of no setting. Only asked when a decision is explained.
+    fn obstacles(&self, cycle: &Cycle<'_>, node: NodeIndex) -> Vec<Obstacle> {
+        let _ = (cycle, node);
+        Vec::new()
+    }
 }
 
 /// What becomes of `status.nominatedNodeName`.

@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::Node;
 
 use crate::cluster::NodeIndex;
 use crate::framework::{
-    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Normalization, Plugin, PreFilter,
+    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Normalization, Obstacle, Plugin, PreFilter,
     PreFiltered, Reasons, Refusal, Scope, Score, Verdict,
 };
 use crate::pod::PodInfo;
@@ -76,6 +76,10 @@ impl Filter for NodeAffinity {
 
     fn reasons(&self, _: &Cycle<'_>, _: NodeIndex) -> Reasons {
         vec!["node(s) didn't match Pod's node affinity/selector".into()]
+    }
+
+    fn obstacles(&self, _: &Cycle<'_>, _: NodeIndex) -> Vec<Obstacle> {
+        vec![Obstacle::AllowNode]
     }
 }
 

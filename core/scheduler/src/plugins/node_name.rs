@@ -1,5 +1,5 @@
 use crate::cluster::NodeIndex;
-use crate::framework::{Answer, Cycle, Events, Filter, Plugin, Reasons, Scope, Verdict};
+use crate::framework::{Answer, Cycle, Events, Filter, Obstacle, Plugin, Reasons, Scope, Verdict};
 
 /// Keeps a pod to the node that `spec.nodeName` names.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,10 @@ impl Filter for NodeName {
 
     fn reasons(&self, _: &Cycle<'_>, _: NodeIndex) -> Reasons {
         vec!["node(s) didn't match the requested node name".into()]
+    }
+
+    fn obstacles(&self, _: &Cycle<'_>, _: NodeIndex) -> Vec<Obstacle> {
+        vec![Obstacle::DropNodeName]
     }
 }
 

@@ -2,8 +2,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::cluster::NodeIndex;
 use crate::framework::{
-    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Plugin, PreFilter, PreFiltered, Reasons,
-    Scope, Verdict,
+    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Obstacle, Plugin, PreFilter, PreFiltered,
+    Reasons, Scope, Verdict,
 };
 use crate::pod::{HostPort, PodInfo};
 
@@ -71,6 +71,18 @@ impl Filter for NodePorts {
 
     fn reasons(&self, _: &Cycle<'_>, _: NodeIndex) -> Reasons {
         vec!["node(s) didn't have free ports for the requested pod ports".into()]
+    }
+
+    fn obstacles(&self, cycle: &Cycle<'_>, node: NodeIndex) -> Vec<Obstacle> {
+        let taken = cycle.cluster.node(node).ports();
+        let wanted = cycle.pod.class().usage().ports().iter();
+        wanted
+            .filter(|one| conflict(std::slice::from_ref(*one), taken))
+            .map(|one| Obstacle::FreePort {
+                port: one.number(),
+                protocol: one.protocol().to_owned(),
+            })
+            .collect()
     }
 }
 

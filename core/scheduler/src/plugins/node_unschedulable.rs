@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::cluster::{NodeIndex, is_unschedulable};
 use crate::framework::{
-    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Plugin, Reasons, Scope, Verdict,
+    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Obstacle, Plugin, Reasons, Scope, Verdict,
 };
 use crate::pod::{PodInfo, tolerates_unschedulable};
 
@@ -60,6 +60,10 @@ impl Filter for NodeUnschedulable {
 
     fn reasons(&self, _: &Cycle<'_>, _: NodeIndex) -> Reasons {
         vec!["node(s) were unschedulable".into()]
+    }
+
+    fn obstacles(&self, _: &Cycle<'_>, _: NodeIndex) -> Vec<Obstacle> {
+        vec![Obstacle::Uncordon]
     }
 }
 

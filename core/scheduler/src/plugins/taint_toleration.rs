@@ -2,8 +2,8 @@ use k8s_openapi::api::core::v1::Node;
 
 use crate::cluster::{NodeIndex, taints};
 use crate::framework::{
-    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Normalization, Plugin, Reasons, Scope,
-    Score, Verdict,
+    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Normalization, Obstacle, Plugin, Reasons,
+    Scope, Score, Verdict,
 };
 use crate::pod::{PodInfo, tolerated, untolerated};
 
@@ -63,6 +63,19 @@ impl Filter for TaintToleration {
 
     fn reasons(&self, _: &Cycle<'_>, _: NodeIndex) -> Reasons {
         vec!["node(s) had untolerated taint(s)".into()]
+    }
+
+    fn obstacles(&self, cycle: &Cycle<'_>, node: NodeIndex) -> Vec<Obstacle> {
+        let tolerations = cycle.pod.class().tolerations();
+        let taints = cycle.cluster.node(node).taints().iter();
+        taints
+            .filter(|taint| untolerated(tolerations, std::slice::from_ref(*taint)).is_some())
+            .map(|taint| Obstacle::Tolerate {
+                key: taint.key.clone(),
+                value: taint.value.clone().unwrap_or_default(),
+                effect: taint.effect.clone(),
+            })
+            .collect()
     }
 }
 

@@ -19,6 +19,16 @@ impl HostPort {
             && (self.address == other.address || &*self.address == ANY || &*other.address == ANY)
     }
 
+    /// Its number.
+    pub fn number(&self) -> i32 {
+        self.port
+    }
+
+    /// Its protocol.
+    pub fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
     /// The host ports that the containers and sidecars of a pod ask for.
     pub fn of(spec: &PodSpec) -> Vec<Self> {
         let sidecars = spec.init_containers.iter().flatten();

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Cluster {
+    pub(crate) explainer: pinnace_scheduler::Explainer,
     pods: Api<Pod>,
     nodes: Api<Node>,
     events: Api<Event>,
@@ -45,13 +46,14 @@ pub(crate) async fn start_with(config: SchedulerConfig) -> Cluster {
     let informers = Informers::new(client.clone());
     let recorder = Recorder::new(&client, &env, "test").unwrap();
     let scheduler = Scheduler::new(&informers, recorder.clone(), env, config).unwrap();
-    let stop = CancellationToken::new();
+    let (explainer, stop) = (scheduler.explainer(), CancellationToken::new());
     Cluster {
         pods: client.of().unwrap(),
         nodes: client.of().unwrap(),
         events: client.of().unwrap(),
         informers,
         recorder,
+        explainer,
         scheduler: tokio::spawn(scheduler.run(stop.clone())),
         stop,
     }
@@ -150,6 +152,10 @@ impl Cluster {
     pub(crate) async fn delete(&self, name: &str) {
         let now = DeleteOptions { grace_period_seconds: Some(0), ..Default::default() };
         self.pods.delete(&key(name), now).await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, name: &str) -> pinnace_api::Typed<Pod> {
+        self.pods.get(&key(name)).await.unwrap()
     }
 
     pub(crate) async fn node_of(&self, name: &str) -> Option<String> {

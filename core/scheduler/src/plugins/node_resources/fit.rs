@@ -2,10 +2,10 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use pinnace_api::quantity::Quantity;
 
 use super::SCORED;
-use crate::cluster::{NodeIndex, amount};
+use crate::cluster::{NodeIndex, Resource, amount};
 use crate::framework::{
-    Answer, ClusterEvent, Cycle, Events, Filter, Hint, MAX_SCORE, Plugin, Reasons, Scope, Score,
-    Verdict,
+    Answer, ClusterEvent, Cycle, Events, Filter, Hint, MAX_SCORE, Obstacle, Plugin, Reasons, Scope,
+    Score, Verdict,
 };
 use crate::pod::{PodInfo, asks_less};
 
@@ -99,6 +99,38 @@ impl Filter for NodeResourcesFit {
             }
         }
         reasons
+    }
+
+    fn obstacles(&self, cycle: &Cycle<'_>, node: NodeIndex) -> Vec<Obstacle> {
+        let cluster = cycle.cluster;
+        let mut missing = Vec::new();
+        let mut note = |resource: &str, amount: Quantity, short: i64, has: i64| {
+            missing.push(Obstacle::Free {
+                resource: resource.to_owned(),
+                amount: amount.to_string(),
+                part: if has > 0 { short as f64 / has as f64 } else { f64::MAX.sqrt() },
+            });
+        };
+        let (count, allowed) =
+            (cluster.pod_count(node) as i64, cluster.pods_allowed()[node.index()]);
+        if count >= allowed {
+            let short = count + 1 - allowed;
+            note("pods", Quantity::from_units(short), short, allowed);
+        }
+        for (resource, asked) in cycle.pod.class().requests().iter().filter(|(_, asked)| *asked > 0)
+        {
+            let has = cluster.allocatable(resource)[node.index()];
+            let free = has.saturating_sub(cluster.requested(resource)[node.index()]);
+            if asked > free {
+                let short = asked.saturating_sub(free);
+                let amount = match resource {
+                    Resource::CPU => Quantity::from_millis(short),
+                    _ => Quantity::from_units(short),
+                };
+                note(cluster.resources().name(resource), amount, short, has);
+            }
+        }
+        missing
     }
 }
 
