@@ -118,6 +118,9 @@ pub struct ContainerConfig {
     pub resources: Resources,
     /// User, capabilities and the like.
     pub security: Security,
+    /// The container of the pod, by name, whose processes it sees as its own; none when empty.
+    #[serde(default)]
+    pub target: String,
     /// Whether standard input stays open.
     pub stdin: bool,
     /// Whether standard input closes when the first who attached to it leaves.

@@ -25,10 +25,14 @@ impl Worker {
         self.started_at = begun.map_or_else(|| cx.shared.env.clock().now_seconds(), |time| time.0);
         let statuses = status.into_iter().flat_map(|status| {
             let init = status.init_container_statuses.iter().flatten();
-            init.chain(status.container_statuses.iter().flatten())
+            let ephemeral = status.ephemeral_container_statuses.iter().flatten();
+            init.chain(status.container_statuses.iter().flatten()).chain(ephemeral)
         });
         let statuses: Vec<&ContainerStatus> = statuses.collect();
-        for container in spec.into_iter().flat_map(record::containers) {
+        let ephemeral = spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        self.ephemeral = ephemeral.map(record::ephemeral).collect();
+        let defined = spec.into_iter().flat_map(record::containers);
+        for container in defined.chain(&self.ephemeral) {
             let status = statuses.iter().find(|status| status.name == container.name);
             self.records.push(record(status.copied(), found.as_ref(), &container.name, now));
         }
@@ -60,6 +64,7 @@ impl Worker {
         let spec = record::spec_of(self.pod());
         let policy = spec.restart_policy.clone().unwrap_or_default();
         let init_count = record::init_count(spec);
+        let count = record::containers(spec).count();
         let now = Instant::now();
         for (index, record) in self.records.iter_mut().enumerate() {
             if let Some(id) = record.running().cloned() {
@@ -68,6 +73,8 @@ impl Worker {
             let again = match (policy.as_str(), record.ended()) {
                 ("Never", _) | (_, None) => false,
                 (_, Some(_)) if index < init_count => true,
+                // An ephemeral container runs once.
+                (_, Some(_)) if index >= count => false,
                 ("OnFailure", Some(ended)) => ended.code != 0,
                 _ => true,
             };

@@ -115,6 +115,7 @@ pub(crate) fn container_config(
         working_dir: container.working_dir.clone().unwrap_or_default(),
         resources: resources::of_container(container, class, node),
         security: security(spec, container, machine),
+        target: target(spec, container),
         stdin: container.stdin == Some(true),
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
@@ -129,6 +130,13 @@ pub(crate) fn container_config(
         mounts: inside.mounts,
         env: inside.env,
     }
+}
+
+/// Whose processes an ephemeral container sees.
+fn target(spec: &PodSpec, container: &Container) -> String {
+    let mut ephemeral = spec.ephemeral_containers.iter().flatten();
+    let own = ephemeral.find(|one| one.name == container.name);
+    own.and_then(|own| own.target_container_name.clone()).unwrap_or_default()
 }
 
 /// Where a container leaves its termination message unless it says otherwise.

@@ -1,5 +1,6 @@
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 
+use super::plan;
 use super::record::{self, Record, State};
 
 /// The phases of a pod.
@@ -16,10 +17,15 @@ pub(crate) fn is_terminal(phase: Option<&str>) -> bool {
 /// The phase that follows from the containers. With `over`, none of them will be started again,
 /// whatever the restart policy says.
 pub(crate) fn phase(spec: &PodSpec, records: &[Record], over: bool) -> &'static str {
-    let (init, main) = records.split_at(record::init_count(spec).min(records.len()));
+    let (init, rest) = records.split_at(record::init_count(spec).min(records.len()));
+    // Ephemeral containers do not count.
+    let main = rest.get(..spec.containers.len()).unwrap_or(rest);
     let never = spec.restart_policy.as_deref() == Some("Never");
     let always = !never && spec.restart_policy.as_deref() != Some("OnFailure");
 
+    let insists = |container: &Container, record: &Record| {
+        plan::insists(container, record, spec.restart_policy.as_deref())
+    };
     let mut initializing = false;
     for (container, record) in record::containers(spec).zip(init) {
         if record::is_sidecar(container) {
@@ -28,14 +34,17 @@ pub(crate) fn phase(spec: &PodSpec, records: &[Record], over: bool) -> &'static 
         }
         match &record.state {
             State::Exited { ended, .. } if ended.code == 0 => {}
+            State::Exited { .. } if !over && insists(container, record) => initializing = true,
             State::Exited { .. } if never || over => return FAILED,
             _ => initializing = true,
         }
     }
 
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
-    for record in main {
+    for (container, record) in spec.containers.iter().zip(main) {
         match &record.state {
+            // It is about to run again.
+            State::Exited { .. } if !over && insists(container, record) => running += 1,
             State::Running { .. } => running += 1,
             State::Exited { ended, .. } => {
                 stopped += 1;
@@ -62,7 +71,6 @@ pub(crate) fn phase(spec: &PodSpec, records: &[Record], over: bool) -> &'static 
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Container;
     use tokio::time::Instant;
 
     use super::super::record::Ended;

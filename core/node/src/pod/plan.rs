@@ -1,4 +1,4 @@
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, PodSpec};
 use pinnace_runtime::Probing;
 use tokio::time::Instant;
 
@@ -58,6 +58,11 @@ impl Restart {
         self.after(if record.unhealthy && code == 0 { 1 } else { code })
     }
 
+    /// A container's own policy goes before its pod's.
+    fn of_container(container: &Container, pod: Self) -> Self {
+        container.restart_policy.as_deref().map_or(pod, |own| Self::of(Some(own)))
+    }
+
     fn after(self, code: i32) -> bool {
         match self {
             Self::Always => true,
@@ -67,9 +72,49 @@ impl Restart {
     }
 }
 
+/// Whether a container that has exited is started again: by the first of its own rules that speaks
+/// of its exit code, else by the policy.
+fn again(container: &Container, record: &Record, restart: Restart, code: i32) -> bool {
+    let speaks = |rule: &ContainerRestartRule| {
+        let codes = rule.exit_codes.as_ref()?;
+        let listed = codes.values.iter().flatten().any(|value| *value == code);
+        Some(listed == (codes.operator == "In"))
+    };
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    rules.any(|rule| speaks(rule) == Some(true)) || restart.after_end(record, code)
+}
+
+/// Whether a container with a policy or rules of its own is started again, whatever its pod's
+/// policy says.
+pub(crate) fn insists(container: &Container, record: &Record, pod_policy: Option<&str>) -> bool {
+    let own = container.restart_policy.is_some()
+        || container.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
+    let restart = Restart::of_container(container, Restart::of(pod_policy));
+    own && record.ended().is_some_and(|ended| again(container, record, restart, ended.code))
+}
+
+/// Plans for all containers; ephemeral ones, whose records come last, are started once, whatever
+/// stands of the others.
+pub(crate) fn plan(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
+    let count = record::containers(spec).count().min(records.len());
+    let (records, ephemeral) = records.split_at(count);
+    let mut plan = plan_defined(spec, records, now);
+    if plan.over {
+        return plan;
+    }
+    for (offset, record) in ephemeral.iter().enumerate() {
+        match (&record.state, &record.hold) {
+            (State::Absent, Some(hold)) if hold.until > now => plan.wake_at(hold.until),
+            (State::Absent, _) => plan.actions.insert(0, Action::Start(count + offset)),
+            _ => {}
+        }
+    }
+    plan
+}
+
 /// Plans from what is wanted and what is there, as upstream orders it: init containers one after
 /// the other, sidecars among them as soon as they run, then all containers at once.
-pub(crate) fn plan(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
+fn plan_defined(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
     let mut plan = Plan::default();
     let policy = Restart::of(spec.restart_policy.as_deref());
     let init_count = record::init_count(spec);
@@ -87,16 +132,21 @@ pub(crate) fn plan(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
         if begun || record.ended().is_some_and(|ended| ended.code == 0) {
             continue;
         }
-        let retry = if policy == Restart::Never { Restart::Never } else { Restart::OnFailure };
+        let retry = match Restart::of_container(container, policy) {
+            Restart::Never => Restart::Never,
+            _ => Restart::OnFailure,
+        };
         plan.keep(index, container, record, retry, now);
-        plan.over = record.ended().is_some() && retry == Restart::Never;
+        plan.over =
+            record.ended().is_some_and(|ended| !again(container, record, retry, ended.code));
         return plan;
     }
 
     let mut over = true;
     for (offset, (container, record)) in spec.containers.iter().zip(main).enumerate() {
+        let policy = Restart::of_container(container, policy);
         plan.keep(init_count + offset, container, record, policy, now);
-        over &= record.ended().is_some_and(|ended| !policy.after_end(record, ended.code));
+        over &= record.ended().is_some_and(|ended| !again(container, record, policy, ended.code));
     }
     plan.over = over;
     if over {
@@ -139,7 +189,7 @@ impl Plan {
                 }
                 return true;
             }
-            State::Exited { ended, .. } if !restart.after_end(record, ended.code) => {}
+            State::Exited { ended, .. } if !again(container, record, restart, ended.code) => {}
             State::Exited { seen, .. } => match record.restart_back_off.until(*seen) {
                 Some(until) if until > now => {
                     self.actions.push(Action::BackOff(index, until));
@@ -153,5 +203,84 @@ impl Plan {
 
     fn wake_at(&mut self, at: Instant) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::record::Ended;
+    use super::*;
+
+    /// One letter per container: `w`aiting, `r`unning, a digit for exited with that code.
+    fn check(spec: serde_json::Value, records: &str, expected: &[usize], over: bool) {
+        let spec: PodSpec = serde_json::from_value(spec).unwrap();
+        let record = |state: char| {
+            let state = match state {
+                'w' => State::Absent,
+                'r' => State::Running {
+                    id: pinnace_runtime::ContainerId("c".to_owned()),
+                    started_at: jiff::Timestamp::UNIX_EPOCH,
+                    image: String::new(),
+                },
+                code => {
+                    let mut ended = Ended::unknown(None, "");
+                    ended.code = i32::try_from(code.to_digit(10).unwrap()).unwrap();
+                    State::Exited { ended, seen: Instant::now() }
+                }
+            };
+            Record { state, ..Record::default() }
+        };
+        let records: Vec<Record> = records.chars().map(record).collect();
+        let plan = plan(&spec, &records, Instant::now());
+        let starts: Vec<usize> = plan
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Start(index) => Some(*index),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((starts.as_slice(), plan.over), (expected, over));
+    }
+
+    fn with_rules(rules: serde_json::Value) -> serde_json::Value {
+        json!({"restartPolicy": "Never", "containers": [
+            {"name": "a", "restartPolicy": "Never", "restartPolicyRules": rules}]})
+    }
+
+    #[tokio::test]
+    async fn a_containers_own_rules_and_policy_go_before_its_pods() {
+        let rule = |operator: &str| json!([{"action": "Restart", "exitCodes": {"operator": operator, "values": [3, 4]}}]);
+        check(with_rules(rule("In")), "3", &[0], false);
+        check(with_rules(rule("In")), "1", &[], true);
+        check(with_rules(rule("NotIn")), "1", &[0], false);
+        check(with_rules(rule("NotIn")), "3", &[], true);
+        let own = json!({"restartPolicy": "Never", "containers": [
+            {"name": "a", "restartPolicy": "OnFailure"}, {"name": "b"}]});
+        check(own.clone(), "11", &[0], false);
+        check(own, "01", &[], true);
+    }
+
+    #[tokio::test]
+    async fn ephemeral_containers_are_started_once_whatever_stands_of_the_others() {
+        let spec = json!({"containers": [{"name": "a", "image": ""}]});
+        check(spec.clone(), "rw", &[1], false);
+        check(spec.clone(), "ww", &[1, 0], false);
+        check(spec.clone(), "r1", &[], false);
+        check(json!({"restartPolicy": "Never", "containers": [{"name": "a"}]}), "0r", &[], true);
+    }
+
+    #[tokio::test]
+    async fn sidecars_run_before_what_follows_them() {
+        let spec = json!({
+            "initContainers": [{"name": "s", "image": "", "restartPolicy": "Always"}, {"name": "i"}],
+            "containers": [{"name": "a"}]
+        });
+        check(spec.clone(), "www", &[0], false);
+        check(spec.clone(), "rww", &[1], false);
+        check(spec.clone(), "r0w", &[2], false);
+        check(spec, "10r", &[0], false);
     }
 }

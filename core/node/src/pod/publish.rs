@@ -24,7 +24,7 @@ impl Worker {
 
     /// Writes the pod's status if it is not what the API has.
     pub(super) async fn publish(&mut self, cx: &Cx) {
-        if self.records.len() != record::containers(record::spec_of(self.pod())).count() {
+        if self.records.len() < record::containers(record::spec_of(self.pod())).count() {
             // It has not begun.
             return;
         }
@@ -33,6 +33,7 @@ impl Worker {
         let view = View {
             pod: self.pod(),
             records: &self.records,
+            ephemeral: &self.ephemeral,
             runtime: cx.host().runtime.runtime.name(),
             host_ips: &cx.host().ips,
             pod_ips: &self.pod_ips,

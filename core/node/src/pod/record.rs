@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use pinnace_runtime::{ContainerId, ContainerPhase, ContainerState, Exit};
 use tokio::time::Instant;
 
@@ -188,6 +188,30 @@ pub(crate) fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 pub(crate) fn container(spec: &PodSpec, index: usize) -> Option<&Container> {
     let init = spec.init_containers.as_deref().unwrap_or_default();
     init.get(index).or_else(|| spec.containers.get(index.checked_sub(init.len())?))
+}
+
+/// An ephemeral container in the form of all others; what it cannot have is not set.
+pub(crate) fn ephemeral(of: &EphemeralContainer) -> Container {
+    let of = of.clone();
+    Container {
+        name: of.name,
+        image: of.image,
+        image_pull_policy: of.image_pull_policy,
+        command: of.command,
+        args: of.args,
+        env: of.env,
+        env_from: of.env_from,
+        working_dir: of.working_dir,
+        volume_mounts: of.volume_mounts,
+        volume_devices: of.volume_devices,
+        security_context: of.security_context,
+        stdin: of.stdin,
+        stdin_once: of.stdin_once,
+        tty: of.tty,
+        termination_message_path: of.termination_message_path,
+        termination_message_policy: of.termination_message_policy,
+        ..Container::default()
+    }
 }
 
 /// How many init containers a pod has.

@@ -301,19 +301,16 @@ impl Worker {
         let object = self.object();
         let volumes = self.volumes.clone();
         let variables = inside.env.clone();
-        let name = self.container(index).name.clone();
-        let message = message_path(cx, &name, inside.attempt);
+        let container = self.container(index).clone();
+        let message = message_path(cx, &container.name, inside.attempt);
         let logs = logs::pod_directory(&cx.shared.logs, self.pod());
         let work = cx.shared.tasks.spawn_blocking(move || {
             let pod = object.get().map_err(|error| error.to_string())?;
-            let container = record::containers(record::spec_of(pod))
-                .find(|container| container.name == name)
-                .ok_or_else(|| "the container is not in the pod".to_owned())?;
             let lookup = |name: &str| {
                 let found = variables.iter().find(|(variable, _)| variable == name);
                 found.map(|(_, value)| value.clone())
             };
-            let mounts = volumes::mounts(&state, pod, container, &volumes, &lookup)?;
+            let mounts = volumes::mounts(&state, pod, &container, &volumes, &lookup)?;
             let make = |path: &std::path::Path| {
                 std::fs::create_dir_all(path)
                     .map_err(|error| format!("cannot make {}: {error}", path.display()))

@@ -14,6 +14,8 @@ pub(crate) struct View<'a> {
     pub(crate) pod: &'a Pod,
     /// In the order of [`record::containers`].
     pub(crate) records: &'a [Record],
+    /// The ephemeral containers, whose records follow those of the others.
+    pub(crate) ephemeral: &'a [Container],
     /// The runtime's name, which container ids begin with.
     pub(crate) runtime: &'a str,
     /// The node's addresses.
@@ -60,6 +62,16 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         .map(|(container, record)| container_status(view, container, record, init_count > 0))
         .collect();
     let main = init.split_off(init_count.min(init.len()));
+    let ephemeral: Vec<ContainerStatus> = view
+        .ephemeral
+        .iter()
+        .zip(view.records.iter().skip(record::containers(spec).count()))
+        .map(|(container, record)| ContainerStatus {
+            ready: false,
+            started: None,
+            ..container_status(view, container, record, false)
+        })
+        .collect();
     let host_ips = view.host_ips;
     let pod_ips = if view.pod_ips.is_empty() { None } else { Some(view.pod_ips) };
     PodStatus {
@@ -85,9 +97,9 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         observed_generation: view.pod.metadata.generation,
         init_container_statuses: (!init.is_empty()).then_some(init),
         container_statuses: Some(main),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         // These belong to others.
         allocated_resources: current.allocated_resources.clone(),
-        ephemeral_container_statuses: current.ephemeral_container_statuses.clone(),
         extended_resource_claim_status: current.extended_resource_claim_status.clone(),
         node_allocatable_resource_claim_statuses: current
             .node_allocatable_resource_claim_statuses

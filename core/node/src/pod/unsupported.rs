@@ -12,10 +12,6 @@ pub(crate) fn check(pod: &Pod) -> Result<(), String> {
     let refuse = |field: &str| Err(format!("{field} is not supported by this node agent"));
     let pod_fields = [
         (
-            "spec.ephemeralContainers",
-            spec.ephemeral_containers.as_ref().is_some_and(|all| !all.is_empty()),
-        ),
-        (
             "spec.runtimeClassName",
             spec.runtime_class_name.as_ref().is_some_and(|name| !name.is_empty()),
         ),
@@ -39,12 +35,7 @@ pub(crate) fn check(pod: &Pod) -> Result<(), String> {
 }
 
 fn asked(container: &Container) -> Option<&'static str> {
-    let fields = [
-        (
-            "restartPolicyRules",
-            container.restart_policy_rules.as_ref().is_some_and(|all| !all.is_empty()),
-        ),
-        ("volumeDevices", container.volume_devices.as_ref().is_some_and(|all| !all.is_empty())),
-    ];
+    let fields =
+        [("volumeDevices", container.volume_devices.as_ref().is_some_and(|all| !all.is_empty()))];
     fields.iter().find(|(_, asked)| *asked).map(|(field, _)| *field)
 }

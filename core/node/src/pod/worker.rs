@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     pub(super) stage: Stage,
     /// The containers, in the order of [`record::containers`].
     pub(super) records: Vec<Record>,
+    /// The ephemeral containers, whose records follow those of the others.
+    pub(super) ephemeral: Vec<Container>,
     pub(super) started_at: Timestamp,
     pub(super) pod_ips: Vec<String>,
     pub(super) has_sandbox: bool,
@@ -110,6 +112,7 @@ impl Worker {
         loop {
             let News { pod, signals } = cx.slot.take_news();
             self.pod = Some(pod);
+            self.take_ephemeral();
             self.sync(&cx, signals).await;
             if self.stage == Stage::Gone {
                 return cx.shared.forget(&cx.slot);
@@ -120,6 +123,19 @@ impl Worker {
                 Err(worker) => self = worker,
             }
         }
+    }
+
+    /// Takes in ephemeral containers that were added to the pod.
+    fn take_ephemeral(&mut self) {
+        let spec = record::spec_of(self.pod());
+        let all = spec.ephemeral_containers.as_deref().unwrap_or_default();
+        if self.stage == Stage::New || all.len() <= self.ephemeral.len() {
+            return;
+        }
+        let new: Vec<Container> =
+            all.iter().skip(self.ephemeral.len()).map(record::ephemeral).collect();
+        self.records.extend(new.iter().map(|_| Record::default()));
+        self.ephemeral.extend(new);
     }
 
     async fn sync(&mut self, cx: &Cx, signals: Signals) {
@@ -344,7 +360,9 @@ impl Worker {
 
     pub(super) fn container(&self, index: usize) -> &Container {
         static NONE: std::sync::LazyLock<Container> = std::sync::LazyLock::new(Container::default);
-        record::container(record::spec_of(self.pod()), index).unwrap_or(&NONE)
+        let spec = record::spec_of(self.pod());
+        let ephemeral = || self.ephemeral.get(index.checked_sub(record::containers(spec).count())?);
+        record::container(spec, index).or_else(ephemeral).unwrap_or(&NONE)
     }
 
     /// The pod as messages name it: `name_namespace(uid)`.
@@ -356,8 +374,14 @@ impl Worker {
 
     /// Where an Event about a container points.
     pub(super) fn field_path(&self, index: usize) -> String {
-        let init = index < record::init_count(record::spec_of(self.pod()));
-        let list = if init { "initContainers" } else { "containers" };
+        let spec = record::spec_of(self.pod());
+        let list = if index < record::init_count(spec) {
+            "initContainers"
+        } else if index < record::containers(spec).count() {
+            "containers"
+        } else {
+            "ephemeralContainers"
+        };
         format!("spec.{list}{{{}}}", self.container(index).name)
     }
 

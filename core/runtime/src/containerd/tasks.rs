@@ -113,14 +113,18 @@ impl Core {
         Ok(())
     }
 
-    /// With a shared process namespace, a container joins that of the first that runs. There is
+    /// With a shared process namespace, or the one of its target, a container joins that of the first that runs. There is
     /// no process of our own to keep it: when the first container ends, so do the others.
     async fn join_processes(&self, container: &Container) -> Result<()> {
         let pod = container.pod.config();
-        if !pod.share_process_namespace || pod.host_pid {
+        let target = &container.record.config.target;
+        if (!pod.share_process_namespace && target.is_empty()) || pod.host_pid {
             return Ok(());
         }
-        let siblings = self.table.containers_of(&container.pod.id());
+        let mut siblings = self.table.containers_of(&container.pod.id());
+        if !pod.share_process_namespace {
+            siblings.retain(|sibling| sibling.record.config.name == *target);
+        }
         let running = siblings.iter().filter_map(|sibling| match *sibling.phase.borrow() {
             ContainerPhase::Running { started_at, pid } if pid > 0 => Some((started_at, pid)),
             _ => None,
