@@ -25,6 +25,7 @@ pub mod patch;
 pub mod printing;
 pub mod quantity;
 mod resource;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 mod strategy;

@@ -50,9 +50,12 @@ impl Server {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
-        self.prepare_new(&mut draft, resource);
+        self.prepare_new(&mut draft);
         let snapshot = self.snapshot();
+        // Before the strategy sees it: labels may be made of the name.
         self.generate_name(&mut draft, resource, &snapshot);
+        resource.strategy.prepare_for_create(&mut draft);
+        resource.strategy.default(&mut draft);
         let key = draft.key();
         self.admit(&mut AdmissionRequest {
             user,
@@ -84,7 +87,7 @@ impl Server {
     }
 
     /// Puts a draft of an object that does not exist yet in order, name apart.
-    fn prepare_new(&self, draft: &mut Draft, resource: &Resource) {
+    fn prepare_new(&self, draft: &mut Draft) {
         let meta = draft.meta_mut();
         meta.deletion_timestamp = None;
         meta.deletion_grace_period_seconds = None;
@@ -93,8 +96,6 @@ impl Server {
         meta.generation = None;
         meta.uid = Some(self.env().random().uid());
         meta.creation_timestamp = Some(Time(self.env().clock().now_seconds()));
-        resource.strategy.prepare_for_create(draft);
-        resource.strategy.default(draft);
     }
 
     /// Makes up the name of an object that has only `generateName`: one that is free now. Should

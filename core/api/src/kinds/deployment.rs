@@ -5,9 +5,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::check::{Json, immutable, non_negative, text};
-use super::names::rules;
 use super::pod_spec::{self, defaults};
-use super::replicated::{Counts, validate_selector};
+use super::replicated::{Counts, not_decremented, number, validate_selector, validate_share};
 use super::{fill, next_generation, omit_empty};
 use crate::field::{Bare, ErrorList, Path};
 use crate::{ScaleView, Strategy};
@@ -153,29 +152,6 @@ fn validate_rolling(rolling: &RollingUpdateDeployment, path: &Path<'_>, errors: 
     }
 }
 
-fn validate_share(share: &IntOrString, path: &Path<'_>, errors: &mut ErrorList) {
-    match share {
-        IntOrString::Int(number) => non_negative(errors, path, *number),
-        IntOrString::String(percent) => {
-            for why in rules::percent(percent) {
-                errors.invalid(path, percent, &why);
-            }
-        }
-    }
-}
-
-/// The number before the `%`, or the number itself; zero if it is none.
-fn number(share: &IntOrString) -> i32 {
-    match share {
-        IntOrString::Int(number) => *number,
-        IntOrString::String(text) => {
-            let digits = text.strip_suffix('%').unwrap_or(text);
-            let fits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            if fits { digits.parse().unwrap_or(i32::MAX) } else { 0 }
-        }
-    }
-}
-
 fn validate_status(
     status: &DeploymentStatus,
     old: Option<&DeploymentStatus>,
@@ -197,8 +173,5 @@ fn validate_status(
     };
     counts.validate(path, errors);
     let before = old.and_then(|old| old.collision_count);
-    if before.is_some_and(|before| collisions.is_none_or(|collisions| collisions < before)) {
-        let at = path.child("collisionCount");
-        errors.invalid(&at, collisions.unwrap_or(0), "cannot be decremented");
-    }
+    not_decremented(collisions, before, path, errors);
 }

@@ -2,8 +2,11 @@
 
 mod check;
 mod config_map;
+mod controller_revision;
+mod daemon_set;
 mod deployment;
 mod event;
+mod job;
 pub mod label_selector;
 mod lease;
 pub mod metadata;
@@ -11,6 +14,7 @@ pub mod names;
 mod namespace;
 mod node;
 mod pod;
+mod pod_disruption_budget;
 mod pod_spec;
 mod priority_class;
 pub mod qos;
@@ -19,6 +23,7 @@ mod replicated;
 mod secret;
 mod service;
 mod service_account;
+mod stateful_set;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -26,7 +31,10 @@ use crate::{Resource, Subresource};
 
 /// Every built-in kind, group by group, in the order in which discovery shows them.
 pub fn all() -> Vec<Resource> {
-    [core(), apps(), coordination(), scheduling()].into_iter().flatten().collect()
+    [core(), apps(), batch(), coordination(), policy(), scheduling()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn core() -> Vec<Resource> {
@@ -71,7 +79,35 @@ fn apps() -> Vec<Resource> {
             .with_status()
             .with_scale()
             .fields(&["status.replicas"]),
+        Resource::builtin("statefulset", stateful_set::StatefulSetStrategy)
+            .short(&["sts"])
+            .category(&["all"])
+            .with_status()
+            .with_scale(),
+        Resource::builtin("daemonset", daemon_set::DaemonSetStrategy)
+            .short(&["ds"])
+            .category(&["all"])
+            .with_status(),
+        Resource::builtin("controllerrevision", controller_revision::ControllerRevisionStrategy),
     ]
+}
+
+fn batch() -> Vec<Resource> {
+    vec![
+        Resource::builtin("job", job::JobStrategy)
+            .category(&["all"])
+            .with_status()
+            .fields(job::FIELDS),
+        Resource::builtin("cronjob", job::CronJobStrategy)
+            .short(&["cj"])
+            .category(&["all"])
+            .with_status(),
+    ]
+}
+
+fn policy() -> Vec<Resource> {
+    let budget = pod_disruption_budget::PodDisruptionBudgetStrategy;
+    vec![Resource::builtin("poddisruptionbudget", budget).short(&["pdb"]).with_status()]
 }
 
 fn coordination() -> Vec<Resource> {

@@ -1,9 +1,11 @@
 //! What all kinds that keep a number of pods share.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::check::{Json, non_negative};
 use super::label_selector;
+use super::names::rules;
 use crate::field::{ErrorList, Path};
 
 /// Checks the selector of a workload, which may not select everything.
@@ -49,5 +51,42 @@ impl Counts<'_> {
             let why = "cannot be greater than readyReplicas";
             errors.invalid(&path.child("availableReplicas"), self.available, why);
         }
+    }
+}
+
+/// A number, or a share of all as a percentage.
+pub(super) fn validate_share(share: &IntOrString, path: &Path<'_>, errors: &mut ErrorList) {
+    match share {
+        IntOrString::Int(number) => non_negative(errors, path, *number),
+        IntOrString::String(percent) => {
+            for why in rules::percent(percent) {
+                errors.invalid(path, percent, &why);
+            }
+        }
+    }
+}
+
+/// The number before the `%`, or the number itself; zero if it is none.
+pub(super) fn number(share: &IntOrString) -> i32 {
+    match share {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(text) => {
+            let digits = text.strip_suffix('%').unwrap_or(text);
+            let fits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if fits { digits.parse().unwrap_or(i32::MAX) } else { 0 }
+        }
+    }
+}
+
+/// A count of collisions only grows.
+pub(super) fn not_decremented(
+    collisions: Option<i32>,
+    before: Option<i32>,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    if before.is_some_and(|before| collisions.is_none_or(|collisions| collisions < before)) {
+        let at = path.child("collisionCount");
+        errors.invalid(&at, collisions.unwrap_or(0), "cannot be decremented");
     }
 }

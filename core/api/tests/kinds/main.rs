@@ -2,6 +2,7 @@
 //! or is said of it, in upstream's words.
 
 #[cfg(test)]
+mod batch;
 mod metadata;
 mod objects;
 mod pod;

@@ -180,3 +180,92 @@ fn replica_sets_can_be_selected_by_their_size() {
     let resource = resource("replicasets.apps");
     assert_eq!(resource.strategy.field(&object, "status.replicas").as_deref(), Some("3"));
 }
+
+fn stateful_set() -> Value {
+    let set = with(deployment(), "/kind", json!("StatefulSet"));
+    with(set, "/spec/serviceName", json!("web"))
+}
+
+#[test]
+fn a_stateful_set_is_filled_in() {
+    let claim = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}}]);
+    let set = with(stateful_set(), "/spec/volumeClaimTemplates", claim);
+    let spec = defaulted("statefulsets.apps", set).to_value().unwrap()["spec"].clone();
+    assert_eq!(spec["podManagementPolicy"], "OrderedReady");
+    assert_eq!(
+        spec["updateStrategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}})
+    );
+    assert_eq!(
+        spec["persistentVolumeClaimRetentionPolicy"],
+        json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
+    );
+    let claim = &spec["volumeClaimTemplates"][0];
+    assert_eq!(claim["spec"]["volumeMode"], "Filesystem");
+    assert_eq!(claim["status"]["phase"], "Pending");
+}
+
+#[test]
+fn stateful_sets_are_checked() {
+    let cases: &[(&str, Value, &[&str])] = &[
+        ("replicas", json!(0), &[]),
+        (
+            "podManagementPolicy",
+            json!("Any"),
+            &[
+                "spec.podManagementPolicy: Invalid value: \"Any\": must be 'OrderedReady' or 'Parallel'",
+            ],
+        ),
+        (
+            "updateStrategy",
+            json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}}),
+            &[
+                "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
+            ],
+        ),
+        (
+            "selector",
+            json!({"matchLabels": {"app": "other"}}),
+            &[
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+            ],
+        ),
+    ];
+    for (field, value, expected) in cases {
+        let set = with(stateful_set(), &format!("/spec/{field}"), value.clone());
+        check("statefulsets.apps", set, expected);
+    }
+    check_update(
+        "statefulsets.apps",
+        stateful_set(),
+        with(stateful_set(), "/spec/serviceName", json!("other")),
+        &[
+            "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        ],
+    );
+}
+
+#[test]
+fn daemon_sets_are_checked() {
+    let set = || with(deployment(), "/kind", json!("DaemonSet"));
+    let rolling = |rolling: Value| json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+    let cases: &[(Value, &[&str])] = &[
+        (rolling(json!({"maxUnavailable": "10%"})), &[]),
+        (
+            rolling(json!({"maxUnavailable": 0, "maxSurge": 0})),
+            &[
+                "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
+            ],
+        ),
+        (
+            rolling(json!({"maxUnavailable": 1, "maxSurge": 1})),
+            &[
+                "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+            ],
+        ),
+    ];
+    for (strategy, expected) in cases {
+        check("daemonsets.apps", with(set(), "/spec/updateStrategy", strategy.clone()), expected);
+    }
+}

@@ -34,7 +34,10 @@ pub(super) use annotations::{validate_pod_annotation_update, validate_pod_annota
 pub(super) use annotations::{validate_pod_only, validate_profiles_agree};
 pub(super) use ports::PROTOCOLS;
 pub(super) use resources::{canonical_list, validate_quantity};
-pub(super) use template::validate_replicated_template;
+pub(super) use template::{
+    selects, validate_daemon_template, validate_replicated_template, validate_set_template,
+    validate_template,
+};
 use volumes::Volumes;
 
 use super::check::{complain, required_choice, text};
