@@ -36,5 +36,5 @@ pub use error::{ApiError, Reason, Result};
 pub use k8s_openapi;
 pub use key::Key;
 pub use object::{Codec, Draft, Kind, Object, Payload, Typed};
-pub use resource::{Resource, ScaleTarget, Scope, Subresource, Subresources, Verbs};
+pub use resource::{KindSchema, Resource, ScaleTarget, Scope, Subresource, Subresources, Verbs};
 pub use strategy::{AnyStrategy, ScaleView, Strategy};

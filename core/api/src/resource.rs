@@ -112,6 +112,20 @@ impl Verbs {
     /// Everything that can be done with a stored kind.
     pub const ALL: Self =
         Self(&["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]);
+
+    /// The same for kinds whose objects are only deleted one by one.
+    pub const SINGLE: Self = Self(&["create", "delete", "get", "list", "patch", "update", "watch"]);
+}
+
+/// Describes the type of a kind's objects for people and clients.
+#[derive(Clone)]
+pub enum KindSchema {
+    /// A type that describes itself: gives a reference to it, with all that it refers to.
+    Type(fn(&mut schemars::SchemaGenerator) -> schemars::Schema),
+    /// A schema of OpenAPI v3, of the object as a whole.
+    Value(Arc<serde_json::Value>),
+    /// Any object.
+    Any,
 }
 
 /// One kind in the catalog: its names, its scope, and the strategy by which it is handled.
@@ -142,6 +156,8 @@ pub struct Resource {
     pub selectable_fields: Cow<'static, [&'static str]>,
     /// Its verbs.
     pub verbs: Verbs,
+    /// What its objects are made of.
+    pub schema: KindSchema,
     /// How it is read.
     pub codec: &'static Codec,
     /// How it is defaulted, validated and prepared.
@@ -157,7 +173,7 @@ impl Resource {
     pub fn builtin<S>(singular: &'static str, strategy: S) -> Self
     where
         S: Strategy,
-        S::Kind: Kind + k8s_openapi::ListableResource,
+        S::Kind: Kind + k8s_openapi::ListableResource + schemars::JsonSchema,
         <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
     {
         use k8s_openapi::{ListableResource as _, Resource as _};
@@ -176,6 +192,7 @@ impl Resource {
             subresources: Subresources::default(),
             selectable_fields: Cow::Borrowed(&[]),
             verbs: Verbs::ALL,
+            schema: KindSchema::Type(|generator| generator.subschema_for::<S::Kind>()),
             codec: Codec::of::<S::Kind>(),
             strategy: Arc::new(strategy),
             printer: printing::builtin(group, S::Kind::VERSION, S::Kind::KIND),
@@ -210,6 +227,12 @@ impl Resource {
     /// Sets the subresources beside `status` and `scale`.
     pub fn with(mut self, parts: &'static [Subresource]) -> Self {
         self.subresources.others = parts;
+        self
+    }
+
+    /// Sets its verbs.
+    pub fn verbs(mut self, verbs: Verbs) -> Self {
+        self.verbs = verbs;
         self
     }
 

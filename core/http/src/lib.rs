@@ -18,6 +18,7 @@ mod front;
 mod handlers;
 mod limits;
 mod listener;
+pub mod openapi;
 mod pki;
 mod request;
 mod response;

@@ -27,7 +27,7 @@ mod stateful_set;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{Resource, Subresource};
+use crate::{Resource, Subresource, Verbs};
 
 /// Every built-in kind, group by group, in the order in which discovery shows them.
 pub fn all() -> Vec<Resource> {
@@ -43,6 +43,7 @@ fn core() -> Vec<Resource> {
         Resource::builtin("event", event::EventStrategy).short(&["ev"]).fields(event::FIELDS),
         Resource::builtin("namespace", namespace::NamespaceStrategy)
             .short(&["ns"])
+            .verbs(Verbs::SINGLE)
             .with_status()
             .with(&[Subresource::Finalize])
             .fields(&["status.phase"]),

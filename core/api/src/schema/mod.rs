@@ -108,6 +108,8 @@ pub struct ListType {
     pub item: TypeId,
     /// How it is merged.
     pub kind: ListKind,
+    /// Whether that is declared, or follows from how patches merge it, or from nothing.
+    pub declared: bool,
 }
 
 /// How a list is merged by server-side apply.
@@ -132,6 +134,13 @@ impl Schema {
     pub fn type_of(&self, group: &str, version: &str, kind: &str) -> Option<TypeRef<'_>> {
         let key = (Cow::Owned(group.into()), Cow::Owned(version.into()), Cow::Owned(kind.into()));
         self.kinds.get(&key).map(|id| self.get(*id))
+    }
+
+    /// Every type that has a name, with it.
+    pub fn named_types(&self) -> impl Iterator<Item = (&str, TypeRef<'_>)> {
+        let ids = (0..).map(TypeId);
+        let named = ids.zip(&self.names).filter(|(_, name)| !name.is_empty());
+        named.map(|(id, name)| (&**name, self.get(id)))
     }
 
     fn get(&self, id: TypeId) -> TypeRef<'_> {
@@ -349,7 +358,11 @@ mod tests {
     fn a_schema_can_be_built_at_run_time() {
         let mut builder = SchemaBuilder::new();
         let node = builder.declare("Node");
-        let children = builder.add(Type::List(ListType { item: node, kind: ListKind::Atomic }));
+        let children = builder.add(Type::List(ListType {
+            item: node,
+            kind: ListKind::Atomic,
+            declared: true,
+        }));
         builder.define(node, Type::Object(ObjectType::of_fields(vec![Field::new("c", children)])));
         builder.kind("example.com", "v1", "Tree", node);
         let schema = builder.build();

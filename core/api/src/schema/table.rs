@@ -6,7 +6,8 @@
 //! Types are `s`tring, `i`nteger, `n`umber, `b`oolean, b`y`tes, `t`ime, `q`uantity, int-or-string
 //! `x`, `?` for any, `o`paque; `@Name` for a struct and `~@Name` for the same when it is atomic
 //! elsewhere; `[T` for a list that is one value, `[*T` for a set, `[(key,key)T` for a list with
-//! keys; `{T` for a map, `{!T` for a map that is one value.
+//! keys, each with a `!` behind the bracket when that is declared; `{T` for a map, `{!T` for a map
+//! that is one value.
 
 use std::collections::HashMap;
 
@@ -90,9 +91,10 @@ impl Reader {
                 copy
             }
             Some(("[", rest)) => {
-                let (kind, item) = list(rest);
+                let declared = rest.starts_with('!');
+                let (kind, item) = list(rest.trim_start_matches('!'));
                 let item = self.ty(item);
-                self.builder.add(Type::List(ListType { item, kind }))
+                self.builder.add(Type::List(ListType { item, kind, declared }))
             }
             Some(("{", rest)) => {
                 let values = self.ty(rest.trim_start_matches('!'));

@@ -150,8 +150,9 @@ fn relation(schema: &Value) -> String {
         .as_str()
         .is_some_and(|strategy| strategy.split(',').any(|one| one == "merge"));
     match schema["x-kubernetes-list-type"].as_str() {
-        Some("map") => joined(&schema["x-kubernetes-list-map-keys"]),
-        Some("set") => "*".to_owned(),
+        Some("map") => format!("!{}", joined(&schema["x-kubernetes-list-map-keys"])),
+        Some("set") => "!*".to_owned(),
+        Some(_) => "!".to_owned(),
         None if merges => match schema["x-kubernetes-patch-merge-key"].as_str() {
             Some(key) => format!("({key})"),
             None => "*".to_owned(),
