@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures::Stream;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
@@ -44,6 +44,21 @@ impl Body {
         stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     ) -> Self {
         Self(Inner::Stream(Box::pin(stream)))
+    }
+
+    /// Keeps something until the last byte is sent, or none will be. What is all there is not
+    /// waited for.
+    pub(crate) fn holding<T: Send + 'static>(self, held: T) -> Self {
+        match self.0 {
+            Inner::Stream(stream) => {
+                let held = move |chunk| {
+                    let _ = &held;
+                    chunk
+                };
+                Self(Inner::Stream(stream.map(held).boxed()))
+            }
+            pieces => Self(pieces),
+        }
     }
 
     /// How many bytes there will be, where that is known.

@@ -19,6 +19,9 @@ use pinnace_server::{Attributes, InProcess, Server, User};
 use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
 use crate::discovery::Discovery;
 use crate::handlers::{Call, method_not_allowed, no_such_resource};
+use crate::health::Health;
+use crate::metrics::{About, Metrics};
+use crate::openapi::OpenApi;
 use crate::request::{Query, RequestInfo};
 use crate::response::{self, AUDIT_ID};
 use crate::{Authenticator, Body, BoxError, Peer, RequestBody, TokenAuthenticator};
@@ -33,6 +36,9 @@ pub struct Front(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) server: Server,
     discovery: Discovery,
+    openapi: OpenApi,
+    health: Health,
+    metrics: Metrics,
     authenticators: Vec<Box<dyn Authenticator>>,
     #[expect(dead_code, reason = "connections to nodes are served by `streams`")]
     nodes: Option<Arc<dyn NodeDirectory>>,
@@ -66,8 +72,14 @@ impl FrontBuilder {
     /// The front.
     pub fn build(self) -> Front {
         let Self { server, authenticators, nodes } = self;
-        let discovery = Discovery::new(server.catalog().clone(), Vec::new());
-        Front(Arc::new(Inner { server, discovery, authenticators, nodes }))
+        let health = Health::default();
+        let metrics = Metrics::new(&server);
+        let mut paths = health.paths();
+        paths.extend(["/metrics", "/openapi/v2", "/openapi/v3"].map(str::to_owned));
+        let discovery = Discovery::new(server.catalog().clone(), paths);
+        let openapi = OpenApi::new(server.catalog().clone());
+        let inner = Inner { server, discovery, openapi, health, metrics, authenticators, nodes };
+        Front(Arc::new(inner))
     }
 }
 
@@ -83,13 +95,31 @@ impl Front {
         FrontBuilder { server, authenticators: vec![Box::new(Connection)], nodes: None }
     }
 
+    /// What `/healthz`, `/livez` and `/readyz` check; more can be added.
+    pub fn health(&self) -> &Health {
+        &self.0.health
+    }
+
+    /// What `/metrics` shows; more can be added.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// Answers a request. Whatever is wrong is an answer, too.
     pub async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Body> {
         let watch = Stopwatch::start();
         let (parts, body) = request.into_parts();
         let audit_id = self.audit_id(&parts);
         let warnings = Warnings::collect();
-        let answered = self.route(&parts, body, peer, &warnings).await;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
+        let about = self.about(info.as_ref().ok(), &query);
+        let long = matches!(about.verb, "WATCH" | "CONNECT");
+        let serving = self.0.metrics.begin(&about, long);
+        let answered = match info {
+            Ok(info) => self.route(&parts, &info, &query, body, peer, &warnings).await,
+            Err(error) => Err(error),
+        };
         let mut response = answered.unwrap_or_else(|error| {
             let mut response = response::failure(&error);
             if error.reason() == Reason::Unauthorized {
@@ -102,6 +132,8 @@ impl Front {
             *response.body_mut() = Body::empty();
         }
         response::finish(&mut response, &audit_id, warnings.take());
+        self.0.metrics.end(&about, response.status(), (!long).then(|| watch.elapsed()));
+        let response = response.map(|body| body.holding(serving));
         tracing::debug!(
             target: "pinnace_http::access",
             method = %parts.method,
@@ -127,13 +159,13 @@ impl Front {
     async fn route(
         &self,
         parts: &Parts,
+        info: &RequestInfo,
+        query: &Query,
         body: RequestBody,
         peer: &Peer,
         warnings: &Warnings,
     ) -> Result<Response<Body>> {
         let server = &self.0.server;
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let info = RequestInfo::read(&parts.method, parts.uri.path(), &query)?;
         let user = authentication::authenticate(&self.0.authenticators, parts, peer).await?;
         let open = !info.is_resource && authentication::is_open(&info.path);
         if &*user.name == ANONYMOUS && !open {
@@ -146,7 +178,7 @@ impl Front {
             }
             return self.document(parts);
         }
-        authorize(server, &user, &info)?;
+        authorize(server, &user, info)?;
         let catalog = server.catalog();
         let Some(resource) = catalog.by_path(&info.group, &info.version, &info.resource) else {
             let known = catalog
@@ -165,8 +197,8 @@ impl Front {
         let call = Call {
             server,
             api: InProcess::new(server.clone(), user),
-            info: &info,
-            query: &query,
+            info,
+            query,
             headers: &parts.headers,
             peer,
             resource,
@@ -180,9 +212,40 @@ impl Front {
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return Err(method_not_allowed());
         }
-        match self.0.discovery.respond(parts) {
-            Some(response) => Ok(response.map(Body::from)),
-            None => Ok(response::no_such_page()),
+        let Inner { server, discovery, openapi, health, metrics, .. } = &*self.0;
+        let response = match parts.uri.path() {
+            "/metrics" => Some(metrics.respond()),
+            path if path.starts_with("/openapi/") => openapi.respond(parts, server.env().now()),
+            _ => discovery.respond(parts).or_else(|| health.respond(parts)),
+        };
+        Ok(response.map_or_else(response::no_such_page, |response| response.map(Body::from)))
+    }
+
+    /// What a request is counted as. Only what the catalog knows is named.
+    fn about(&self, info: Option<&RequestInfo>, query: &Query) -> About {
+        let Some(info) = info.filter(|info| info.is_resource) else {
+            return About { verb: "GET", ..About::default() };
+        };
+        let catalog = self.0.server.catalog();
+        let Some(kind) = catalog.by_path(&info.group, &info.version, &info.resource) else {
+            return About { verb: "GET", ..About::default() };
+        };
+        let part = info.subresource.as_str();
+        let part =
+            crate::discovery::resources::parts(&kind).into_iter().find(|one| one.name == part);
+        let connects = part.is_some_and(|part| part.kind.kind.ends_with("Options"));
+        About {
+            verb: if connects { "CONNECT" } else { verb_of(&info.verb) },
+            group: info.group.clone(),
+            version: info.version.clone(),
+            resource: info.resource.clone(),
+            subresource: part.map_or_else(String::new, |part| part.name.to_owned()),
+            scope: match (&*info.name, &*info.namespace) {
+                ("", "") => "cluster",
+                ("", _) => "namespace",
+                _ => "resource",
+            },
+            dry_run: query.get("dryRun").is_some(),
         }
     }
 }
@@ -224,6 +287,20 @@ where
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Front")
+    }
+}
+
+/// A verb as upstream's figures name it.
+fn verb_of(verb: &str) -> &'static str {
+    match verb {
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "create" => "POST",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        _ => "GET",
     }
 }
 
