@@ -2,6 +2,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::{Binding, Namespace};
 use pinnace_api::patch::Patch;
@@ -379,6 +380,18 @@ impl Api<k8s_openapi::api::core::v1::Pod> {
     pub async fn bind(&self, key: &Key, binding: Binding) -> Result<Object> {
         let target = self.inner.part(key, Subresource::Binding);
         self.inner.client.0.create(target, Draft::new(binding), WriteOptions::default()).await
+    }
+}
+
+impl Api<k8s_openapi::api::core::v1::ServiceAccount> {
+    /// Has a token made for a service account.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid`, `Forbidden`.
+    pub async fn token(&self, key: &Key, request: TokenRequest) -> Result<Typed<TokenRequest>> {
+        let target = self.inner.part(key, Subresource::Token);
+        let options = WriteOptions::default();
+        self.inner.client.0.create(target, Draft::new(request), options).await?.typed()
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Volume,
+};
 use pinnace_api::{ApiError, Key, Typed};
 use pinnace_client::Client;
 
 use crate::pod::record;
+use crate::pod::tokens::{Token, Wanted};
 
 /// A ConfigMap or a Secret by its name; the namespace is the pod's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +23,9 @@ pub(crate) enum Reference {
 pub(crate) struct Sources {
     config_maps: BTreeMap<String, Option<Typed<ConfigMap>>>,
     secrets: BTreeMap<String, Option<Typed<Secret>>>,
+    tokens: Vec<Token>,
+    /// The volumes that claims are bound to, by the claim's name.
+    claims: BTreeMap<String, Result<Typed<PersistentVolume>, String>>,
 }
 
 impl Sources {
@@ -46,6 +52,58 @@ impl Sources {
             }
         }
         Ok(sources)
+    }
+
+    /// Adds the tokens that volumes show.
+    pub(crate) fn with_tokens(self, tokens: Vec<Token>) -> Self {
+        Self { tokens, ..self }
+    }
+
+    pub(crate) fn token(&self, wanted: &Wanted) -> Option<&str> {
+        let token = self.tokens.iter().find(|token| token.wanted == *wanted);
+        token.map(|token| token.text.as_str())
+    }
+
+    /// Adds the volumes that the pod's claims are bound to.
+    ///
+    /// # Errors
+    /// What the API answers; a claim that is not there or not bound is told of by
+    /// [`Sources::claimed`].
+    pub(crate) async fn with_claims(
+        mut self,
+        client: &Client,
+        pod: &Pod,
+    ) -> Result<Self, ApiError> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        for volume in record::spec_of(pod).volumes.iter().flatten() {
+            let Some(name) = claim_of(pod, volume) else { continue };
+            let key = Key::new(namespace, name.as_str());
+            let claim = client.of::<PersistentVolumeClaim>()?.find(&key).await?;
+            let found = match claim {
+                None => Err(format!("persistentvolumeclaim {name:?} not found")),
+                Some(claim) => bound_to(client, &name, &claim).await?,
+            };
+            self.claims.insert(name, found);
+        }
+        Ok(self)
+    }
+
+    /// The volume that a claim is bound to.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn claimed(&self, name: &str) -> Result<&PersistentVolume, String> {
+        match self.claims.get(name) {
+            Some(Ok(volume)) => Ok(volume),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(format!("persistentvolumeclaim {name:?} not found")),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_claim(mut self, name: &str, volume: PersistentVolume) -> Self {
+        self.claims.insert(name.to_owned(), Ok(Typed::new(volume)));
+        self
     }
 
     pub(crate) fn config_map(&self, name: &str) -> Option<&ConfigMap> {
@@ -80,6 +138,29 @@ pub(crate) fn config_map_value<'a>(map: &'a ConfigMap, key: &str) -> Option<&'a 
 /// A value of a Secret.
 pub(crate) fn secret_value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
     secret.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice())
+}
+
+/// The claim of a volume; one that is made for the pod bears both names.
+pub(crate) fn claim_of(pod: &Pod, volume: &Volume) -> Option<String> {
+    if let Some(source) = &volume.persistent_volume_claim {
+        return Some(source.claim_name.clone());
+    }
+    volume.ephemeral.as_ref()?;
+    Some(format!("{}-{}", pod.metadata.name.as_deref().unwrap_or_default(), volume.name))
+}
+
+async fn bound_to(
+    client: &Client,
+    name: &str,
+    claim: &PersistentVolumeClaim,
+) -> Result<Result<Typed<PersistentVolume>, String>, ApiError> {
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
+    let Some(volume) = volume.filter(|volume| !volume.is_empty() && phase == Some("Bound")) else {
+        return Ok(Err(format!("PVC {name:?} is not bound")));
+    };
+    let found = client.of::<PersistentVolume>()?.find(&Key::cluster(volume.as_str())).await?;
+    Ok(found.ok_or_else(|| format!("persistentvolume {volume:?} not found")))
 }
 
 /// What the environment of a container refers to.

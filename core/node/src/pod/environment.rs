@@ -15,8 +15,9 @@ pub(crate) fn environment(
     container: &Container,
     found: &Sources,
     around: &Surroundings<'_>,
+    services: &[(String, String)],
 ) -> Result<Environment, String> {
-    let mut environment = Environment::default();
+    let mut environment = Environment { services: services.to_vec(), ..Environment::default() };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
@@ -47,6 +48,12 @@ pub(crate) fn environment(
             value(pod, container, variable, namespace, found, around, &environment)?
         {
             environment.set(variable.name.clone(), value);
+        }
+    }
+    // What the pod says itself goes before what is said of services.
+    for (name, value) in std::mem::take(&mut environment.services) {
+        if !environment.places.contains_key(&name) {
+            environment.set(name, value);
         }
     }
     Ok(environment)
@@ -121,6 +128,8 @@ fn text(bytes: &[u8]) -> String {
 pub(crate) struct Environment {
     variables: Vec<(String, String)>,
     places: BTreeMap<String, usize>,
+    /// Those of services, which may be referred to and are set last.
+    services: Vec<(String, String)>,
     /// Names that no process can be given.
     pub(crate) skipped: Vec<String>,
 }
@@ -141,7 +150,9 @@ impl Environment {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.places.get(name).map(|place| self.variables[*place].1.as_str())
+        let own = self.places.get(name).map(|place| self.variables[*place].1.as_str());
+        let of_service = || self.services.iter().find(|(known, _)| known == name);
+        own.or_else(|| of_service().map(|(_, value)| value.as_str()))
     }
 
     pub(crate) fn into_variables(self) -> Vec<(String, String)> {
@@ -175,9 +186,17 @@ mod tests {
         let found = Sources::default().with_config_map(map).with_secret(secret);
         let allocatable = Capacity::default();
         let around = Surroundings { host_ips: &[], pod_ips: &[], allocatable: &allocatable };
-        let got = environment(&pod, &container, &found, &around).map(Environment::into_variables);
+        let services = [("DB_SERVICE_HOST".to_owned(), "10.0.0.11".to_owned())];
+        let got = environment(&pod, &container, &found, &around, &services)
+            .map(Environment::into_variables);
+        let last = ("DB_SERVICE_HOST", "10.0.0.11");
+        let own = |(name, _): &&(&str, &str)| *name == last.0;
         let expected = expected
-            .map(|all| all.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+            .map(|all| {
+                let more = all.iter().find(own).map_or(Some(last), |_| None);
+                let all = all.iter().copied().chain(more);
+                all.map(|(name, value)| (name.into(), value.into())).collect::<Vec<_>>()
+            })
             .map_err(str::to_owned);
         assert_eq!(got, expected);
     }
@@ -195,6 +214,14 @@ mod tests {
             {"name": "A", "value": "$(A)$(A)"}
         ]);
         check(env(variables), Ok(&[("A", "11"), ("B", "1-$(C)"), ("C", "3")]));
+    }
+
+    #[test]
+    fn services_are_known_to_values_and_give_way_to_them() {
+        let variables = json!([{"name": "URL", "value": "http://$(DB_SERVICE_HOST)"}]);
+        check(env(variables), Ok(&[("URL", "http://10.0.0.11")]));
+        let own = json!([{"name": "DB_SERVICE_HOST", "value": "mine"}]);
+        check(env(own), Ok(&[("DB_SERVICE_HOST", "mine")]));
     }
 
     #[test]

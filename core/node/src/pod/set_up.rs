@@ -7,7 +7,7 @@ use super::admission;
 use super::container_config::pod_config;
 use super::fields::Surroundings;
 use super::worker::{Cx, Stage, Worker};
-use super::{kernel, unsupported};
+use super::{kernel, tokens, unsupported};
 use crate::config::Machine;
 use crate::logs;
 use crate::sources::{self, Sources};
@@ -130,9 +130,22 @@ impl Worker {
         let client = cx.shared.client.clone();
         let namespace = cx.slot.key.namespace().to_owned();
         let read = Sources::read(&client, &namespace, references);
-        let found = self.busy(cx, read).await.map_err(|error| MountError {
-            message: format!("MountVolume.SetUp failed: {error}"),
-        })?;
+        let failed = |error| MountError { message: format!("MountVolume.SetUp failed: {error}") };
+        let found = self.busy(cx, read).await.map_err(failed)?;
+        let (object, known) = (self.object(), self.tokens.clone());
+        let (env, local) = (cx.shared.env.clone(), cx.shared.machine.state().is_some());
+        let more = async {
+            let pod = object.get()?;
+            if !local {
+                // Nobody in a simulated container reads a token.
+                return Ok((found, Vec::new()));
+            }
+            let tokens = tokens::renew(&client, &env, pod, &known).await?;
+            let found = found.with_tokens(tokens.clone()).with_claims(&client, pod).await?;
+            Ok((found, tokens))
+        };
+        let (found, tokens) = self.busy(cx, more).await.map_err(failed)?;
+        self.tokens = tokens;
         let Some(state) = cx.shared.machine.state().map(Path::to_owned) else {
             let around = self.surroundings(cx);
             return volumes::check(self.pod(), &found, &around);

@@ -13,7 +13,7 @@ use super::probing::{Probed, Probes};
 use super::record::{self, Ended, State};
 use super::stop::MINIMUM_GRACE;
 use super::worker::{Cx, Stage, Worker};
-use super::{plan, resources};
+use super::{plan, resources, service_environment};
 use crate::logs;
 use crate::sources::{self, Sources};
 use crate::volumes;
@@ -263,8 +263,20 @@ impl Worker {
             let read = Box::pin(Sources::read(&client, &namespace, references));
             self.busy(cx, read).await.map_err(|error| error.to_string())?
         };
+        let services = if cx.shared.machine.state().is_some() {
+            let (client, object) = (cx.shared.client.clone(), self.object());
+            let read = Box::pin(async move {
+                let pod = object.get::<k8s_openapi::api::core::v1::Pod>()?;
+                service_environment::read(&client, pod).await
+            });
+            self.busy(cx, read).await.map_err(|error| error.to_string())?
+        } else {
+            // Nobody in a simulated container reads them.
+            Vec::new()
+        };
         let around = self.surroundings(cx);
-        let mut variables = environment(self.pod(), self.container(index), &found, &around)?;
+        let mut variables =
+            environment(self.pod(), self.container(index), &found, &around, &services)?;
         let skipped = std::mem::take(&mut variables.skipped);
         if !skipped.is_empty() {
             let message = format!(

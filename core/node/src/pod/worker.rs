@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::plan::{Action, plan};
 use super::record::{self, Ended, Record};
 use super::status::Verdict;
+use super::tokens::Token;
 use super::{phase, resources};
 use crate::agent::Shared;
 use crate::config::Capacity;
@@ -22,6 +23,8 @@ use crate::volumes::Prepared;
 /// most.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How long to wait before asking again for a token that could not be had.
+const TOKEN_RETRY: Duration = Duration::from_secs(10);
 
 /// Where a pod stands. Each stage but the last is left by doing what it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +61,8 @@ pub(crate) struct Worker {
     pub(super) has_sandbox: bool,
     /// Where its volumes are.
     pub(super) volumes: Prepared,
+    /// The tokens that its volumes show.
+    pub(super) tokens: Vec<Token>,
     pub(super) verdict: Option<Verdict>,
     /// What it was given of its node.
     pub(super) reserved: Option<Capacity>,
@@ -165,7 +170,8 @@ impl Worker {
                     return;
                 }
             }
-            if signals.references || signals.pod {
+            let due = self.tokens.iter().any(|token| token.until <= Instant::now());
+            if signals.references || signals.pod || due {
                 Box::pin(self.refresh_volumes(cx)).await;
             }
         }
@@ -336,7 +342,10 @@ impl Worker {
             Stage::Active => plan(spec, &self.records, Instant::now()).wake,
             _ => None,
         };
-        [retry, planned, self.deadline(cx)].into_iter().flatten().min()
+        // One that could not be renewed is tried again with everything else.
+        let now = Instant::now();
+        let token = self.tokens.iter().map(|token| token.until.max(now + TOKEN_RETRY)).min();
+        [retry, planned, self.deadline(cx), token].into_iter().flatten().min()
     }
 
     /// When the pod has been active for as long as it may.

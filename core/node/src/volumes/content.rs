@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::pod::fields::{self, Surroundings};
+use crate::pod::{record, tokens};
 use crate::sources::{self, Sources};
 
 /// The mode of files whose volume does not say.
@@ -64,10 +65,21 @@ pub(super) fn files(
             } else if let Some(source) = &one.downward_api {
                 let items = source.items.as_deref().unwrap_or_default();
                 downward(pod, items, mode, around, &mut files)?;
+            } else if let Some(source) = &one.service_account_token {
+                let wanted = tokens::Wanted::of(source);
+                let token = found.token(&wanted).ok_or("the token is not there yet")?;
+                add(&mut files, &source.path, token.as_bytes().to_vec(), token_mode(pod, mode))?;
             }
         }
     }
     Ok(files)
+}
+
+/// Where files belong to a group, a token is for that group and not for everybody.
+fn token_mode(pod: &Pod, mode: i32) -> i32 {
+    let context = record::spec_of(pod).security_context.as_ref();
+    let has_group = context.is_some_and(|context| context.fs_group.is_some());
+    if has_group { 0o640 } else { mode }
 }
 
 /// Which keys of an object become which files.

@@ -2,7 +2,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, PersistentVolume, Pod, Volume, VolumeMount};
 use pinnace_runtime::{Mount, Propagation};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 use crate::pod::expansion::expand;
 use crate::pod::fields::Surroundings;
 use crate::pod::record;
-use crate::sources::Sources;
+use crate::sources::{self, Sources};
 
 /// Prepares all volumes of a pod, or brings them up to date.
 ///
@@ -51,6 +51,9 @@ fn prepare_one(
     if let Some(source) = &volume.host_path {
         return host_path::prepare(source);
     }
+    if let Some(claim) = sources::claim_of(pod, volume) {
+        return claimed(found.claimed(&claim)?);
+    }
     let plugin = if volume.config_map.is_some() {
         "kubernetes.io~configmap"
     } else if volume.secret.is_some() {
@@ -64,6 +67,24 @@ fn prepare_one(
     let path = at(plugin);
     atomic::write(&path, &files, group).map_err(|error| error.to_string())?;
     Ok(path)
+}
+
+/// Where a persistent volume is on this machine.
+fn claimed(volume: &PersistentVolume) -> Result<PathBuf, String> {
+    let spec = volume.spec.as_ref();
+    if let Some(source) = spec.and_then(|spec| spec.host_path.as_ref()) {
+        return host_path::prepare(source);
+    }
+    if let Some(source) = spec.and_then(|spec| spec.local.as_ref()) {
+        let path = PathBuf::from(&source.path);
+        return match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => Ok(path),
+            Ok(_) => Err(format!("path {:?} is not a directory", source.path)),
+            Err(error) => Err(format!("path {:?}: {error}", source.path)),
+        };
+    }
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    Err(format!("persistent volume {name:?} is of a kind that this node agent cannot mount"))
 }
 
 /// The mounts of a container, and what undoes them: bind mounts for sub-paths.
@@ -126,8 +147,18 @@ impl VolumeKind {
     fn of(pod: &Pod, name: &str) -> Self {
         let volumes = record::spec_of(pod).volumes.iter().flatten();
         let volume = volumes.into_iter().find(|volume| volume.name == name);
-        let storage = |volume: &Volume| volume.empty_dir.is_some() || volume.host_path.is_some();
-        if volume.is_none_or(storage) { Self::Storage } else { Self::Content }
+        let read_only = |volume: &Volume| {
+            let claim = volume.persistent_volume_claim.as_ref();
+            claim.is_some_and(|claim| claim.read_only == Some(true))
+        };
+        let storage = |volume: &Volume| {
+            volume.empty_dir.is_some()
+                || volume.host_path.is_some()
+                || volume.ephemeral.is_some()
+                || volume.persistent_volume_claim.is_some()
+        };
+        let writable = |volume: &Volume| storage(volume) && !read_only(volume);
+        if volume.is_none_or(writable) { Self::Storage } else { Self::Content }
     }
 
     fn is_read_only(self) -> bool {

@@ -56,10 +56,13 @@ pub(crate) fn pod_directory(state: &Path, uid: &str) -> PathBuf {
 pub(crate) fn supported(volume: &Volume) -> Result<(), MountError> {
     let projected = volume.projected.iter().flat_map(|all| all.sources.iter().flatten());
     for source in projected {
-        let known =
-            source.config_map.is_some() || source.secret.is_some() || source.downward_api.is_some();
+        let known = source.config_map.is_some()
+            || source.secret.is_some()
+            || source.downward_api.is_some()
+            || source.service_account_token.is_some();
         if !known {
-            let why = "this node agent projects configMap, secret and downwardAPI only";
+            let why = "this node agent projects configMap, secret, downwardAPI and \
+                       serviceAccountToken only";
             return Err(MountError::new(&volume.name, why));
         }
     }
@@ -68,7 +71,9 @@ pub(crate) fn supported(volume: &Volume) -> Result<(), MountError> {
         || volume.config_map.is_some()
         || volume.secret.is_some()
         || volume.projected.is_some()
-        || volume.downward_api.is_some();
+        || volume.downward_api.is_some()
+        || volume.persistent_volume_claim.is_some()
+        || volume.ephemeral.is_some();
     if known {
         return Ok(());
     }

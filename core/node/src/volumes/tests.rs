@@ -233,3 +233,56 @@ fn what_comes_from_the_api_is_mounted_for_reading() {
     let missing = json!([{"name": "w", "mountPath": "/x", "subPathExpr": "$(GONE)"}]);
     assert!(world.mounts(&World::pod(volumes, missing)).unwrap_err().contains("GONE"));
 }
+
+#[test]
+fn tokens_of_service_accounts_are_projected() {
+    let mut world = World::new();
+    let pod = World::pod(
+        json!([{"name": "v", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}},
+            {"serviceAccountToken": {"path": "vault/token", "audience": "vault"}}
+        ]}}]),
+        json!([]),
+    );
+    let wanted = crate::pod::tokens::wanted(&pod);
+    let audiences: Vec<_> =
+        wanted.iter().map(|wanted| (wanted.audience.as_str(), wanted.seconds)).collect();
+    assert_eq!(audiences, [("", 600), ("vault", 3600)]);
+    assert!(world.prepare(&pod).unwrap_err().contains("the token is not there yet"));
+    let tokens = wanted.into_iter().map(|wanted| {
+        let text = format!("for {}", wanted.audience);
+        crate::pod::tokens::Token { wanted, text, until: tokio::time::Instant::now() }
+    });
+    world.found = std::mem::take(&mut world.found).with_tokens(tokens.collect());
+    let at = world.prepare(&pod).unwrap()["v"].clone();
+    assert_eq!(fs::read_to_string(at.join("token")).unwrap(), "for ");
+    assert_eq!(fs::read_to_string(at.join("vault/token")).unwrap(), "for vault");
+}
+
+#[test]
+fn claims_show_the_volumes_of_this_machine_that_they_are_bound_to() {
+    let mut world = World::new();
+    let disk = tempfile::tempdir().unwrap();
+    let volume = |spec: Value| {
+        serde_json::from_value(json!({"metadata": {"name": "pv"}, "spec": spec})).unwrap()
+    };
+    let local = volume(json!({"local": {"path": disk.path()}}));
+    let remote = volume(json!({"nfs": {"path": "/", "server": "s"}}));
+    let sources = std::mem::take(&mut world.found);
+    world.found = sources.with_claim("data", local).with_claim("far", remote);
+    let pod = |claim: &str, read_only: bool| {
+        let source = json!({"claimName": claim, "readOnly": read_only});
+        World::pod(
+            json!([{"name": "v", "persistentVolumeClaim": source}]),
+            json!([{"name": "v", "mountPath": "/data"}]),
+        )
+    };
+    for read_only in [false, true] {
+        let mounts = world.mounts(&pod("data", read_only)).unwrap();
+        assert_eq!((mounts[0].host_path.as_path(), mounts[0].read_only), (disk.path(), read_only));
+    }
+    let refused = world.mounts(&pod("far", false)).unwrap_err();
+    assert!(refused.contains("cannot mount"), "{refused}");
+    let missing = world.mounts(&pod("none", false)).unwrap_err();
+    assert!(missing.contains("persistentvolumeclaim \"none\" not found"), "{missing}");
+}
