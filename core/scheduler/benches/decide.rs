@@ -146,7 +146,7 @@ fn profile() -> Profile {
         (Arc::new(TaintToleration), 3),
         (Arc::new(NodeAffinity), 2),
         (Arc::new(NodePorts), 1),
-        (Arc::new(NodeResourcesFit), 1),
+        (Arc::new(NodeResourcesFit::default()), 1),
         (Arc::new(PodTopologySpread::default()), 2),
         (Arc::new(InterPodAffinity::default()), 2),
         (Arc::new(NodeResourcesBalancedAllocation), 1),

@@ -1,6 +1,8 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::framework::{Handle, MAX_PLUGINS, Plugin, Profile, Registry};
 use crate::plugins;
@@ -49,6 +51,15 @@ pub struct ProfileConfig {
     pub scheduler_name: String,
     /// Plugins with their weights.
     pub plugins: Vec<(String, i64)>,
+    /// Arguments of plugins, by their names.
+    pub arguments: BTreeMap<String, Value>,
+    /// Plugins that take no part in excluding nodes though they could.
+    pub no_filters: BTreeSet<String>,
+    /// Plugins that take no part in ranking nodes though they could.
+    pub no_scores: BTreeSet<String>,
+    /// How many nodes that will do are ranked, in percent of all nodes, but at least 100 nodes;
+    /// `None`, 0 and 100 are all of them.
+    pub percentage_of_nodes_to_score: Option<i32>,
 }
 
 impl Default for ProfileConfig {
@@ -57,6 +68,10 @@ impl Default for ProfileConfig {
         Self {
             scheduler_name: DEFAULT_SCHEDULER.to_owned(),
             plugins: plugins.map(|(name, weight)| ((*name).to_owned(), *weight)).collect(),
+            arguments: BTreeMap::new(),
+            no_filters: BTreeSet::new(),
+            no_scores: BTreeSet::new(),
+            percentage_of_nodes_to_score: None,
         }
     }
 }
@@ -94,12 +109,15 @@ impl ProfileConfig {
             let Some(make) = registry.get(name) else {
                 return Err(Error::UnknownPlugin { profile: profile(), plugin });
             };
-            plugins.push((make(handle)?, (*weight).max(1)));
+            let handle = handle.with_arguments(self.arguments.get(name));
+            plugins.push((make(&handle)?, (*weight).max(1)));
         }
         if !plugins.iter().any(|(plugin, _)| plugin.as_bind().is_some()) {
             return Err(Error::NoBinder { profile: profile() });
         }
-        Ok(Profile::new(&self.scheduler_name, index, plugins))
+        let profile = Profile::new(&self.scheduler_name, index, plugins);
+        let profile = profile.without(&self.no_filters, &self.no_scores);
+        Ok(profile.ranking(self.percentage_of_nodes_to_score))
     }
 }
 

@@ -66,6 +66,12 @@ pub enum Error {
         /// The profile.
         profile: String,
     },
+    /// A `KubeSchedulerConfiguration` makes no sense.
+    #[error("{message}")]
+    Configuration {
+        /// All that is wrong, in upstream's words.
+        message: String,
+    },
     /// No profile schedules a pod.
     #[error("no profile is called {scheduler_name:?}")]
     UnknownScheduler {

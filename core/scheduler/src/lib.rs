@@ -22,6 +22,7 @@ mod evictions;
 mod explainer;
 mod framework;
 mod inbox;
+mod kube_config;
 mod nominations;
 pub mod plugins;
 mod pod;
@@ -31,7 +32,7 @@ mod scheduler;
 mod scheduling;
 
 pub use cluster::{
-    Amounts, Cluster, Counted, Domain, LabelSet, Lifted, NodeIndex, NodeState, PodRecord,
+    Amounts, Cluster, Counted, Domain, Images, LabelSet, Lifted, NodeIndex, NodeState, PodRecord,
     PodTallies, Resource, ResourceNames, TallyKey, Term, TermKind, Topology, TopologyKey,
 };
 pub use config::{DEFAULT_SCHEDULER, MAX_WEIGHT, ProfileConfig, SchedulerConfig};

@@ -76,7 +76,9 @@ fn plainly(
     let mut victims: Vec<usize> =
         (0..pods.len()).filter(on).filter(|index| pods[*index].priority < priority).collect();
     let start = |index: usize| pods[index].start.unwrap_or(i64::MAX);
-    victims.sort_by_key(|index| (Reverse(pods[*index].priority), start(*index)));
+    let order =
+        |index: &usize| (Reverse(pods[*index].priority), start(*index), format!("p{index}"));
+    victims.sort_by_key(order);
     let used = |gone: &[usize]| -> i64 {
         let left = (0..pods.len()).filter(on).filter(|index| !gone.contains(index));
         left.map(|index| pods[index].cpu).sum()
@@ -125,7 +127,7 @@ proptest! {
         wanted in (1..7i64, 0..4i32),
     ) {
         let plugins: Vec<(Arc<dyn Plugin>, i64)> =
-            vec![(Arc::new(NodeResourcesFit), 1), (Arc::new(DefaultPreemption::default()), 1)];
+            vec![(Arc::new(NodeResourcesFit::default()), 1), (Arc::new(DefaultPreemption::default()), 1)];
         let profile = Profile::new("default-scheduler", 0, plugins);
         let mut cluster = Cluster::new();
         for node in 0..NODES {

@@ -84,7 +84,7 @@ fn profile(more: Option<Arc<dyn Plugin>>) -> Profile {
         (Arc::new(TaintToleration), 3),
         (Arc::new(NodeAffinity), 2),
         (Arc::new(NodePorts), 1),
-        (Arc::new(NodeResourcesFit), 1),
+        (Arc::new(NodeResourcesFit::default()), 1),
         (Arc::new(NodeResourcesBalancedAllocation), 1),
     ];
     plugins.extend(more.map(|plugin| (plugin, 1)));

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod change_log;
+mod images;
 mod node;
 mod resources;
 mod tally;
@@ -20,6 +21,7 @@ use pinnace_api::{Object, Typed};
 use crate::pod::{PodInfo, PodTerm, PodTerms, Usage};
 pub(crate) use budgets::Budgets;
 pub(crate) use change_log::{Change, ChangeLog};
+pub use images::Images;
 pub use node::{NodeIndex, NodeState};
 pub(crate) use node::{is_unschedulable, taints};
 pub use resources::{Amounts, Resource, ResourceNames};
@@ -52,6 +54,7 @@ pub struct Cluster {
     tallies: Tallies,
     workloads: Workloads,
     budgets: Budgets,
+    images: Images,
     log: ChangeLog,
     /// Changes are not noted: they are going to be taken back.
     quiet: bool,
@@ -340,10 +343,16 @@ impl Cluster {
                 self.allocatable[resource.index()][place] = amount(resource, quantity);
             }
         }
+        let images = |node: &Node| node.status.as_ref().and_then(|status| status.images.clone());
         let state = &mut self.nodes[place];
-        if state.set_object(node).is_none() {
+        let old = state.set_object(node);
+        if old.is_none() {
             self.present += 1;
         }
+        if old.is_none_or(|old| images(&old) != images(node)) {
+            self.images.set(index, Some(node));
+        }
+        let state = &self.nodes[place];
         self.topology.set(index, state.labels());
         self.changed(index, true);
     }
@@ -355,6 +364,7 @@ impl Cluster {
             self.present -= 1;
         }
         self.topology.set(index, None);
+        self.images.set(index, None);
         self.changed(index, true);
         self.release(index);
     }
@@ -479,6 +489,11 @@ impl Cluster {
     /// Whether changes are to go unnoted for a while.
     pub(crate) fn set_quiet(&mut self, quiet: bool) {
         self.quiet = quiet;
+    }
+
+    /// Which images are on which nodes.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// The disruption budgets.

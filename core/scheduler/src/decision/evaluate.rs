@@ -38,6 +38,15 @@ pub(super) fn evaluate(
             judge(cycle, profile, plugin, &mut scratch.nodes, &mut scratch.verdicts)?;
         }
     }
+    if let Some(most) = profile.most_ranked(cycle.cluster.len())
+        && scratch.nodes.len() > most
+    {
+        // Wherever it begins, every node gets its turn.
+        let start = draw(random, u32::try_from(scratch.nodes.len()).unwrap_or(u32::MAX));
+        scratch.nodes.rotate_left(start as usize);
+        scratch.nodes.truncate(most);
+        scratch.nodes.sort_unstable();
+    }
     if scratch.nodes.len() < 2 {
         return Ok(scratch.nodes.first().copied());
     }

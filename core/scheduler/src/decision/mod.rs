@@ -202,7 +202,8 @@ impl Decider {
         let table = self.tables.entry(class).or_insert_with(|| Table::new(cycle, profile, plan));
         table.used = self.decisions;
         table.refresh(cycle, profile)?;
-        let chosen = if fresh.is_empty() {
+        let all_ranked = profile.most_ranked(cluster.len()).is_none();
+        let chosen = if fresh.is_empty() && all_ranked {
             let ties = table.best.ties();
             (ties > 0).then(|| NodeIndex::new(table.best.nth(draw(&random, ties))))
         } else {

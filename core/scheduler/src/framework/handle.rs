@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use pinnace_api::Key;
 use pinnace_client::{Client, Informers};
 use pinnace_env::Env;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::Refusal;
@@ -16,12 +17,29 @@ pub struct Handle {
     informers: Informers,
     env: Env,
     waiting: Arc<WaitingPods>,
+    arguments: Arc<Value>,
 }
 
 impl Handle {
     /// A handle for plugins that are made outside of a scheduler.
     pub fn new(informers: &Informers, env: &Env) -> Self {
-        Self { informers: informers.clone(), env: env.clone(), waiting: Arc::default() }
+        Self {
+            informers: informers.clone(),
+            env: env.clone(),
+            waiting: Arc::default(),
+            arguments: Arc::default(),
+        }
+    }
+
+    /// The arguments of the plugin that is being made, from the configuration of its profile; null
+    /// when there are none.
+    pub fn arguments(&self) -> &Value {
+        &self.arguments
+    }
+
+    /// The same for a plugin with these arguments.
+    pub(crate) fn with_arguments(&self, arguments: Option<&Value>) -> Self {
+        Self { arguments: Arc::new(arguments.cloned().unwrap_or_default()), ..self.clone() }
     }
 
     /// The client that the scheduler writes with.

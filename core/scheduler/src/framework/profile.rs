@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +10,9 @@ use crate::pod::Signature;
 
 /// Most plugins that one profile has.
 pub const MAX_PLUGINS: usize = 62;
+
+/// How many nodes are ranked in any case, if there are as many.
+const FEWEST_RANKED: usize = 100;
 
 /// A plugin of a profile by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +83,8 @@ pub struct Profile {
     pub(crate) scores: Vec<PluginIndex>,
     pub(crate) has_permits: bool,
     pub(crate) has_post_filters: bool,
+    /// In percent of all nodes.
+    ranked: Option<usize>,
     /// The plugins whose answers do not hold for all pods that are alike.
     fresh: Vec<PluginIndex>,
 }
@@ -126,11 +132,39 @@ impl Profile {
             index,
             has_permits: !which(|plugin| plugin.as_permit().is_some()).is_empty(),
             has_post_filters: !which(|plugin| plugin.as_post_filter().is_some()).is_empty(),
+            ranked: None,
             fresh,
             filters,
             scores,
             plugins,
         }
+    }
+
+    /// The same, with plugins that do not exclude nodes, and others that do not rank them.
+    pub(crate) fn without(
+        mut self,
+        no_filters: &BTreeSet<String>,
+        no_scores: &BTreeSet<String>,
+    ) -> Self {
+        let plugins = &self.plugins;
+        let named = |index: &PluginIndex, names: &BTreeSet<String>| {
+            names.contains(plugins[index.index()].plugin.name())
+        };
+        self.filters.retain(|index| !named(index, no_filters));
+        self.scores.retain(|index| !named(index, no_scores));
+        self
+    }
+
+    /// The same, ranking only so many percent of all nodes.
+    pub(crate) fn ranking(mut self, percentage: Option<i32>) -> Self {
+        let percentage = percentage.filter(|percentage| (1..100).contains(percentage));
+        self.ranked = percentage.and_then(|percentage| usize::try_from(percentage).ok());
+        self
+    }
+
+    /// How many of so many nodes are ranked at most; `None` for all.
+    pub(crate) fn most_ranked(&self, nodes: usize) -> Option<usize> {
+        self.ranked.map(|percentage| (nodes * percentage / 100).max(FEWEST_RANKED))
     }
 
     /// The `spec.schedulerName` of the pods that it is for.
@@ -184,10 +218,11 @@ impl Profile {
                 Scope::Everything => slot.plugin.concern(cycle),
                 _ => Concern { filters: false, scores: true },
             };
-            if concern.filters {
+            let filters = self.filters.contains(&index) || slot.plugin.as_filter().is_none();
+            if concern.filters && filters {
                 fresh.filters.insert(index);
             }
-            if concern.scores && slot.plugin.as_score().is_some() {
+            if concern.scores && self.scores.contains(&index) {
                 fresh.scores.insert(index);
             }
         }

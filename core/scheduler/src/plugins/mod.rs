@@ -1,8 +1,10 @@
 //! The built-in plugins, a file each.
 
 mod affinity;
+pub(crate) mod arguments;
 mod default_binder;
 mod domain_counts;
+mod image_locality;
 mod node_affinity;
 mod node_name;
 mod node_ports;
@@ -22,10 +24,14 @@ use crate::Result;
 use crate::framework::{Handle, Plugin};
 pub use affinity::{InterPodAffinity, MAX_HARD_POD_AFFINITY_WEIGHT};
 pub use default_binder::DefaultBinder;
+pub use image_locality::ImageLocality;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
-pub use node_resources::{NodeResourcesBalancedAllocation, NodeResourcesFit};
+pub use node_resources::{
+    MAX_SHAPE_SCORE, NodeResourcesBalancedAllocation, NodeResourcesFit, ScoringStrategy,
+    StrategyKind, UtilizationPoint,
+};
 pub use node_unschedulable::NodeUnschedulable;
 pub use preemption::DefaultPreemption;
 pub use priority_sort::PrioritySort;
@@ -36,7 +42,7 @@ pub use taint_toleration::TaintToleration;
 type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
 
 /// Every built-in plugin and how it is made.
-pub(crate) const BUILT_IN: [(&str, Make); 13] = [
+pub(crate) const BUILT_IN: [(&str, Make); 14] = [
     (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
     (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
@@ -44,16 +50,45 @@ pub(crate) const BUILT_IN: [(&str, Make); 13] = [
     (TaintToleration::NAME, |_| Ok(Arc::new(TaintToleration))),
     (NodeAffinity::NAME, |_| Ok(Arc::new(NodeAffinity))),
     (NodePorts::NAME, |_| Ok(Arc::new(NodePorts))),
-    (NodeResourcesFit::NAME, |_| Ok(Arc::new(NodeResourcesFit))),
-    (PodTopologySpread::NAME, |_| Ok(Arc::new(PodTopologySpread::default()))),
-    (InterPodAffinity::NAME, |_| Ok(Arc::new(InterPodAffinity::default()))),
+    (NodeResourcesFit::NAME, |handle| made(handle, NodeResourcesFit::NAME, arguments::fit)),
+    (PodTopologySpread::NAME, |handle| made(handle, PodTopologySpread::NAME, arguments::spread)),
+    (InterPodAffinity::NAME, |handle| made(handle, InterPodAffinity::NAME, arguments::affinity)),
+    (ImageLocality::NAME, |_| Ok(Arc::new(ImageLocality))),
     (NodeResourcesBalancedAllocation::NAME, |_| Ok(Arc::new(NodeResourcesBalancedAllocation))),
     (DefaultPreemption::NAME, |_| Ok(Arc::new(DefaultPreemption::default()))),
     (DefaultBinder::NAME, |handle| Ok(Arc::new(DefaultBinder::new(handle)?))),
 ];
 
+/// Makes a plugin from its arguments.
+fn made<P: Plugin>(
+    handle: &Handle,
+    name: &str,
+    read: fn(&serde_json::Value, &str) -> std::result::Result<P, Vec<String>>,
+) -> Result<Arc<dyn Plugin>> {
+    match read(handle.arguments(), "args") {
+        Ok(plugin) => Ok(Arc::new(plugin)),
+        Err(problems) => {
+            let (plugin, message) = (name.to_owned(), problems.join(", "));
+            Err(crate::Error::Plugin { plugin, message })
+        }
+    }
+}
+
+/// The plugins that take part at one extension point alone.
+const OF_ONE_POINT: [(&str, &str); 4] = [
+    ("preEnqueue", SchedulingGates::NAME),
+    ("queueSort", PrioritySort::NAME),
+    ("postFilter", DefaultPreemption::NAME),
+    ("bind", DefaultBinder::NAME),
+];
+
+/// The built-in plugin that takes part at this extension point alone.
+pub(crate) fn of_one_point(point: &str) -> Option<&'static str> {
+    OF_ONE_POINT.iter().find(|(known, _)| *known == point).map(|(_, plugin)| *plugin)
+}
+
 /// What a profile has that says nothing else: plugins in upstream's order with upstream's weights.
-pub(crate) const DEFAULT: [(&str, i64); 13] = [
+pub(crate) const DEFAULT: [(&str, i64); 14] = [
     (SchedulingGates::NAME, 0),
     (PrioritySort::NAME, 0),
     (NodeUnschedulable::NAME, 0),
@@ -64,6 +99,7 @@ pub(crate) const DEFAULT: [(&str, i64); 13] = [
     (NodeResourcesFit::NAME, 1),
     (PodTopologySpread::NAME, 2),
     (InterPodAffinity::NAME, 2),
+    (ImageLocality::NAME, 1),
     (NodeResourcesBalancedAllocation::NAME, 1),
     (DefaultPreemption::NAME, 0),
     (DefaultBinder::NAME, 0),

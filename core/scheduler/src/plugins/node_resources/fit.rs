@@ -1,22 +1,53 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 use pinnace_api::quantity::Quantity;
+use smallvec::SmallVec;
 
-use super::SCORED;
+use super::ScoringStrategy;
 use crate::cluster::{NodeIndex, Resource, amount};
 use crate::framework::{
-    Answer, ClusterEvent, Cycle, Events, Filter, Hint, MAX_SCORE, Obstacle, Plugin, Reasons, Scope,
-    Score, Verdict,
+    Answer, ClusterEvent, Cycle, Events, Filter, Hint, Obstacle, Plugin, Reasons, Scope, Score,
+    Verdict,
 };
 use crate::pod::{PodInfo, asks_less};
 
-/// Keeps pods off nodes that have too little of what they ask for, and prefers nodes with the
-/// largest part of CPU and memory free (upstream's strategy `LeastAllocated`).
-#[derive(Clone, Copy, Debug)]
-pub struct NodeResourcesFit;
+/// Keeps pods off nodes that have too little of what they ask for, and ranks the others by a
+/// [`ScoringStrategy`]: by default those with the largest part of CPU and memory free are best.
+#[derive(Clone, Debug, Default)]
+pub struct NodeResourcesFit {
+    strategy: ScoringStrategy,
+    ignored: Vec<String>,
+    ignored_groups: Vec<String>,
+}
 
 impl NodeResourcesFit {
     /// The plugin's name.
     pub const NAME: &'static str = "NodeResourcesFit";
+
+    /// With another strategy, and without a look at some extended resources: those named, and those
+    /// of groups, which is what stands before the `/` of a name.
+    pub fn new(
+        strategy: ScoringStrategy,
+        ignored_resources: Vec<String>,
+        ignored_resource_groups: Vec<String>,
+    ) -> Self {
+        Self { strategy, ignored: ignored_resources, ignored_groups: ignored_resource_groups }
+    }
+
+    /// What a pod asks for that nodes must have.
+    fn asked<'a>(&'a self, pod: &'a PodInfo) -> impl Iterator<Item = (Resource, i64)> + 'a {
+        let asked = pod.class().requests_by_name();
+        asked
+            .filter(|(name, resource, asked)| {
+                *asked > 0 && !(resource.is_scalar() && self.ignores(name))
+            })
+            .map(|(_, resource, asked)| (resource, asked))
+    }
+
+    fn ignores(&self, name: &str) -> bool {
+        let group = name.split('/').next().unwrap_or_default();
+        self.ignored.iter().any(|one| one == name)
+            || self.ignored_groups.iter().any(|one| one == group)
+    }
 }
 
 impl Plugin for NodeResourcesFit {
@@ -67,8 +98,7 @@ impl Filter for NodeResourcesFit {
                 *verdict = Verdict::Unschedulable;
             }
         }
-        for (resource, asked) in cycle.pod.class().requests().iter().filter(|(_, asked)| *asked > 0)
-        {
+        for (resource, asked) in self.asked(cycle.pod) {
             let allocatable = cluster.allocatable(resource);
             let requested = cluster.requested(resource);
             for (node, verdict) in nodes.iter().zip(&mut *verdicts) {
@@ -91,8 +121,7 @@ impl Filter for NodeResourcesFit {
         if cluster.pod_count(node) as i64 >= cluster.pods_allowed()[node.index()] {
             reasons.push("Too many pods".into());
         }
-        for (resource, asked) in cycle.pod.class().requests().iter().filter(|(_, asked)| *asked > 0)
-        {
+        for (resource, asked) in self.asked(cycle.pod) {
             let has = cluster.allocatable(resource)[node.index()];
             if asked > has.saturating_sub(cluster.requested(resource)[node.index()]) {
                 reasons.push(format!("Insufficient {}", cluster.resources().name(resource)).into());
@@ -117,8 +146,7 @@ impl Filter for NodeResourcesFit {
             let short = count + 1 - allowed;
             note("pods", Quantity::from_units(short), short, allowed);
         }
-        for (resource, asked) in cycle.pod.class().requests().iter().filter(|(_, asked)| *asked > 0)
-        {
+        for (resource, asked) in self.asked(cycle.pod) {
             let has = cluster.allocatable(resource)[node.index()];
             let free = has.saturating_sub(cluster.requested(resource)[node.index()]);
             if asked > free {
@@ -137,34 +165,26 @@ impl Filter for NodeResourcesFit {
 impl Score for NodeResourcesFit {
     fn score(&self, cycle: &Cycle<'_>, nodes: &[NodeIndex], scores: &mut [i64]) -> Answer {
         let cluster = cycle.cluster;
-        let columns = SCORED.map(|resource| {
-            let asked = cycle.pod.class().scored(resource);
-            (asked, cluster.allocatable(resource), cluster.nonzero_requested(resource))
-        });
+        let columns: SmallVec<[_; 4]> = self
+            .strategy
+            .resources(cluster)
+            .map(|(resource, weight)| {
+                let asked = cycle.pod.class().scored(resource);
+                let (has, used) =
+                    (cluster.allocatable(resource), cluster.nonzero_requested(resource));
+                (resource, weight, asked, has, used)
+            })
+            // An extended resource only counts for pods that ask for it.
+            .filter(|(resource, _, asked, _, _)| !resource.is_scalar() || *asked > 0)
+            .collect();
         for (node, score) in nodes.iter().zip(scores) {
-            let (mut sum, mut weights) = (0, 0);
-            for (asked, allocatable, requested) in columns {
-                let capacity = allocatable[node.index()];
-                if capacity != 0 {
-                    sum += free_part(requested[node.index()].saturating_add(asked), capacity);
-                    weights += 1;
-                }
-            }
-            *score = if weights == 0 { 0 } else { sum / weights };
+            let index = node.index();
+            let parts = columns.iter().filter(|(_, _, _, has, _)| has[index] != 0);
+            *score = self.strategy.score(parts.map(|(_, weight, asked, has, used)| {
+                (*weight, used[index].saturating_add(*asked), has[index])
+            }));
         }
         Ok(())
-    }
-}
-
-/// The part of a capacity that is free, from 0 to [`MAX_SCORE`].
-fn free_part(requested: i64, capacity: i64) -> i64 {
-    if requested > capacity || capacity < 0 {
-        return 0;
-    }
-    let free = capacity.saturating_sub(requested);
-    match free.checked_mul(MAX_SCORE) {
-        Some(scaled) => scaled / capacity,
-        None => (i128::from(free) * i128::from(MAX_SCORE) / i128::from(capacity)) as i64,
     }
 }
 
@@ -217,7 +237,7 @@ mod tests {
         let check = |requests: &str, expected: &str| {
             let nodes = [has("a", "cpu: 2, memory: 4Gi, pods: 1, example.com/gpu: 1")];
             assert_eq!(
-                verdicts(&NodeResourcesFit, &asks(requests), &nodes),
+                verdicts(&NodeResourcesFit::default(), &asks(requests), &nodes),
                 [expected],
                 "{requests}"
             );
@@ -240,11 +260,11 @@ mod tests {
         let first = asks("cpu: 1500m");
         cluster.place(&first, "a");
         assert_eq!(
-            verdicts_in(&NodeResourcesFit, &asks("cpu: 1"), &mut cluster),
+            verdicts_in(&NodeResourcesFit::default(), &asks("cpu: 1"), &mut cluster),
             ["Too many pods, Insufficient cpu"]
         );
         cluster.cluster.remove_pod(first.uid());
-        assert_eq!(verdicts_in(&NodeResourcesFit, &asks("cpu: 1"), &mut cluster), [""]);
+        assert_eq!(verdicts_in(&NodeResourcesFit::default(), &asks("cpu: 1"), &mut cluster), [""]);
     }
 
     #[test]
@@ -278,12 +298,12 @@ mod tests {
             has("b", "cpu: 6, memory: 10000, pods: 9"),
         ]);
         assert_eq!(
-            scores_in(&NodeResourcesFit, &asks("cpu: 3, memory: 5000"), &mut cluster),
+            scores_in(&NodeResourcesFit::default(), &asks("cpu: 3, memory: 5000"), &mut cluster),
             [37, 50]
         );
         cluster.place(&asks("cpu: 3, memory: 5000"), "b");
         assert_eq!(
-            scores_in(&NodeResourcesFit, &asks("cpu: 3, memory: 5000"), &mut cluster),
+            scores_in(&NodeResourcesFit::default(), &asks("cpu: 3, memory: 5000"), &mut cluster),
             [37, 0]
         );
     }
@@ -291,9 +311,9 @@ mod tests {
     #[test]
     fn containers_without_requests_count_with_a_default_when_scored() {
         let mut cluster = TestCluster::of(&[has("a", "cpu: 1, memory: 2000Mi, pods: 9")]);
-        assert_eq!(scores_in(&NodeResourcesFit, &asks(""), &mut cluster), [90]);
+        assert_eq!(scores_in(&NodeResourcesFit::default(), &asks(""), &mut cluster), [90]);
         cluster.place(&asks(""), "a");
-        assert_eq!(scores_in(&NodeResourcesFit, &asks(""), &mut cluster), [80]);
+        assert_eq!(scores_in(&NodeResourcesFit::default(), &asks(""), &mut cluster), [80]);
     }
 
     #[test]
@@ -301,7 +321,10 @@ mod tests {
         let (small, large) = (has("a", "cpu: 1, pods: 9"), has("a", "cpu: 4, pods: 9"));
         let check = |old, new, expected| {
             let pod = asks("cpu: 2");
-            assert_eq!(hint(&NodeResourcesFit, &pod, Events::NODE_ALLOCATABLE, old, new), expected);
+            assert_eq!(
+                hint(&NodeResourcesFit::default(), &pod, Events::NODE_ALLOCATABLE, old, new),
+                expected
+            );
         };
         check(None, Some(&large), Hint::Queue);
         check(None, Some(&small), Hint::Skip);

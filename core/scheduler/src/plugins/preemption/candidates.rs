@@ -167,7 +167,11 @@ impl Outcome {
         if victims.is_empty() {
             return Ok(Self::NoVictims);
         }
-        victims.sort_by_key(|victim| (Reverse(victim.priority), victim.start));
+        // By uid where nothing else tells them apart, so that the same is decided every time.
+        victims.sort_by(|a, b| {
+            let key = |one: &Victim| (Reverse(one.priority), one.start);
+            key(a).cmp(&key(b)).then_with(|| a.uid.cmp(&b.uid))
+        });
         let cluster = attempt.cluster();
         let pods = victims.iter().filter_map(|victim| cluster.pod(&victim.uid));
         let violated = cluster.budgets().violated(pods.map(|record| &**record.pod()));

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn small_pods_that_belong_together_are_spread_though_resources_see_no_difference() {
-        let fit = || -> (Arc<dyn Plugin>, i64) { (Arc::new(NodeResourcesFit), 1) };
+        let fit = || -> (Arc<dyn Plugin>, i64) { (Arc::new(NodeResourcesFit::default()), 1) };
         let spread = (Arc::new(PodTopologySpread::default()) as Arc<dyn Plugin>, 2);
         assert_eq!(nodes_of_three(vec![fit(), spread]).len(), 3);
         assert!(nodes_of_three(vec![fit()]).len() < 3);
