@@ -78,6 +78,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
             return Err(error);
         }
     };
+    let directory = Arc::new(Directory::default());
     let server = Server::builder(store.clone(), catalog, env.clone()).build();
     let client = server.client(User::host());
     make_namespaces(&client).await?;
@@ -90,10 +91,10 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         recorder: recorder.clone(),
         env: env.clone(),
         runtime: nodes.runtime,
-        nodes: Arc::new(Directory::default()),
+        nodes: directory.clone(),
         stop: CancellationToken::new(),
         explainer: OnceLock::new(),
-        front: Front::builder(server.clone()).build(),
+        front: Front::builder(server.clone()).nodes(directory).build(),
         keys: Keys::new(builder.data_dir.as_deref()),
         tasks: TaskTracker::new(),
         store,

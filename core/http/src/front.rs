@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::upgrade::OnUpgrade;
 use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::Warnings;
 use pinnace_client::nodes::NodeDirectory;
@@ -24,6 +25,7 @@ use crate::metrics::{About, Metrics};
 use crate::openapi::OpenApi;
 use crate::request::{Query, RequestInfo};
 use crate::response::{self, AUDIT_ID};
+use crate::streams::{self, Connect};
 use crate::{Authenticator, Body, BoxError, Peer, RequestBody, TokenAuthenticator};
 
 /// Bytes of an audit id that a client may choose.
@@ -40,8 +42,14 @@ pub(crate) struct Inner {
     health: Health,
     metrics: Metrics,
     authenticators: Vec<Box<dyn Authenticator>>,
-    #[expect(dead_code, reason = "connections to nodes are served by `streams`")]
     nodes: Option<Arc<dyn NodeDirectory>>,
+}
+
+/// What comes with the head of a request.
+struct Content {
+    body: RequestBody,
+    /// The connection itself, where it can be taken over.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// Puts a [`Front`] together.
@@ -108,7 +116,8 @@ impl Front {
     /// Answers a request. Whatever is wrong is an answer, too.
     pub async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Body> {
         let watch = Stopwatch::start();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
         let audit_id = self.audit_id(&parts);
         let warnings = Warnings::collect();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -117,7 +126,10 @@ impl Front {
         let long = matches!(about.verb, "WATCH" | "CONNECT");
         let serving = self.0.metrics.begin(&about, long);
         let answered = match info {
-            Ok(info) => self.route(&parts, &info, &query, body, peer, &warnings).await,
+            Ok(info) => {
+                let content = Content { body, upgrade };
+                self.route(&parts, &info, &query, content, peer, &warnings).await
+            }
             Err(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {
@@ -161,7 +173,7 @@ impl Front {
         parts: &Parts,
         info: &RequestInfo,
         query: &Query,
-        body: RequestBody,
+        content: Content,
         peer: &Peer,
         warnings: &Warnings,
     ) -> Result<Response<Body>> {
@@ -194,6 +206,20 @@ impl Front {
         if parts.method == Method::HEAD {
             return Err(method_not_allowed());
         }
+        if streams::is_connection(&resource, &info.subresource) {
+            info.check_segments()?;
+            let connect = Connect {
+                server,
+                nodes: self.0.nodes.as_ref(),
+                user: &user,
+                info,
+                query,
+                headers: &parts.headers,
+                peer,
+                resource: &resource,
+            };
+            return connect.run(&parts.method, content.upgrade).await;
+        }
         let call = Call {
             server,
             api: InProcess::new(server.clone(), user),
@@ -204,7 +230,7 @@ impl Front {
             resource,
             warnings,
         };
-        call.run(body).await
+        call.run(content.body, content.upgrade).await
     }
 
     /// Answers what is not about objects: discovery, health and their like.

@@ -24,7 +24,7 @@ pub mod openapi;
 mod pki;
 mod request;
 mod response;
-pub mod streams;
+mod streams;
 
 pub use authentication::{Authenticator, Peer, TokenAuthenticator};
 pub use body::{Body, BoxError, RequestBody};

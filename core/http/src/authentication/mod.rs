@@ -12,6 +12,7 @@ use http::request::Parts;
 use pinnace_api::{ApiError, Reason, Result};
 use pinnace_server::User;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(crate) use certificate::certificate_user;
 pub(crate) use impersonation::impersonate;
@@ -28,12 +29,14 @@ pub struct Peer {
     pub(crate) user: Option<User>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) stop: CancellationToken,
+    /// Owns what goes on after an answer has been given.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Peer {
     /// A caller within this process who acts as `user`; its watches end when `stop` is cancelled.
     pub fn in_process(user: User, stop: CancellationToken) -> Self {
-        Self { user: Some(user), address: None, stop }
+        Self { user: Some(user), address: None, stop, tasks: TaskTracker::new() }
     }
 }
 

@@ -1,9 +1,9 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, USER_AGENT};
+use pinnace_api::printing::IncludeObject;
 use pinnace_api::{ApiError, Reason, Result};
 
 use crate::request::Query;
-use crate::request::content::PROTOBUF;
 
 /// How many forms a client may name; the rest is not looked at.
 const MAX_CLAUSES: usize = 32;
@@ -13,7 +13,6 @@ const MAX_CLAUSES: usize = 32;
 pub(crate) enum Encoding {
     Json,
     Yaml,
-    Protobuf,
 }
 
 /// What of an object is shown.
@@ -21,8 +20,8 @@ pub(crate) enum Encoding {
 pub(crate) enum Shape {
     /// All of it.
     Whole,
-    /// A line of a table, as kubectl prints it.
-    Table,
+    /// A line of a table, as kubectl prints it, with so much of the object beside it.
+    Table(IncludeObject),
     /// Its metadata.
     Metadata,
     /// The metadata of the objects of a list.
@@ -66,11 +65,12 @@ impl Accepted {
         let mut clauses: Vec<Clause<'_>> =
             text.split(',').take(MAX_CLAUSES).filter_map(Clause::parse).collect();
         clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
-        clauses.iter().find_map(|clause| clause.accept(can, pretty)).ok_or_else(|| {
+        let include = IncludeObject::parse(query.get("includeObject"))?;
+        clauses.iter().find_map(|clause| clause.accept(can, pretty, include)).ok_or_else(|| {
             let accepted = if can.stream {
-                format!("application/json;stream=watch, {PROTOBUF};stream=watch")
+                "application/json;stream=watch"
             } else {
-                format!("application/json, application/yaml, {PROTOBUF}")
+                "application/json, application/yaml"
             };
             let message = format!("only the following media types are accepted: {accepted}");
             ApiError::new(Reason::NotAcceptable, message)
@@ -82,7 +82,6 @@ impl Accepted {
         match self.encoding {
             Encoding::Json => "application/json",
             Encoding::Yaml => "application/yaml",
-            Encoding::Protobuf => PROTOBUF,
         }
     }
 }
@@ -127,25 +126,23 @@ impl<'a> Clause<'a> {
         self.quality * 10.0 - f32::from(u8::try_from(stars).unwrap_or(u8::MAX))
     }
 
-    fn accept(&self, can: Can, pretty: bool) -> Option<Accepted> {
+    fn accept(&self, can: Can, pretty: bool, include: IncludeObject) -> Option<Accepted> {
         let encoding = match self.media_type {
             "application/json" | "application/*" | "*/*" => Encoding::Json,
             "application/yaml" if !can.stream => Encoding::Yaml,
-            PROTOBUF => Encoding::Protobuf,
             _ => return None,
         };
         let shape = match self.shape {
             None => Shape::Whole,
             Some((name, "meta.k8s.io", "v1" | "v1beta1")) if can.shapes => match name {
-                "Table" => Shape::Table,
+                "Table" => Shape::Table(include),
                 "PartialObjectMetadata" => Shape::Metadata,
                 "PartialObjectMetadataList" => Shape::MetadataList,
                 _ => return None,
             },
             Some(_) => return None,
         };
-        let accepted = Accepted { encoding, shape, pretty: self.pretty.unwrap_or(pretty) };
-        super::object::is_written(accepted).then_some(accepted)
+        Some(Accepted { encoding, shape, pretty: self.pretty.unwrap_or(pretty) })
     }
 }
 
@@ -180,6 +177,8 @@ mod tests {
         check("application/yaml;q=0.9, application/json;q=0.5", Encoding::Yaml, Shape::Whole);
         check("application/json;q=0.1,*/*", Encoding::Json, Shape::Whole);
         check("text/html, application/yaml", Encoding::Yaml, Shape::Whole);
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        check(table, Encoding::Json, Shape::Table(IncludeObject::Metadata));
         let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
         check(metadata, Encoding::Json, Shape::Metadata);
         let unknown = "application/json;as=Chair;g=meta.k8s.io;v=v1,application/json";

@@ -2,55 +2,55 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use pinnace_api::schema::Schema;
 use pinnace_api::{ApiError, Object, Reason, Resource, Result};
 use pinnace_client::List;
 use serde_json::{Value, json};
 
-use super::indent::indent;
-use super::object::metadata;
-use super::{Accepted, Encoding, Shape, value, yaml};
+use super::object::{encoded, metadata};
+use super::{Encoding, Shape, View, value};
 use crate::Body;
 use crate::response::reply;
 
-/// A list as an answer. In JSON its items are the bytes that all readers of the objects share.
-///
-/// # Errors
-/// `NotAcceptable` for a shape that only single objects have; `InternalError`.
-pub(crate) fn list(
-    resource: &Resource,
-    list: &List<Object>,
-    accepted: Accepted,
-) -> Result<Response<Body>> {
-    let code = StatusCode::OK;
-    match accepted.shape {
-        Shape::Whole => {
-            let pieces = whole(resource, list);
-            if accepted.encoding == Encoding::Json && !accepted.pretty {
-                return Ok(reply(code, accepted.media_type(), Body::pieces(pieces)));
+impl View {
+    /// A list as an answer. In JSON its items are the bytes that all readers of the objects share.
+    ///
+    /// # Errors
+    /// `NotAcceptable` for a shape that only single objects have; `InternalError`.
+    pub(crate) fn list(&self, resource: &Resource, list: &List<Object>) -> Result<Response<Body>> {
+        let (code, accepted) = (StatusCode::OK, self.accepted);
+        match accepted.shape {
+            Shape::Whole => {
+                let pieces = whole(resource, list);
+                if accepted.encoding == Encoding::Json && !accepted.pretty {
+                    return Ok(reply(code, accepted.media_type(), Body::pieces(pieces)));
+                }
+                let json: Vec<u8> = pieces.iter().flatten().copied().collect();
+                encoded(code, json.into(), accepted)
             }
-            let json: Vec<u8> = pieces.iter().flatten().copied().collect();
-            if accepted.encoding == Encoding::Json {
-                let mut json = indent(&json);
-                json.push(b'\n');
-                return Ok(reply(code, accepted.media_type(), json));
+            Shape::MetadataList => {
+                let items: Vec<Value> = list.items.iter().map(metadata).collect::<Result<_>>()?;
+                let tree = json!({
+                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": list_metadata(list), "items": items,
+                });
+                value(code, &tree, accepted)
             }
-            let tree: Value =
-                serde_json::from_slice(&json).map_err(|error| ApiError::decode(&error))?;
-            Ok(reply(code, accepted.media_type(), yaml::to_string(&tree)))
+            Shape::Table(include) => {
+                let metadata = ListMeta {
+                    resource_version: Some(list.revision.to_string()),
+                    continue_: list.continue_token.clone(),
+                    remaining_item_count: list.remaining.and_then(|left| i64::try_from(left).ok()),
+                    ..ListMeta::default()
+                };
+                self.table(code, &list.items, include, metadata)
+            }
+            Shape::Metadata => Err(ApiError::new(
+                Reason::NotAcceptable,
+                "you requested PartialObjectMetadata, but the requested object is a list",
+            )),
         }
-        Shape::MetadataList => {
-            let items: Vec<Value> = list.items.iter().map(metadata).collect::<Result<_>>()?;
-            let tree = json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                "metadata": list_metadata(list), "items": items,
-            });
-            value(code, &tree, accepted)
-        }
-        Shape::Metadata | Shape::Table => Err(ApiError::new(
-            Reason::NotAcceptable,
-            "you requested PartialObjectMetadata, but the requested object is a list",
-        )),
     }
 }
 
@@ -91,7 +91,7 @@ fn own_type(resource: &Resource) -> Option<String> {
     Some(format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", resource.api_version(), resource.kind))
 }
 
-pub(super) fn list_metadata(list: &List<Object>) -> Value {
+fn list_metadata(list: &List<Object>) -> Value {
     let mut metadata = json!({"resourceVersion": list.revision.to_string()});
     if let Some(token) = &list.continue_token {
         metadata["continue"] = token.as_str().into();

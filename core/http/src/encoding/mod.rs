@@ -10,6 +10,5 @@ pub(crate) mod yaml;
 
 pub(crate) use accept::{Accepted, Can, Encoding, Shape};
 pub(crate) use compress::compress;
-pub(crate) use list::list;
-pub(crate) use object::{object, status, value};
+pub(crate) use object::{View, status, value};
 pub(crate) use watch::{WatchBody, WatchFrames};

@@ -1,6 +1,11 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use pinnace_api::{ApiError, Object, Result};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use pinnace_api::printing::{self, IncludeObject, Printer, TableOptions};
+use pinnace_api::{ApiError, Object, Reason, Result};
 use serde_json::{Value, json};
 
 use super::indent::indent;
@@ -8,25 +13,49 @@ use super::{Accepted, Encoding, Shape, yaml};
 use crate::Body;
 use crate::response::reply;
 
-/// Whether answers can be written in a form.
-pub(super) fn is_written(accepted: Accepted) -> bool {
-    accepted.encoding != Encoding::Protobuf && accepted.shape != Shape::Table
+/// How objects of a kind are shown to a client.
+pub(crate) struct View {
+    pub(crate) accepted: Accepted,
+    pub(crate) printer: Arc<dyn Printer>,
+    pub(crate) now: Timestamp,
 }
 
-/// An object as an answer.
-///
-/// # Errors
-/// `NotAcceptable` for a shape that only lists have; `InternalError` when it cannot be read.
-pub(crate) fn object(
-    code: StatusCode,
-    object: &Object,
-    accepted: Accepted,
-) -> Result<Response<Body>> {
-    match (accepted.shape, accepted.encoding) {
-        (Shape::Whole, Encoding::Json) => Ok(json_reply(code, object.json(), accepted)),
-        (Shape::Whole, _) => value(code, &object.to_value()?, accepted),
-        (Shape::Metadata, _) => value(code, &metadata(object)?, accepted),
-        (Shape::MetadataList | Shape::Table, _) => Err(not_a_list()),
+impl View {
+    /// An object as an answer.
+    ///
+    /// # Errors
+    /// `NotAcceptable` for a shape that only lists have; `InternalError` when it cannot be read.
+    pub(crate) fn object(&self, code: StatusCode, object: &Object) -> Result<Response<Body>> {
+        let accepted = self.accepted;
+        match (accepted.shape, accepted.encoding) {
+            (Shape::Whole, Encoding::Json) => Ok(json_reply(code, object.json(), accepted)),
+            (Shape::Whole, _) => value(code, &object.to_value()?, accepted),
+            (Shape::Metadata, _) => value(code, &metadata(object)?, accepted),
+            (Shape::Table(include), _) => {
+                let metadata = ListMeta {
+                    resource_version: object.meta().resource_version.clone(),
+                    ..ListMeta::default()
+                };
+                self.table(code, std::slice::from_ref(object), include, metadata)
+            }
+            (Shape::MetadataList, _) => Err(ApiError::new(
+                Reason::NotAcceptable,
+                "you requested PartialObjectMetadataList, but the requested object is not a list",
+            )),
+        }
+    }
+
+    /// Objects as a table.
+    pub(super) fn table(
+        &self,
+        code: StatusCode,
+        objects: &[Object],
+        include: IncludeObject,
+        metadata: ListMeta,
+    ) -> Result<Response<Body>> {
+        let options = TableOptions { include, no_headers: false, metadata };
+        let json = printing::table(&*self.printer, objects, &options, self.now)?;
+        encoded(code, json.into(), self.accepted)
     }
 }
 
@@ -47,7 +76,19 @@ pub(crate) fn value(code: StatusCode, value: &Value, accepted: Accepted) -> Resu
         return Ok(reply(code, accepted.media_type(), yaml::to_string(value)));
     }
     let json = serde_json::to_vec(value).map_err(|error| ApiError::encode(&error))?;
-    Ok(json_reply(code, json.into(), Accepted { encoding: Encoding::Json, ..accepted }))
+    Ok(json_reply(code, json.into(), accepted))
+}
+
+/// JSON in the encoding that the client takes.
+///
+/// # Errors
+/// `InternalError`.
+pub(super) fn encoded(code: StatusCode, json: Bytes, accepted: Accepted) -> Result<Response<Body>> {
+    if accepted.encoding == Encoding::Json {
+        return Ok(json_reply(code, json, accepted));
+    }
+    let tree = serde_json::from_slice(&json).map_err(|error| ApiError::decode(&error))?;
+    value(code, &tree, accepted)
 }
 
 /// A `Status` of success.
@@ -74,11 +115,4 @@ fn json_reply(code: StatusCode, json: Bytes, accepted: Accepted) -> Response<Bod
     let json = if accepted.pretty { indent(&json).into() } else { json };
     let body = Body::pieces([json, Bytes::from_static(b"\n")].into());
     reply(code, accepted.media_type(), body)
-}
-
-fn not_a_list() -> ApiError {
-    ApiError::new(
-        pinnace_api::Reason::NotAcceptable,
-        "you requested PartialObjectMetadataList, but the requested object is not a list",
-    )
 }

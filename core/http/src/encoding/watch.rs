@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use pinnace_api::printing::{self, TableOptions};
 use pinnace_api::{ApiError, Object, Reason, Resource, Result};
 use pinnace_client::{WatchEvent, WatchStream};
+use pinnace_env::Clock;
 use serde_json::json;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -22,15 +25,17 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Puts the events of a watch in the form that its client takes. Objects are not encoded here but
 /// bring their JSON, which all watchers share.
-#[derive(Clone, Debug)]
 pub(crate) struct WatchFrames {
     resource: Arc<Resource>,
     shape: Shape,
+    clock: Clock,
+    /// Whether a table has told its columns, as only the first does.
+    headed: bool,
 }
 
 impl WatchFrames {
-    pub(crate) fn new(resource: Arc<Resource>, accepted: Accepted) -> Self {
-        Self { resource, shape: accepted.shape }
+    pub(crate) fn new(resource: Arc<Resource>, accepted: Accepted, clock: &Clock) -> Self {
+        Self { resource, shape: accepted.shape, clock: clock.clone(), headed: false }
     }
 
     /// Appends one event.
@@ -49,10 +54,21 @@ impl WatchFrames {
         }
     }
 
-    fn write_object(&self, kind: &str, object: &Object, out: &mut BytesMut) -> Result<()> {
+    fn write_object(&mut self, kind: &str, object: &Object, out: &mut BytesMut) -> Result<()> {
         match self.shape {
             Shape::Whole => frame(kind, &object.json(), out),
-            _ => {
+            Shape::Table(include) => {
+                let metadata = ListMeta {
+                    resource_version: object.meta().resource_version.clone(),
+                    ..ListMeta::default()
+                };
+                let options = TableOptions { include, no_headers: self.headed, metadata };
+                self.headed = true;
+                let objects = std::slice::from_ref(object);
+                let printer = &*self.resource.printer;
+                frame(kind, &printing::table(printer, objects, &options, self.clock.now())?, out);
+            }
+            Shape::Metadata | Shape::MetadataList => {
                 let tree = metadata(object)?;
                 let json = serde_json::to_vec(&tree).map_err(|error| ApiError::encode(&error))?;
                 frame(kind, &json, out);
@@ -68,6 +84,13 @@ impl WatchFrames {
         }
         let (kind, api_version) = match self.shape {
             Shape::Whole => (&*self.resource.kind, self.resource.api_version()),
+            Shape::Table(_) => {
+                let table = json!({
+                    "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                    "columnDefinitions": null, "rows": [],
+                });
+                return frame("BOOKMARK", table.to_string().as_bytes(), out);
+            }
             _ => ("PartialObjectMetadata", "meta.k8s.io/v1".into()),
         };
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});

@@ -1,18 +1,21 @@
 //! What is done about objects: from a request to the pipeline and back to an answer.
 
 mod read;
+mod watch;
 mod write;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Response};
+use hyper::upgrade::OnUpgrade;
+use pinnace_api::printing;
 use pinnace_api::schema::{Schema, TypeRef};
 use pinnace_api::{ApiError, Key, Reason, Resource, Result, Subresource};
 use pinnace_client::{Target, Warnings};
 use pinnace_server::{InProcess, Server};
 
 use crate::authentication::Peer;
-use crate::encoding::{Accepted, Can};
+use crate::encoding::{Accepted, Can, View};
 use crate::request::{Query, RequestInfo};
 use crate::{Body, RequestBody};
 
@@ -35,7 +38,11 @@ impl Call<'_> {
     ///
     /// # Errors
     /// Those of the API.
-    pub(crate) async fn run(&self, body: RequestBody) -> Result<Response<Body>> {
+    pub(crate) async fn run(
+        &self,
+        body: RequestBody,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>> {
         self.info.check_segments()?;
         let named = !self.info.name.is_empty();
         let collection = matches!(&*self.info.verb, "list" | "watch" | "deletecollection");
@@ -52,7 +59,7 @@ impl Call<'_> {
         match &*self.info.verb {
             "get" => self.get().await,
             "list" => self.list().await,
-            "watch" => self.watch().await,
+            "watch" => self.watch(upgrade).await,
             "create" => self.create(body).await,
             "update" => self.update(body).await,
             "patch" => self.patch(body).await,
@@ -88,6 +95,15 @@ impl Call<'_> {
 
     fn accepted(&self) -> Result<Accepted> {
         Accepted::negotiate(self.headers, self.query, Can { shapes: true, stream: false })
+    }
+
+    /// How the client wants to see what this request gives.
+    fn view(&self, accepted: Accepted) -> View {
+        let printer = match Subresource::parse(&self.info.subresource) {
+            Some(Subresource::Scale) => printing::builtin("autoscaling", "v1", "Scale"),
+            _ => self.resource.printer.clone(),
+        };
+        View { accepted, printer, now: self.server.env().now() }
     }
 
     /// The type of the kind, where it is known.

@@ -138,7 +138,7 @@ impl Call<'_> {
             Some(Subresource::Binding | Subresource::Eviction) => {
                 encoding::status(StatusCode::CREATED, Value::Null, accepted)
             }
-            _ => encoding::object(StatusCode::CREATED, &object, accepted),
+            _ => self.view(accepted).object(StatusCode::CREATED, &object),
         }
     }
 
@@ -150,7 +150,7 @@ impl Call<'_> {
         self.check_name(&mut draft, &target)?;
         let before = self.exists(&target);
         let object = self.api.update(target, draft, options).await?;
-        encoding::object(written(before), &object, accepted)
+        self.view(accepted).object(written(before), &object)
     }
 
     /// Fills in name and namespace, or checks that the body has those of the path.
@@ -194,7 +194,7 @@ impl Call<'_> {
         }
         let before = self.exists(&target);
         let object = self.api.patch(target, patch, options).await?;
-        encoding::object(written(before), &object, accepted)
+        self.view(accepted).object(written(before), &object)
     }
 
     /// Whether the object is there; `true` for parts, which are never made by writing them.
@@ -231,7 +231,7 @@ impl Call<'_> {
         if gone && !gives_last_state(&target) {
             return self.deleted(&object, accepted);
         }
-        encoding::object(StatusCode::OK, &object, accepted)
+        self.view(accepted).object(StatusCode::OK, &object)
     }
 
     /// What is said of an object that is gone.
@@ -255,7 +255,7 @@ impl Call<'_> {
         let options = self.delete_options(body).await?;
         let resource = self.resource.clone();
         let list = self.api.delete_collection(resource, self.scope(), selection, options).await?;
-        encoding::list(&self.resource, &list, accepted)
+        self.view(accepted).list(&self.resource, &list)
     }
 }
 

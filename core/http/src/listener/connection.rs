@@ -62,7 +62,12 @@ pub(super) async fn serve_tls(
     let certificate = session.peer_certificates().and_then(|chain| chain.first());
     let user = certificate.and_then(|certificate| certificate_user(certificate));
     let http2 = session.alpn_protocol() == Some(tls::H2);
-    let peer = Peer { user, address: Some(remote), stop: shared.stop.clone() };
+    let peer = Peer {
+        user,
+        address: Some(remote),
+        stop: shared.stop.clone(),
+        tasks: shared.tasks.clone(),
+    };
     let builder = builder(&shared.tasks);
     let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     serve(stream, &builder, peer, shared).await;
@@ -72,7 +77,7 @@ pub(super) async fn serve_tls(
 pub(super) async fn serve_unix(stream: tokio::net::UnixStream, owner: u32, shared: &Shared) {
     let peer = stream.peer_cred().ok().map(|peer| peer.uid());
     let user = peer.filter(|uid| *uid == owner || *uid == 0).map(|_| pinnace_server::User::host());
-    let peer = Peer { user, address: None, stop: shared.stop.clone() };
+    let peer = Peer { user, address: None, stop: shared.stop.clone(), tasks: shared.tasks.clone() };
     serve(Stall::new(stream), &builder(&shared.tasks), peer, shared).await;
 }
 

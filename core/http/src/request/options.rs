@@ -18,7 +18,13 @@ use super::Query;
 const MAX_MANAGER: usize = 128;
 
 /// `Invalid` for options, which are no objects and have no name.
-pub(crate) fn invalid_options(kind: &str, errors: &ErrorList) -> ApiError {
+fn invalid_options(kind: &str, errors: &ErrorList) -> ApiError {
+    invalid_named(kind, "meta.k8s.io", "", errors)
+}
+
+/// `Invalid` for what is in no catalog.
+pub(crate) fn invalid_named(kind: &str, group: &str, name: &str, errors: &ErrorList) -> ApiError {
+    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let list = match &texts[..] {
         [one] => one.clone(),
@@ -32,10 +38,11 @@ pub(crate) fn invalid_options(kind: &str, errors: &ErrorList) -> ApiError {
     ApiError::from_status(Status {
         code: Some(Reason::Invalid.code().into()),
         reason: Some(Reason::Invalid.as_str().to_owned()),
-        message: Some(format!("{kind}.meta.k8s.io \"\" is invalid: {list}")),
+        message: Some(format!("{qualified} {name:?} is invalid: {list}")),
         details: Some(StatusDetails {
-            group: Some("meta.k8s.io".to_owned()),
+            group: Some(group.to_owned()).filter(|group| !group.is_empty()),
             kind: Some(kind.to_owned()),
+            name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             causes: Some(causes.collect()),
             ..Default::default()
         }),

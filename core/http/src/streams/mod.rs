@@ -1,1 +1,145 @@
-//! Connections to what runs on a node: logs, `exec`, `attach`, `portforward` and `proxy`.
+//! Connections to what runs on a node: logs, `exec`, `attach` and `portforward`.
+//!
+//! Clients come over a WebSocket in one of the subprotocols that upstream knows, or over SPDY/3.1,
+//! alone or within a WebSocket.
+
+mod containers;
+mod log;
+mod port_forward;
+mod remote_command;
+mod spdy;
+mod spdy_command;
+mod tunnel;
+pub(crate) mod web_socket;
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, Method, Response};
+use hyper::upgrade::OnUpgrade;
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_api::{ApiError, Key, Reason, Resource, Result, Typed};
+use pinnace_client::nodes::{NodeConnection, NodeDirectory, PodReference};
+use pinnace_server::{Attributes, Server, User};
+
+use crate::Body;
+use crate::authentication::Peer;
+use crate::handlers::{method_not_allowed, no_such_resource};
+use crate::request::{Query, RequestInfo};
+
+/// A request that connects to something, from somebody who may.
+pub(crate) struct Connect<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) nodes: Option<&'a Arc<dyn NodeDirectory>>,
+    pub(crate) user: &'a User,
+    pub(crate) info: &'a RequestInfo,
+    pub(crate) query: &'a Query,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: &'a Peer,
+    pub(crate) resource: &'a Resource,
+}
+
+/// Whether a subresource is a connection and not a part of the object.
+pub(crate) fn is_connection(resource: &Resource, subresource: &str) -> bool {
+    resource.group.is_empty()
+        && &*resource.plural == "pods"
+        && matches!(subresource, "log" | "exec" | "attach" | "portforward")
+}
+
+/// A pod and the node that it is on.
+struct Place {
+    pod: Typed<Pod>,
+    reference: PodReference,
+}
+
+impl Connect<'_> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub(crate) async fn run(
+        self,
+        method: &Method,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>> {
+        if self.info.rest.is_some() {
+            return Err(no_such_resource());
+        }
+        match (&*self.info.subresource, method) {
+            ("log", &Method::GET) => self.log().await,
+            ("exec" | "attach" | "portforward", &Method::GET | &Method::POST) => {
+                // To run something is more than to read, however the request is made.
+                if method == Method::GET {
+                    self.check("create")?;
+                }
+                let upgrade = upgrade.filter(|_| asks_for_upgrade(self.headers));
+                let upgrade =
+                    upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
+                if self.info.subresource == "portforward" {
+                    self.port_forward(upgrade)
+                } else {
+                    self.remote_command(upgrade).await
+                }
+            }
+            _ => Err(method_not_allowed()),
+        }
+    }
+
+    fn check(&self, verb: &str) -> Result<()> {
+        self.server.check(&Attributes {
+            user: self.user,
+            verb,
+            group: &self.info.group,
+            resource: &self.info.resource,
+            subresource: &self.info.subresource,
+            namespace: &self.info.namespace,
+            name: &self.info.name,
+            path: "",
+        })
+    }
+
+    fn place(&self) -> Result<Place> {
+        let key = Key::new(&*self.info.namespace, &*self.info.name);
+        let snapshot = self.server.store().snapshot();
+        let object = snapshot
+            .get(self.resource.name(), &key)
+            .ok_or_else(|| ApiError::not_found(self.resource, key.name()))?;
+        Ok(Place {
+            pod: object.typed()?,
+            reference: PodReference {
+                namespace: key.namespace().to_owned(),
+                name: key.name().to_owned(),
+                uid: object.uid().to_owned(),
+            },
+        })
+    }
+
+    /// The node of a pod; `None` while it has none.
+    fn node(&self, pod: &Pod) -> Result<Option<Arc<dyn NodeConnection>>> {
+        let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+        let nodes = self.nodes.ok_or_else(|| {
+            ApiError::new(Reason::ServiceUnavailable, "this server reaches no nodes")
+        })?;
+        nodes.node(name).map(Some)
+    }
+
+    fn node_of(&self, place: &Place) -> Result<Arc<dyn NodeConnection>> {
+        self.node(&place.pod)?.ok_or_else(|| {
+            let name = &place.reference.name;
+            ApiError::bad_request(format!("pod {name} does not have a host assigned"))
+        })
+    }
+}
+
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let mut options = values.flat_map(|value| value.split(','));
+    headers.contains_key(UPGRADE)
+        && options.any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+/// Whether the client speaks SPDY without a WebSocket around it.
+fn is_spdy(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"SPDY/3.1"))
+}

@@ -1,0 +1,225 @@
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use http::Response;
+use hyper::upgrade::OnUpgrade;
+use pinnace_api::{ApiError, Result};
+use pinnace_client::nodes::{Session, Streams, TerminalSize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::containers::container_of;
+use super::web_socket::{self, Framing, Socket};
+use super::{Connect, is_spdy, spdy_command};
+use crate::Body;
+
+/// Bytes that are read of an output at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Messages that may wait to be sent.
+const MESSAGES: usize = 8;
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+/// In version 5: the other side has no more data for the channel that is named.
+const CLOSE: u8 = 255;
+
+/// What a subprotocol is able to say.
+#[derive(Clone, Copy, Debug)]
+struct Protocol {
+    framing: Framing,
+    /// How a command has ended is told as a `Status`, from version 4 on.
+    status: bool,
+    /// Channels can be closed one by one, from version 5 on.
+    closes: bool,
+}
+
+const fn protocol(framing: Framing, status: bool, closes: bool) -> Protocol {
+    Protocol { framing, status, closes }
+}
+
+const PROTOCOLS: [(&str, Protocol); 6] = [
+    ("", protocol(Framing::Binary, false, false)),
+    ("channel.k8s.io", protocol(Framing::Binary, false, false)),
+    ("base64.channel.k8s.io", protocol(Framing::Base64, false, false)),
+    ("v4.channel.k8s.io", protocol(Framing::Binary, true, false)),
+    ("v4.base64.channel.k8s.io", protocol(Framing::Base64, true, false)),
+    ("v5.channel.k8s.io", protocol(Framing::Binary, true, true)),
+];
+
+impl Connect<'_> {
+    /// `exec` and `attach`.
+    pub(super) async fn remote_command(&self, upgrade: OnUpgrade) -> Result<Response<Body>> {
+        let place = self.place()?;
+        let container = container_of(&place.pod, self.query.text("container"))?;
+        let streams = streams(
+            self.query.flag("stdin"),
+            self.query.flag("stdout"),
+            self.query.flag("stderr"),
+            self.query.flag("tty"),
+        )?;
+        let exec = self.info.subresource == "exec";
+        let command: Vec<String> = self.query.all("command").map(str::to_owned).collect();
+        if exec && command.is_empty() {
+            return Err(ApiError::bad_request("you must specify at least 1 command"));
+        }
+        let spdy = is_spdy(self.headers);
+        // Agreed on first: nothing is run for a client that would not understand what it says.
+        let (response, protocol) = if spdy {
+            let (response, status) = spdy_command::accept(self.headers)?;
+            (response, protocol(Framing::Binary, status, true))
+        } else {
+            web_socket::accept(self.headers, &PROTOCOLS)?
+        };
+        let node = self.node_of(&place)?;
+        let session = if exec {
+            node.exec(&place.reference, &container, command, streams).await?
+        } else {
+            node.attach(&place.reference, &container, streams).await?
+        };
+        let stop = self.peer.stop.clone();
+        self.peer.tasks.spawn(async move {
+            let served = async {
+                if spdy {
+                    spdy_command::serve(upgrade, session, streams, protocol.status).await;
+                } else if let Some(socket) = web_socket::open(upgrade).await {
+                    serve(socket, session, streams, protocol).await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = served => {}
+            }
+        });
+        Ok(response)
+    }
+}
+
+fn streams(stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Result<Streams> {
+    if tty && stderr {
+        return Err(ApiError::bad_request("tty and stderr cannot both be true"));
+    }
+    if !(stdin || stdout || stderr) {
+        let message = "you must specify at least 1 of stdin, stdout, stderr";
+        return Err(ApiError::bad_request(message));
+    }
+    Ok(Streams { stdin, stdout, stderr, tty })
+}
+
+async fn serve(socket: Socket, session: Session, streams: Streams, protocol: Protocol) {
+    let (mut sink, mut messages) = socket.split();
+    let (send, mut waiting) = mpsc::channel::<Message>(MESSAGES);
+    let Session { mut stdin, stdout, stderr, resize, exit } = session;
+    let framing = protocol.framing;
+    let output = async {
+        if !protocol.closes {
+            // Tells a client of an older version that the connection stands.
+            let channel = if streams.stdout {
+                STDOUT
+            } else if streams.stderr {
+                STDERR
+            } else {
+                ERROR
+            };
+            drop(send.send(framing.message(channel, b"")).await);
+        }
+        tokio::join!(copy(stdout, STDOUT, framing, &send), copy(stderr, STDERR, framing, &send),);
+        let end = exit.await;
+        let text = if protocol.status {
+            status_of(&end).to_string()
+        } else {
+            end.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        if protocol.status || !text.is_empty() {
+            drop(send.send(framing.message(ERROR, text.as_bytes())).await);
+        }
+        drop(send.send(Message::Close(None)).await);
+        drop(send);
+    };
+    let write = async {
+        while let Some(message) = waiting.recv().await {
+            if sink.send(message).await.is_err() {
+                return;
+            }
+        }
+    };
+    let input = async {
+        while let Some(Ok(message)) = messages.next().await {
+            if message.is_close() {
+                return;
+            }
+            match framing.read(message) {
+                Some((STDIN, data)) if !data.is_empty() => {
+                    if let Some(input) = &mut stdin
+                        && input.write_all(&data).await.is_err()
+                    {
+                        // The process has closed its input; its output still matters.
+                        stdin = None;
+                    }
+                }
+                Some((CLOSE, data)) if protocol.closes && data.first() == Some(&STDIN) => {
+                    if let Some(mut input) = stdin.take() {
+                        drop(input.shutdown().await);
+                    }
+                }
+                Some((RESIZE, data)) => resize_to(resize.as_ref(), &data).await,
+                _ => {}
+            }
+        }
+    };
+    tokio::select! {
+        ((), ()) = async { tokio::join!(output, write) } => {}
+        // The client has gone: dropping the session ends what was executed.
+        () = input => {}
+    }
+}
+
+async fn copy(
+    from: Option<impl AsyncRead + Unpin>,
+    channel: u8,
+    framing: Framing,
+    to: &mpsc::Sender<Message>,
+) {
+    let Some(mut from) = from else { return };
+    let mut buffer = vec![0; READ_BYTES];
+    while let Ok(read) = from.read(&mut buffer).await {
+        if read == 0 || to.send(framing.message(channel, &buffer[..read])).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the terminal its size.
+pub(super) async fn resize_to(resize: Option<&mpsc::Sender<TerminalSize>>, json: &Bytes) {
+    let Some(resize) = resize else { return };
+    let Ok(size) = serde_json::from_slice::<Value>(json) else { return };
+    let side = |name: &str| size[name].as_u64().and_then(|side| u16::try_from(side).ok());
+    if let (Some(width), Some(height)) = (side("Width"), side("Height")) {
+        // A process that has ended has no terminal any more.
+        let _ = resize.send(TerminalSize { width, height }).await;
+    }
+}
+
+/// How a command has ended, as clients understand it.
+pub(super) fn status_of(end: &Result<i32>) -> Value {
+    match end {
+        Ok(0) => json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => json!({
+            "metadata": {},
+            "status": "Failure",
+            "reason": "NonZeroExitCode",
+            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        }),
+        Err(error) => json!({
+            "metadata": {},
+            "status": "Failure",
+            "reason": "InternalError",
+            "message": error.message(),
+            "code": 500,
+        }),
+    }
+}

@@ -1,0 +1,59 @@
+use http::Method;
+use serde_json::json;
+
+use crate::world::{CONFIG_MAPS, World, config_map};
+
+#[tokio::test]
+async fn callers_are_known_by_their_certificates() {
+    let world = World::start().await;
+    let response = world.nobody().open(Method::GET, CONFIG_MAPS, "").await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["cache-control"], "no-cache, private");
+    assert!(!response.headers()["audit-id"].is_empty());
+    let (_, status) = world.nobody().get(CONFIG_MAPS).await;
+    assert_eq!(
+        (&status["reason"], &status["message"]),
+        (&json!("Unauthorized"), &json!("Unauthorized"))
+    );
+    assert_eq!(world.nobody().get("/version").await.0, 200);
+
+    let ann = world.user("ann", &["dev"]);
+    let (code, status) = ann.get(&format!("{CONFIG_MAPS}/a")).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        status["message"],
+        "configmaps \"a\" is forbidden: User \"ann\" cannot get resource \"configmaps\" in API \
+         group \"\" in the namespace \"default\""
+    );
+    let (code, status) = ann.get("/apis").await;
+    assert_eq!(
+        (code, &status["message"]),
+        (403, &json!("forbidden: User \"ann\" cannot get path \"/apis\""))
+    );
+    assert_eq!(ann.send(Method::POST, "/api/v1/chairs", &json!({})).await.0, 403, "before 404");
+    assert_eq!(world.admin().get(CONFIG_MAPS).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_bad_token_is_refused_even_with_an_open_path() {
+    let world = World::start().await;
+    let client = world.nobody().with("authorization", "Bearer nonsense");
+    assert_eq!(client.get("/version").await.0, 401);
+}
+
+#[tokio::test]
+async fn who_may_acts_as_another() {
+    let world = World::start().await;
+    let as_ann = world.admin().with("impersonate-user", "ann");
+    let (code, status) = as_ann.get(CONFIG_MAPS).await;
+    assert_eq!(code, 403);
+    assert!(status["message"].as_str().unwrap().contains("User \"ann\" cannot list"), "{status}");
+    let as_master = as_ann.with("impersonate-group", "system:masters");
+    assert_eq!(as_master.send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await.0, 201);
+    let ann = world.user("ann", &[]).with("impersonate-user", "bob");
+    let (code, status) = ann.get(CONFIG_MAPS).await;
+    assert_eq!(code, 403);
+    assert!(status["message"].as_str().unwrap().contains("cannot impersonate resource \"users\""));
+    let groups_only = world.admin().with("impersonate-group", "g");
+    assert_eq!(groups_only.get(CONFIG_MAPS).await.0, 500);
+}

@@ -1,0 +1,96 @@
+use std::io::Read as _;
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::json;
+
+use crate::world::{CONFIG_MAPS, World, config_map};
+
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+
+#[tokio::test]
+async fn answers_take_the_form_that_is_asked_for() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let (_, made) = admin.send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await;
+    let path = format!("{CONFIG_MAPS}/a");
+
+    let (_, list) = admin.get(CONFIG_MAPS).await;
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
+    assert_eq!(list["items"][0].get("kind"), None, "items do not say what they are");
+    assert_eq!(list["items"][0]["metadata"], made["metadata"]);
+
+    let (_, yaml) = admin.with("accept", "application/yaml").text(Method::GET, &path, "").await;
+    assert!(yaml.starts_with("apiVersion: v1\ndata:\n  key: \"1\"\nkind: ConfigMap\n"), "{yaml}");
+    let (_, pretty) = admin.text(Method::GET, &format!("{path}?pretty=true"), "").await;
+    assert!(pretty.starts_with("{\n  \"apiVersion\": \"v1\",\n"), "{pretty}");
+
+    for path in [&path, CONFIG_MAPS] {
+        let (_, table) = admin.with("accept", TABLE).get(path).await;
+        assert_eq!(table["kind"], "Table", "{table}");
+        assert_eq!(table["rows"][0]["cells"][0], "a");
+        assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    }
+    let (_, table) = admin.with("accept", TABLE).get(&format!("{path}?includeObject=Object")).await;
+    assert_eq!(table["rows"][0]["object"], made);
+
+    let (_, metadata) = admin.with("accept", METADATA).get(&path).await;
+    assert_eq!((&metadata["metadata"], metadata.get("data")), (&made["metadata"], None));
+    let (code, status) = admin.with("accept", METADATA).get(CONFIG_MAPS).await;
+    assert_eq!(code, 406, "{status}");
+    let (code, status) = admin.with("accept", "text/html").get(&path).await;
+    assert_eq!((code, &status["reason"]), (406, &json!("NotAcceptable")));
+}
+
+#[tokio::test]
+async fn yaml_is_taken_and_other_types_are_not() {
+    let world = World::start().await;
+    let yaml = world.admin().with("content-type", "application/yaml");
+    let (code, _) = yaml.text(Method::POST, CONFIG_MAPS, "metadata: {name: a}\ndata: {x: z}").await;
+    assert_eq!(code, 201);
+    let text = world.admin().with("content-type", "text/plain");
+    let (code, status) = text.send(Method::POST, CONFIG_MAPS, &config_map("b", "1")).await;
+    assert_eq!(code, 415);
+    let message = status["message"].as_str().unwrap();
+    assert!(message.starts_with("the body of the request was in an unknown format"), "{message}");
+    let (code, status) = text.send(Method::PATCH, &format!("{CONFIG_MAPS}/a"), &json!({})).await;
+    assert_eq!(code, 415);
+    let message = status["message"].as_str().unwrap();
+    assert!(
+        message.contains("application/json-patch+json, application/merge-patch+json"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn large_lists_are_compressed_and_small_ones_are_not() {
+    let world = World::start().await;
+    let admin = world.admin().with("accept-encoding", "gzip");
+    let large = "x".repeat(90_000);
+    admin.send(Method::POST, CONFIG_MAPS, &config_map("a", &large)).await;
+    let small = admin.open(Method::GET, CONFIG_MAPS, "").await;
+    assert!(small.headers().get("content-encoding").is_none());
+    assert!(small.headers().contains_key("content-length"));
+    admin.send(Method::POST, CONFIG_MAPS, &config_map("b", &large)).await;
+    let response = admin.open(Method::GET, CONFIG_MAPS, "").await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let packed = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(packed.len() < 10_000);
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+    let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(list["items"][1]["data"]["key"], large);
+}
+
+#[tokio::test]
+async fn http_2_answers_the_same() {
+    let world = World::start().await;
+    let response = world.admin().open2(Method::GET, "/api/v1/namespaces/default").await;
+    assert_eq!(
+        (response.status(), response.version()),
+        (http::StatusCode::OK, http::Version::HTTP_2)
+    );
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.starts_with(b"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\""));
+}

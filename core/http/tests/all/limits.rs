@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::world::{CONFIG_MAPS, PATIENCE, World, config_map};
+
+#[tokio::test]
+async fn large_bodies_are_refused() {
+    let world = World::start().await;
+    let body = vec![b' '; 3 * 1024 * 1024 + 1];
+    let (code, text) = world.admin().text(Method::POST, CONFIG_MAPS, body).await;
+    assert_eq!(code, 413);
+    assert!(text.contains("Request entity is too large: limit is 3145728"), "{text}");
+}
+
+#[tokio::test]
+async fn large_heads_are_refused() {
+    let world = World::start().await;
+    let many = (0..200).fold(world.admin(), |client, n| client.with(&format!("x-{n}"), "y"));
+    assert_eq!(many.open(Method::GET, CONFIG_MAPS, "").await.status(), 431);
+}
+
+#[tokio::test]
+async fn certificates_of_others_are_refused() {
+    let (world, other) = (World::start().await, World::start().await);
+    let mut stranger = other.admin();
+    stranger.address = world.serving.address().unwrap();
+    // The stranger trusts another authority, so this fails on either side.
+    let connected = tokio::time::timeout(PATIENCE, async {
+        let stream = tokio::net::TcpStream::connect(stranger.address).await.unwrap();
+        let mut stream = stream;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // Not TLS: the connection is ended, with or without an alert.
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    });
+    assert!(!String::from_utf8_lossy(&connected.await.unwrap()).contains("200"));
+}
+
+#[tokio::test]
+async fn a_stop_ends_watches_and_joins_everything() {
+    let world = World::start().await;
+    let mut lines = world.admin().lines(&format!("{CONFIG_MAPS}?watch=true")).await;
+    world.admin().send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await;
+    assert_eq!(lines.next().await.unwrap()["type"], "ADDED");
+    let address = world.serving.address().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), world.serving.stop()).await.unwrap();
+    assert!(lines.next().await.is_none(), "the watch has ended, and cleanly");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_owner_of_a_unix_socket_may_do_everything() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
+
+    use pinnace_http::{Authority, Front, ServeConfig};
+
+    let world = World::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let authority = Arc::new(Authority::open(None, world.server.env()).unwrap());
+    let config = ServeConfig { unix: Some(path.clone()), ..ServeConfig::default() };
+    let front = Front::builder(world.server.clone()).build();
+    let serving = front.serve(authority, config).await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let request = "GET /api/v1/namespaces/default HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    serving.stop().await;
+    assert!(!path.exists());
+}

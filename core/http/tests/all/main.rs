@@ -1,0 +1,10 @@
+//! The front as clients see it, over TLS on a port of its own or over a Unix socket.
+
+mod authentication;
+mod forms;
+mod limits;
+mod nodes;
+mod objects;
+mod streams;
+mod watches;
+mod world;

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use http::Method;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::nodes::EchoNodes;
+use crate::world::{Client, PATIENCE, World};
+
+const POD: &str = "/api/v1/namespaces/default/pods/web";
+
+async fn world() -> World {
+    let world = World::with(Some(Arc::new(EchoNodes))).await;
+    let container = |name: &str| json!({"name": name, "image": "web:1"});
+    for (name, containers) in [("web", vec!["main"]), ("two", vec!["a", "b"])] {
+        let containers: Vec<Value> = containers.into_iter().map(container).collect();
+        let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "n1", "containers": containers}});
+        let (code, made) =
+            world.admin().send(Method::POST, "/api/v1/namespaces/default/pods", &pod).await;
+        assert_eq!(code, 201, "{made}");
+    }
+    world
+}
+
+type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+
+async fn web_socket(client: &Client, path: &str, protocol: &str) -> Socket {
+    let response = client
+        .with("connection", "Upgrade")
+        .with("upgrade", "websocket")
+        .with("sec-websocket-version", "13")
+        .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .with("sec-websocket-protocol", protocol)
+        .open(Method::GET, path, "")
+        .await;
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await
+}
+
+/// All that comes on each channel until the server closes.
+async fn all(socket: &mut Socket) -> Vec<(u8, String)> {
+    let mut channels: Vec<(u8, String)> = Vec::new();
+    let read = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                return;
+            }
+            let data = message.into_data();
+            let (channel, data) = data.split_first().unwrap();
+            let data = String::from_utf8(data.to_vec()).unwrap();
+            match channels.iter_mut().find(|(known, _)| known == channel) {
+                Some((_, text)) => text.push_str(&data),
+                None => channels.push((*channel, data)),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap();
+    channels.sort();
+    channels
+}
+
+fn message(channel: u8, data: &str) -> Message {
+    Message::Binary(Bytes::from([&[channel], data.as_bytes()].concat()))
+}
+
+#[tokio::test]
+async fn logs_are_read() {
+    let world = world().await;
+    let path = format!("{POD}/log?tailLines=3");
+    let (code, text) = world.admin().text(Method::GET, &path, "").await;
+    assert_eq!((code, &*text), (200, "web main Some(3)\n"));
+    let (code, status) = world.admin().get("/api/v1/namespaces/default/pods/two/log").await;
+    assert_eq!(code, 400);
+    assert_eq!(
+        status["message"],
+        "a container name must be specified for pod two, choose one of: [a b]"
+    );
+    assert_eq!(world.admin().get("/api/v1/namespaces/default/pods/none/log").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_command_is_run_over_a_web_socket() {
+    let world = world().await;
+    let path = format!("{POD}/exec?command=cat&command=-&stdin=1&stdout=1&stderr=1");
+    let mut socket = web_socket(&world.admin(), &path, "v5.channel.k8s.io").await;
+    socket.send(message(0, "hello")).await.unwrap();
+    socket.send(message(255, "\0")).await.unwrap();
+    let channels = all(&mut socket).await;
+    assert_eq!(channels[0], (1, "hello".to_owned()));
+    assert_eq!(channels[1], (2, "cat -".to_owned()));
+    let status: Value = serde_json::from_str(&channels[2].1).unwrap();
+    assert_eq!((channels[2].0, &status["reason"]), (3, &json!("NonZeroExitCode")));
+    assert_eq!(status["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
+}
+
+#[tokio::test]
+async fn a_command_needs_an_upgrade_and_a_protocol() {
+    let world = world().await;
+    let path = format!("{POD}/exec?command=cat&stdout=1");
+    let (code, status) = world.admin().get(&path).await;
+    assert_eq!((code, &status["message"]), (400, &json!("Upgrade request required")));
+    let client = world
+        .admin()
+        .with("connection", "Upgrade")
+        .with("upgrade", "websocket")
+        .with("sec-websocket-version", "13")
+        .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .with("sec-websocket-protocol", "v9.channel.k8s.io");
+    assert_eq!(client.get(&path).await.0, 400);
+}
+
+#[tokio::test]
+async fn ports_are_forwarded_over_channels() {
+    let world = world().await;
+    let path = format!("{POD}/portforward?ports=80");
+    let mut socket = web_socket(&world.admin(), &path, "v4.channel.k8s.io").await;
+    socket.send(message(0, "ping")).await.unwrap();
+    let (mut data, mut errors) = (Vec::new(), Vec::new());
+    let read = async {
+        while !data.ends_with(b"ping") {
+            let message = socket.next().await.unwrap().unwrap().into_data();
+            let (channel, rest) = message.split_first().unwrap();
+            if *channel == 0 {
+                data.extend_from_slice(rest)
+            } else {
+                errors.extend_from_slice(rest)
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap();
+    assert_eq!(data, b"\x50\0port 80: ping");
+    assert_eq!(errors, b"\x50\0");
+}
