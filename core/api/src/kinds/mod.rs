@@ -1,25 +1,30 @@
 //! Defaulting, validation and preparation of the built-in kinds, a file each.
 
+mod certificate_signing_request;
 mod check;
 mod config_map;
 mod controller_revision;
 mod daemon_set;
 mod deployment;
 mod event;
+mod flow_control;
 mod job;
 pub mod label_selector;
 mod lease;
 pub mod metadata;
 pub mod names;
 mod namespace;
+mod networking;
 mod node;
 mod pod;
 mod pod_disruption_budget;
 mod pod_spec;
 mod priority_class;
 pub mod qos;
+mod rbac;
 mod replica_set;
 mod replicated;
+mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
@@ -31,10 +36,20 @@ use crate::{Resource, Subresource, Verbs};
 
 /// Every built-in kind, group by group, in the order in which discovery shows them.
 pub fn all() -> Vec<Resource> {
-    [core(), apps(), batch(), coordination(), policy(), scheduling()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups = [
+        core(),
+        apps(),
+        batch(),
+        certificates(),
+        coordination(),
+        flow_control(),
+        networking(),
+        node(),
+        policy(),
+        rbac(),
+        scheduling(),
+    ];
+    groups.into_iter().flatten().collect()
 }
 
 fn core() -> Vec<Resource> {
@@ -109,6 +124,48 @@ fn batch() -> Vec<Resource> {
 fn policy() -> Vec<Resource> {
     let budget = pod_disruption_budget::PodDisruptionBudgetStrategy;
     vec![Resource::builtin("poddisruptionbudget", budget).short(&["pdb"]).with_status()]
+}
+
+fn certificates() -> Vec<Resource> {
+    use certificate_signing_request::{CertificateSigningRequestStrategy, FIELDS};
+    vec![
+        Resource::builtin("certificatesigningrequest", CertificateSigningRequestStrategy)
+            .short(&["csr"])
+            .with_status()
+            .with(&[Subresource::Approval])
+            .fields(FIELDS),
+    ]
+}
+
+fn flow_control() -> Vec<Resource> {
+    let level = flow_control::PriorityLevelConfigurationStrategy;
+    vec![
+        Resource::builtin("flowschema", flow_control::FlowSchemaStrategy).with_status(),
+        Resource::builtin("prioritylevelconfiguration", level).with_status(),
+    ]
+}
+
+fn networking() -> Vec<Resource> {
+    vec![
+        Resource::builtin("ingressclass", networking::IngressClassStrategy),
+        Resource::builtin("ingress", networking::IngressStrategy).short(&["ing"]).with_status(),
+        Resource::builtin("networkpolicy", networking::NetworkPolicyStrategy).short(&["netpol"]),
+        Resource::builtin("ipaddress", networking::IpAddressStrategy).short(&["ip"]),
+        Resource::builtin("servicecidr", networking::ServiceCidrStrategy).with_status(),
+    ]
+}
+
+fn node() -> Vec<Resource> {
+    vec![Resource::builtin("runtimeclass", runtime_class::RuntimeClassStrategy)]
+}
+
+fn rbac() -> Vec<Resource> {
+    vec![
+        Resource::builtin("clusterrolebinding", rbac::ClusterRoleBindingStrategy),
+        Resource::builtin("clusterrole", rbac::ClusterRoleStrategy),
+        Resource::builtin("rolebinding", rbac::RoleBindingStrategy),
+        Resource::builtin("role", rbac::RoleStrategy),
+    ]
 }
 
 fn coordination() -> Vec<Resource> {

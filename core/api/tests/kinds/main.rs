@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod batch;
+mod groups;
 mod metadata;
 mod objects;
 mod pod;

@@ -45,6 +45,22 @@ pub fn label_value(value: &str) -> Result<(), String> {
     verdict(rules::label_value(value))
 }
 
+/// A name that is a segment of a path and else free: names of roles and bindings.
+///
+/// # Errors
+/// The sentence upstream says of a name that is none.
+pub fn path_segment(name: &str) -> Result<(), String> {
+    if matches!(name, "." | "..") {
+        return Err(format!("may not be '{name}'"));
+    }
+    let forbidden: Vec<String> = ["/", "%"]
+        .into_iter()
+        .filter(|sign| name.contains(sign))
+        .map(|sign| format!("may not contain '{sign}'"))
+        .collect();
+    verdict(forbidden)
+}
+
 /// A prefix that a name is generated from: it may end with a dash where the name may not.
 ///
 /// # Errors

@@ -26,6 +26,10 @@ const LABEL: &str = concat!(
     label_pattern!(),
     "')"
 );
+const WILDCARD_SUBDOMAIN: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a \
+     valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and \
+     end with an alphanumeric character (e.g. '*.example.com', regex used for validation is \
+     '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const SUBDOMAIN: &str = concat!(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or ",
     "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used ",
@@ -85,6 +89,18 @@ pub fn dns_subdomain(value: &str) -> Vec<String> {
     }
     if !value.split('.').all(is_label) {
         complaints.push(SUBDOMAIN.to_owned());
+    }
+    complaints
+}
+
+/// A DNS subdomain behind `*.`, which stands for any label.
+pub fn wildcard_dns_subdomain(value: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if value.len() > SUBDOMAIN_MAX {
+        complaints.push(too_many_characters(SUBDOMAIN_MAX));
+    }
+    if !value.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label)) {
+        complaints.push(WILDCARD_SUBDOMAIN.to_owned());
     }
     complaints
 }

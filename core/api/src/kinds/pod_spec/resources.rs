@@ -87,7 +87,11 @@ pub(super) fn validate_container(
 }
 
 /// Checks what a pod costs beyond its containers.
-pub(super) fn validate_overhead(overhead: &List, path: &Path<'_>, errors: &mut ErrorList) {
+pub(in crate::kinds) fn validate_overhead(
+    overhead: &List,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
     let requirements =
         ResourceRequirements { limits: Some(overhead.clone()), ..Default::default() };
     validate(&requirements, validate_container_name, path, errors);
