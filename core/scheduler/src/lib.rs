@@ -43,11 +43,11 @@ pub use decision::{
 pub use error::{Error, Result};
 pub use explainer::Explainer;
 pub use framework::{
-    Answer, Bind, Bound, ClusterEvent, Concern, Cycle, CycleState, Events, Filter, Handle, Hint,
-    MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Nomination, Normalization, Obstacle, Permit,
-    Permitted, Plugin, PluginFactory, PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered,
-    PreBind, PreEnqueue, PreFilter, PreFiltered, Prepared, Profile, QueueSort, Reasons, Refusal,
-    Registry, Reserve, Scope, Score, Verdict,
+    Answer, BatchNodes, BatchPlugin, Bind, Bound, ClusterEvent, Concern, Cycle, CycleState, Events,
+    Filter, Handle, Hint, MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Nomination, Normalization,
+    Obstacle, Permit, Permitted, Plugin, PluginFactory, PluginIndex, PluginSet, PostBind,
+    PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter, PreFiltered, Prepared, Profile,
+    QueueSort, Reasons, Refusal, Registry, Reserve, Scope, Score, Verdict, batched,
 };
 pub use pod::{
     Affinity, HostPort, PodClass, PodClasses, PodInfo, PodSelector, PodTerm, PodTerms, Signature,

@@ -175,7 +175,11 @@ impl Scheduling {
             return;
         }
         match old {
-            None => self.queue.add(pod, now),
+            None => {
+                let what = Events::PENDING_ADD;
+                self.queue.wake(&ClusterEvent { what, old: None, new: Some(new.object()) }, now);
+                self.queue.add(pod, now);
+            }
             Some(old) => {
                 let (old, new) = (Some(old.object()), Some(new.object()));
                 self.queue.update(pod, &ClusterEvent { what, old, new }, now);

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::{Cluster, start, start_with};
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_scheduler::plugins::{MIN_AVAILABLE, POD_GROUP, TIMEOUT_SECONDS};
 use pinnace_scheduler::{
-    Answer, Attempt, Bind, Bound, Cycle, CycleState, Filter, Handle, NodeIndex, Permit, Permitted,
-    Plugin, PodInfo, PostFilter, PostFiltered, ProfileConfig, Reasons, Refusal, SchedulerConfig,
-    Verdict,
+    Answer, Attempt, BatchNodes, BatchPlugin, Bind, Bound, Cycle, CycleState, Filter, Handle,
+    NodeIndex, Permit, Permitted, Plugin, PodInfo, PostFilter, PostFiltered, ProfileConfig,
+    Reasons, Refusal, SchedulerConfig, Verdict, batched,
 };
+use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
 async fn pods_are_bound_and_an_event_says_where() {
@@ -349,5 +352,82 @@ async fn nobody_is_evicted_in_vain_and_the_message_says_why() {
              2 Preemption is not helpful for scheduling."
         )
     );
+    cluster.stop().await;
+}
+
+/// A pod of a group that needs three pods, each of which fills half a node.
+fn member(timeout: u32) -> Value {
+    json!({
+        "labels": {POD_GROUP: "train", MIN_AVAILABLE: "3"},
+        "annotations": {TIMEOUT_SECONDS: timeout.to_string()},
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_group_are_bound_together_or_not_at_all() {
+    let mut config = SchedulerConfig::default();
+    config.profiles = vec![ProfileConfig::default().with("Coscheduling", 0)];
+    let cluster = start_with(config).await;
+    cluster.node("a", "cpu: 2, memory: 8Gi, pods: 10").await;
+    let spec = "containers: [{name: c, image: i, resources: {requests: {cpu: 1}}}]";
+    for name in ["x", "y"] {
+        cluster.pod_with(name, member(20), spec).await;
+    }
+    let condition = cluster.condition("y", |condition| condition.status == "False").await;
+    let message = condition.message.unwrap_or_default();
+    assert!(message.contains("pod group has"), "{message}");
+    // There are enough of them now, but no room for the third: the two that have some give it up.
+    cluster.pod_with("z", member(20), spec).await;
+    let timeout = "rejected due to timeout after waiting 20s at plugin Coscheduling";
+    let gave_up = |condition: &k8s_openapi::api::core::v1::PodCondition| {
+        let message = condition.message.as_deref().unwrap_or_default();
+        message.contains(timeout) || message.contains("another pod of the group cannot be placed")
+    };
+    cluster.condition("x", gave_up).await;
+    for name in ["x", "y", "z"] {
+        assert_eq!(cluster.node_of(name).await, None);
+    }
+    cluster.node("b", "cpu: 2, memory: 8Gi, pods: 10").await;
+    for name in ["x", "y", "z"] {
+        cluster.bound(name).await;
+    }
+    cluster.stop().await;
+}
+
+/// Lets pods onto `b` alone, and counts how often it is asked.
+struct OnlyB(Arc<std::sync::atomic::AtomicUsize>);
+
+impl BatchPlugin for OnlyB {
+    fn name(&self) -> &str {
+        "OnlyB"
+    }
+    fn judge(&self, _: &Pod, nodes: &BatchNodes<'_>, scores: &mut [i64]) -> Answer {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(nodes.allocatable("cpu"), vec![2000; nodes.len()]);
+        for (name, score) in nodes.names().zip(scores) {
+            *score = if name == "a" { -1 } else { 50 };
+        }
+        Ok(())
+    }
+    fn reason(&self) -> String {
+        "node(s) are not b".to_owned()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_for_batches_is_asked_once_per_pod() {
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let mut config = SchedulerConfig::default();
+    let count = asked.clone();
+    config.registry.add("OnlyB", move |_| Ok(batched(OnlyB(count.clone()))));
+    config.profiles = vec![ProfileConfig::default().with("OnlyB", 1)];
+    let cluster = start_with(config).await;
+    for name in ["a", "b", "c"] {
+        cluster.node(name, "cpu: 2, memory: 8Gi, pods: 10").await;
+    }
+    cluster.delete_node("c").await;
+    cluster.pod("web", PLAIN).await;
+    assert_eq!(cluster.bound("web").await, "b");
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
     cluster.stop().await;
 }

@@ -76,6 +76,17 @@ impl Diagnosis {
         Ok(found)
     }
 
+    /// What is known already: of how many nodes, who excluded them, and how many for each reason.
+    pub(super) fn known(
+        nodes: usize,
+        refusals: Vec<NodeRefusal>,
+        reasons: BTreeMap<Cow<'static, str>, usize>,
+    ) -> Self {
+        let mut plugins = PluginSet::default();
+        refusals.iter().for_each(|refusal| plugins.insert(refusal.plugin));
+        Self { nodes, refusals, reasons, plugins, ..Self::default() }
+    }
+
     /// What a plugin said of the one node that was chosen already.
     pub(crate) fn of_choice(plugin: Option<PluginIndex>, refusal: &crate::Refusal) -> Self {
         let mut found = Self { nodes: 1, ..Self::default() };

@@ -7,6 +7,7 @@ mod evaluate;
 mod explain;
 mod plan;
 mod table;
+mod why_not;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -217,7 +218,11 @@ impl Decider {
         if let Some(known) = table.diagnosis.as_ref().filter(|_| fresh.is_empty()) {
             return Ok(Decision::Unschedulable(known.clone()));
         }
-        let diagnosis = Arc::new(Diagnosis::of(cycle, profile, plan)?);
+        let diagnosis = match fresh.is_empty() {
+            true => table.why_not.diagnosis(cycle, profile, plan)?,
+            false => Diagnosis::of(cycle, profile, plan)?,
+        };
+        let diagnosis = Arc::new(diagnosis);
         table.diagnosis = fresh.is_empty().then(|| diagnosis.clone());
         Ok(Decision::Unschedulable(diagnosis))
     }

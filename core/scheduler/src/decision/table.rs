@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::best::{Best, OUT};
 use super::evaluate::invalid_score;
+use super::why_not::WhyNot;
 use super::{ClassPlan, Diagnosis};
 use crate::cluster::{Change, NodeIndex};
 use crate::framework::{
@@ -21,6 +22,7 @@ pub(super) struct Table {
     nodes: Vec<NodeCell>,
     pub(super) best: Best,
     pub(super) diagnosis: Option<Arc<Diagnosis>>,
+    pub(super) why_not: WhyNot,
     pub(super) used: u64,
 }
 
@@ -75,13 +77,14 @@ impl Table {
             nodes: Vec::new(),
             best: Best::default(),
             diagnosis: None,
+            why_not: WhyNot::default(),
             used: 0,
         }
     }
 
     /// How many numbers it holds.
     pub(super) fn cells(&self) -> usize {
-        self.nodes.len() * (self.scores.len() + 6)
+        self.nodes.len() * (self.scores.len() + 6) + self.why_not.cells()
     }
 
     /// The nodes that all cached filters let pass.

@@ -42,6 +42,8 @@ events! {
     POD_SCALE_DOWN = 11;
     /// Something else about a pod on a node changed.
     POD_UPDATE = 12;
+    /// A pod came that waits to be scheduled.
+    PENDING_ADD = 13;
     /// The waiting pod's own labels changed.
     OWN_LABEL = 16;
     /// The waiting pod itself asks for less.

@@ -1,5 +1,6 @@
 //! What plugins are and how they are put together.
 
+mod batch;
 mod event;
 mod handle;
 mod obstacle;
@@ -9,6 +10,7 @@ mod refusal;
 mod registry;
 mod state;
 
+pub use batch::{BatchNodes, BatchPlugin, batched};
 pub use event::{ClusterEvent, Events, Hint};
 pub(crate) use event::{node_changes, pod_changes};
 pub use handle::Handle;

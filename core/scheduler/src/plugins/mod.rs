@@ -2,6 +2,7 @@
 
 mod affinity;
 pub(crate) mod arguments;
+mod coscheduling;
 mod default_binder;
 mod domain_counts;
 mod image_locality;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::framework::{Handle, Plugin};
 pub use affinity::{InterPodAffinity, MAX_HARD_POD_AFFINITY_WEIGHT};
+pub use coscheduling::{Coscheduling, MIN_AVAILABLE, POD_GROUP, TIMEOUT_SECONDS};
 pub use default_binder::DefaultBinder;
 pub use image_locality::ImageLocality;
 pub use node_affinity::NodeAffinity;
@@ -42,7 +44,7 @@ pub use taint_toleration::TaintToleration;
 type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
 
 /// Every built-in plugin and how it is made.
-pub(crate) const BUILT_IN: [(&str, Make); 14] = [
+pub(crate) const BUILT_IN: [(&str, Make); 15] = [
     (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
     (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
@@ -54,6 +56,7 @@ pub(crate) const BUILT_IN: [(&str, Make); 14] = [
     (PodTopologySpread::NAME, |handle| made(handle, PodTopologySpread::NAME, arguments::spread)),
     (InterPodAffinity::NAME, |handle| made(handle, InterPodAffinity::NAME, arguments::affinity)),
     (ImageLocality::NAME, |_| Ok(Arc::new(ImageLocality))),
+    (Coscheduling::NAME, |handle| Ok(Arc::new(Coscheduling::new(handle)?))),
     (NodeResourcesBalancedAllocation::NAME, |_| Ok(Arc::new(NodeResourcesBalancedAllocation))),
     (DefaultPreemption::NAME, |_| Ok(Arc::new(DefaultPreemption::default()))),
     (DefaultBinder::NAME, |handle| Ok(Arc::new(DefaultBinder::new(handle)?))),

@@ -101,6 +101,16 @@ impl Cluster {
         self.pods.create(pod).await.unwrap();
     }
 
+    /// Makes a pod of this spec with more metadata.
+    pub(crate) async fn pod_with(&self, name: &str, more: serde_json::Value, spec: &str) {
+        let mut metadata = more;
+        metadata["name"] = name.into();
+        metadata["namespace"] = "default".into();
+        let pod: Pod =
+            read(&format!("apiVersion: v1\nkind: Pod\nmetadata: {metadata}\nspec:\n  {spec}\n"));
+        self.pods.create(pod).await.unwrap();
+    }
+
     /// Makes a priority class.
     pub(crate) async fn priority(&self, name: &str, value: i32, policy: &str) {
         let class: PriorityClass = read(&format!(

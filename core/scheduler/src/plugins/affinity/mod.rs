@@ -262,12 +262,19 @@ impl Score for InterPodAffinity {
     fn normalize(&self, _: &Cycle<'_>, scores: &mut [i64]) -> Answer {
         let lowest = scores.iter().copied().min().unwrap_or(0);
         let highest = scores.iter().copied().max().unwrap_or(0);
+        if highest == lowest {
+            scores.fill(0);
+            return Ok(());
+        }
         let span = (highest - lowest) as f64;
+        let value = |score: i64| (MAX_SCORE as f64 * ((score - lowest) as f64 / span)) as i64;
+        // Pods far away, as most are, change nothing: their nodes are worth the same.
+        let (mut last, mut worth) = (lowest, value(lowest));
         for score in scores {
-            *score = match highest > lowest {
-                true => (MAX_SCORE as f64 * ((*score - lowest) as f64 / span)) as i64,
-                false => 0,
-            };
+            if *score != last {
+                (last, worth) = (*score, value(*score));
+            }
+            *score = worth;
         }
         Ok(())
     }

@@ -124,7 +124,11 @@ impl Filter for NodeResourcesFit {
         for (resource, asked) in self.asked(cycle.pod) {
             let has = cluster.allocatable(resource)[node.index()];
             if asked > has.saturating_sub(cluster.requested(resource)[node.index()]) {
-                reasons.push(format!("Insufficient {}", cluster.resources().name(resource)).into());
+                reasons.push(match resource {
+                    Resource::CPU => "Insufficient cpu".into(),
+                    Resource::MEMORY => "Insufficient memory".into(),
+                    other => format!("Insufficient {}", cluster.resources().name(other)).into(),
+                });
             }
         }
         reasons
