@@ -65,3 +65,46 @@ async fn what_is_wrong_is_said_in_a_line() {
         assert!(error.contains(said), "{arguments:?} said {error:?}");
     }
 }
+
+/// What kubectl prints, or `None` on a machine without it.
+async fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("kubectl");
+    command.env("KUBECONFIG", kubeconfig).env("HOME", kubeconfig.parent().unwrap());
+    let run = command.args(arguments).kill_on_drop(true).output();
+    let output = match tokio::time::timeout(PATIENCE, run).await.unwrap() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        output => output.unwrap(),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {arguments:?}: {said}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn up_serves_kubectl() {
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let up = ["up", "--listen", "127.0.0.1:0", "--runtime", "simulated", "--kubeconfig"];
+    let up = [&up[..], &[kubeconfig.to_str().unwrap()]].concat();
+    let mut child = pinnace(&up).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    until(&mut output, "export KUBECONFIG=").await;
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/manifests/web.yaml");
+    for (arguments, printed) in [
+        (&["apply", "-f", manifest][..], "deployment.apps/web created"),
+        (&["apply", "-f", manifest], "deployment.apps/web unchanged"),
+        (&["rollout", "status", "deployment/web"], "successfully rolled out"),
+        (&["get", "deployments"], "NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    "),
+        (&["get", "pods", "-o", "yaml"], "phase: Running"),
+        (&["scale", "deployment/web", "--replicas=1"], "deployment.apps/web scaled"),
+        (&["delete", "deployment", "web"], "deployment.apps \"web\" deleted"),
+    ] {
+        let Some(text) = kubectl(&kubeconfig, arguments).await else {
+            return eprintln!("there is no kubectl here: nothing is shown");
+        };
+        assert!(text.contains(printed), "{arguments:?}: {text}");
+    }
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert!(child.wait().await.unwrap().success());
+}

@@ -19,6 +19,7 @@ use pinnace_server::{Attributes, InProcess, Server, User};
 
 use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
 use crate::discovery::Discovery;
+use crate::flow_control::FlowControl;
 use crate::handlers::{Call, method_not_allowed, no_such_resource};
 use crate::health::Health;
 use crate::metrics::{About, Metrics};
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     openapi: OpenApi,
     health: Health,
     metrics: Metrics,
+    flow_control: FlowControl,
     authenticators: Vec<Box<dyn Authenticator>>,
     nodes: Option<Arc<dyn NodeDirectory>>,
 }
@@ -86,7 +88,17 @@ impl FrontBuilder {
         paths.extend(["/metrics", "/openapi/v2", "/openapi/v3"].map(str::to_owned));
         let discovery = Discovery::new(server.catalog().clone(), paths);
         let openapi = OpenApi::new(server.catalog().clone());
-        let inner = Inner { server, discovery, openapi, health, metrics, authenticators, nodes };
+        let flow_control = FlowControl::new();
+        let inner = Inner {
+            server,
+            discovery,
+            openapi,
+            health,
+            metrics,
+            flow_control,
+            authenticators,
+            nodes,
+        };
         Front(Arc::new(inner))
     }
 }
@@ -184,6 +196,8 @@ impl Front {
             return Err(authentication::unauthorized());
         }
         let user = authentication::impersonate(server, user, &parts.headers)?;
+        // Kept until the answer is made: sending it is bounded by the connection.
+        let _room = if open { None } else { self.0.flow_control.admit(&user, info)? };
         if !info.is_resource {
             if !open {
                 server.check(&Attributes::path(&user, &info.verb, &info.path))?;

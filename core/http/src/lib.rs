@@ -14,6 +14,7 @@ mod body;
 pub mod discovery;
 mod encoding;
 mod error;
+mod flow_control;
 mod front;
 mod handlers;
 pub mod health;
