@@ -101,7 +101,7 @@ async fn send(socket: Socket, mut events: WatchStream, mut frames: WatchFrames) 
             }
         }
         // It may be the client who has gone.
-        let _ = sink.close().await;
+        let _ = sink.send(web_socket::normal_close()).await;
     };
     // Nothing that a client says matters, but that it goes.
     let read = async { while let Some(Ok(_)) = messages.next().await {} };

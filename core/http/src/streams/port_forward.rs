@@ -217,7 +217,7 @@ async fn over_channels(socket: Socket, framing: Framing, ports: &[u16], pod: &Po
                     return;
                 }
             }
-            drop(sink.close().await);
+            drop(sink.send(web_socket::normal_close()).await);
         };
         tokio::join!(all, write)
     };

@@ -136,7 +136,7 @@ async fn serve(socket: Socket, session: Session, streams: Streams, protocol: Pro
         if protocol.status || !text.is_empty() {
             drop(send.send(framing.message(ERROR, text.as_bytes())).await);
         }
-        drop(send.send(Message::Close(None)).await);
+        drop(send.send(web_socket::normal_close()).await);
         drop(send);
     };
     let write = async {

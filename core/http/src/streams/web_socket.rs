@@ -14,7 +14,8 @@ use pinnace_api::{ApiError, Result};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::Body;
 
@@ -96,6 +97,11 @@ pub(crate) async fn open(upgrade: OnUpgrade) -> Option<Socket> {
         .max_frame_size(Some(MAX_MESSAGE));
     let stream = TokioIo::new(upgraded);
     Some(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
+}
+
+/// The message that ends a WebSocket in order. Clients take an end without a code for a failure.
+pub(crate) fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
 /// How the messages of several channels are told apart.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::nodes::EchoNodes;
 use crate::world::{Client, PATIENCE, World};
@@ -49,7 +50,8 @@ async fn all(socket: &mut Socket) -> Vec<(u8, String)> {
     let mut channels: Vec<(u8, String)> = Vec::new();
     let read = async {
         while let Some(Ok(message)) = socket.next().await {
-            if message.is_close() {
+            if let Message::Close(frame) = message {
+                assert_eq!(frame.unwrap().code, CloseCode::Normal, "clients ask for the code");
                 return;
             }
             let data = message.into_data();
