@@ -149,6 +149,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Imports every image of an OCI archive (`.tar`) or an OCI layout directory.
     async fn import_image(&self, path: &std::path::Path) -> Result<Vec<Image>>;
 
+    /// Shows the content of an image that is present to a pod, to be read, and says where on this
+    /// machine. It goes with the pod.
+    ///
+    /// # Errors
+    /// [`Error::PodNotFound`], [`Error::ImageNotFound`]; [`Error::InvalidConfig`] where there are
+    /// no images.
+    async fn mount_image(&self, pod: &PodId, reference: &str) -> Result<std::path::PathBuf>;
+
     /// All images on this machine.
     async fn list_images(&self) -> Result<Vec<Image>>;
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use k8s_openapi::api::core::v1::{Container, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use pinnace_runtime::RegistryAuth;
 use serde_json::Value;
 
@@ -14,8 +14,8 @@ pub(crate) enum PullPolicy {
 }
 
 impl PullPolicy {
-    pub(crate) fn of(container: &Container) -> Self {
-        match container.image_pull_policy.as_deref() {
+    pub(crate) fn of(policy: Option<&str>) -> Self {
+        match policy {
             Some("Always") => Self::Always,
             Some("Never") => Self::Never,
             _ => Self::IfNotPresent,

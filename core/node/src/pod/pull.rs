@@ -14,8 +14,51 @@ impl Worker {
     /// had now: then the container is on hold, or the pod is about to end.
     pub(super) async fn ensure_image(&mut self, cx: &Cx, index: usize) -> Option<Image> {
         let container = self.container(index);
-        let policy = PullPolicy::of(container);
+        let policy = PullPolicy::of(container.image_pull_policy.as_deref());
         let reference = container.image.clone().unwrap_or_default();
+        self.ensure_reference(cx, index, reference, policy).await
+    }
+
+    /// Gets the images that a container mounts as volumes and has them mounted. Says whether all
+    /// of them are there; else the container is on hold.
+    pub(super) async fn ensure_image_volumes(&mut self, cx: &Cx, index: usize) -> bool {
+        let volumes = record::spec_of(self.pod()).volumes.iter().flatten();
+        let wanted: Vec<(String, String, PullPolicy)> = volumes
+            .filter_map(|volume| {
+                let source = volume.image.as_ref()?;
+                let mounted = self.container(index).volume_mounts.iter().flatten();
+                let used = mounted.into_iter().any(|mount| mount.name == volume.name);
+                let policy = PullPolicy::of(source.pull_policy.as_deref());
+                let reference = source.reference.clone().unwrap_or_default();
+                used.then(|| (volume.name.clone(), reference, policy))
+            })
+            .collect();
+        for (volume, reference, policy) in wanted {
+            if self.ensure_reference(cx, index, reference.clone(), policy).await.is_none() {
+                return false;
+            }
+            let (runtime, pod) = (cx.runtime(), cx.pod_id());
+            match self.busy(cx, runtime.mount_image(&pod, &reference)).await {
+                Ok(place) => {
+                    self.volumes.insert(volume, place);
+                }
+                Err(error) => {
+                    let message = format!("failed to mount image {reference:?}: {error}");
+                    self.refuse_image(cx, index, "ImageVolumeMountFailed", message);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn ensure_reference(
+        &mut self,
+        cx: &Cx,
+        index: usize,
+        reference: String,
+        policy: PullPolicy,
+    ) -> Option<Image> {
         if let Err(why) = image::check_reference(&reference) {
             let message = format!(
                 "Failed to apply default image tag {reference:?}: couldn't parse image name \

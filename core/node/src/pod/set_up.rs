@@ -166,7 +166,9 @@ impl Worker {
             volumes::prepare(&state, pod, &found, &around)
         });
         let done = self.busy(cx, work).await;
-        self.volumes = done.map_err(|error| MountError { message: error.to_string() })??;
+        let prepared = done.map_err(|error| MountError { message: error.to_string() })??;
+        // Images that are mounted already stay.
+        self.volumes.extend(prepared);
         Ok(())
     }
 

@@ -32,6 +32,9 @@ impl Worker {
         let shared = cx.shared.clone();
         self.records[index].hold = None;
         let Some(image) = self.ensure_image(cx, index).await else { return };
+        if !Box::pin(self.ensure_image_volumes(cx, index)).await {
+            return;
+        }
         let _turn = self.busy(cx, shared.turn()).await;
         let inside = match self.inside(cx, index).await {
             Ok(inside) => inside,

@@ -27,6 +27,9 @@ pub(crate) fn prepare(
     let root = pod_directory(state, uid).join("volumes");
     let mut prepared = Prepared::new();
     for volume in record::spec_of(pod).volumes.iter().flatten() {
+        if volume.image.is_some() {
+            continue;
+        }
         let path = prepare_one(&root, pod, volume, found, around)
             .map_err(|why| MountError::new(&volume.name, why))?;
         prepared.insert(volume.name.clone(), path);

@@ -73,7 +73,9 @@ pub(crate) fn supported(volume: &Volume) -> Result<(), MountError> {
         || volume.projected.is_some()
         || volume.downward_api.is_some()
         || volume.persistent_volume_claim.is_some()
-        || volume.ephemeral.is_some();
+        || volume.ephemeral.is_some()
+        // Mounted when a container is about to be started that needs it.
+        || volume.image.is_some();
     if known {
         return Ok(());
     }

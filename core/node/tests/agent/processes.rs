@@ -23,28 +23,34 @@ async fn until_empty(runtime: &Process) {
     tokio::time::timeout(Duration::from_secs(20), empty).await.expect("the pod is removed");
 }
 
-/// Real processes on this machine, in real time.
-#[tokio::test]
-async fn a_real_process_has_its_volumes_its_log_and_its_last_words() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut world = World::new().await;
+/// An agent for this machine, whose containers are processes.
+async fn with_processes(world: &mut World, directory: &std::path::Path) -> Arc<Process> {
     world.env = pinnace_env::Env::system();
-    world.machine = Machine::Local { state: directory.path().join("state") };
-    world.logs = directory.path().join("logs");
+    world.machine = Machine::Local { state: directory.join("state") };
+    world.logs = directory.join("logs");
     // What a runtime finds of its namespace is its own, so no two tests share one.
-    let namespace = format!("node-test-{}", world.env.random().suffix(8));
-    let config = ProcessConfig::new(namespace, directory.path().join("run"), world.env.clone());
+    let namespace = format!("node-test-{}", pinnace_env::Random::from_os().suffix(8));
+    let config = ProcessConfig::new(namespace, directory.join("run"), world.env.clone());
     let runtime = Arc::new(Process::open(config).await.unwrap());
     let ip = "127.0.0.1".parse().unwrap();
     world.start_agent(vec![NodeConfig {
         name: "n1".to_owned(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
-        capacity: machine_capacity(directory.path()),
+        capacity: machine_capacity(directory),
         addresses: vec![ip],
         runtime: runtime.clone(),
         network: Arc::new(HostNetwork::new(vec![ip])),
     }]);
+    runtime
+}
+
+/// Real processes on this machine, in real time.
+#[tokio::test]
+async fn a_real_process_has_its_volumes_its_log_and_its_last_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let runtime = with_processes(&mut world, directory.path()).await;
     let metadata = json!({"name": "map", "namespace": "default"});
     world.create::<ConfigMap>(json!({"metadata": metadata, "data": {"a": "hello"}})).await;
     let script = "echo $GREETING from $(id -u); echo words; exit 3";
@@ -105,6 +111,47 @@ async fn a_command_that_does_not_exist_ends_a_pod_that_never_restarts() {
     assert_eq!(state(&pod, "c"), "terminated/StartError/128");
     world.delete(None).await;
     world.until_gone().await;
+    until_empty(&runtime).await;
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}
+
+/// Probes and hooks of a real process, in real time.
+#[tokio::test]
+async fn a_real_process_is_probed_and_has_its_hooks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let runtime = with_processes(&mut world, directory.path()).await;
+    let flag = directory.path().join("flag").display().to_string();
+    let last = directory.path().join("last").display().to_string();
+    let exec = |script: String| json!({"exec": {"command": ["/bin/sh", "-c", script]}});
+    let mut probe = exec(format!("test -e {flag} || {{ echo no flag; exit 1; }}"));
+    probe["periodSeconds"] = json!(1);
+    let hooks = json!({
+        "postStart": exec(format!("touch {flag}.started")),
+        "preStop": exec(format!("echo bye > {last}"))
+    });
+    world
+        .pod(json!({
+            "hostNetwork": true, "terminationGracePeriodSeconds": 5,
+            "containers": [{
+                "name": "c", "image": "none:1", "command": ["/bin/sleep", "1000"],
+                "readinessProbe": probe, "lifecycle": hooks
+            }]
+        }))
+        .await;
+    world.until("runs", |pod| state(pod, "c") == "running").await;
+    assert!(std::path::Path::new(&format!("{flag}.started")).exists());
+    let told = async {
+        let message = "Readiness probe failed: no flag\n";
+        while !world.events().await.iter().any(|(_, told)| told == message) {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("the failure is told");
+    std::fs::write(&flag, "").unwrap();
+    world.until("ready", |pod| container(pod, "c").unwrap().ready).await;
+    world.delete(None).await;
+    world.until_gone().await;
+    assert_eq!(std::fs::read_to_string(&last).unwrap(), "bye\n");
     until_empty(&runtime).await;
     world.stop_agent().await;
     runtime.shutdown().await;

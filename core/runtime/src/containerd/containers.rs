@@ -317,7 +317,7 @@ impl Core {
         Ok(())
     }
 
-    async fn remove_snapshot(&self, id: &ContainerId) -> Result<()> {
+    pub(super) async fn remove_snapshot(&self, id: &ContainerId) -> Result<()> {
         let remove =
             RemoveSnapshotRequest { snapshotter: self.snapshotter.clone(), key: id.0.clone() };
         let removed = self.connection.snapshots().remove(self.connection.request(remove)).await;

@@ -15,6 +15,7 @@ mod containers;
 mod events;
 mod exec;
 mod image;
+mod image_volumes;
 mod pods;
 mod records;
 mod rootfs;
@@ -301,6 +302,10 @@ impl Runtime for Containerd {
 
     async fn import_image(&self, path: &Path) -> Result<Vec<Image>> {
         self.core.images.import(path).await
+    }
+
+    async fn mount_image(&self, pod: &PodId, reference: &str) -> Result<PathBuf> {
+        self.core.mount_image(pod, reference).await
     }
 
     async fn list_images(&self) -> Result<Vec<Image>> {

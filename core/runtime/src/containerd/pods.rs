@@ -174,6 +174,7 @@ impl Core {
         }
         let pod = self.table.pod(id);
         let paths = PodPaths::new(&self.state_dir, &id.0);
+        self.unmount_images(&paths).await?;
         let core = self.clone();
         let uid = id.0.clone();
         super::blocking(move || {

@@ -135,6 +135,11 @@ impl PodPaths {
         self.root.join("resolv.conf")
     }
 
+    /// Where its images lie that are volumes.
+    pub(super) fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
     pub(super) fn shm(&self) -> PathBuf {
         self.root.join("shm")
     }

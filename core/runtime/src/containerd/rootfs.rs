@@ -37,6 +37,20 @@ pub(super) fn with_files<T: Send + 'static>(
     })
 }
 
+/// Mounts what a snapshot holds at `target`, where everybody sees it. Blocks.
+pub(super) fn show(mounts: &[Mount], target: &Path) -> Result<()> {
+    let view = mounts.last().map(View::of).ok_or_else(|| Error::Other {
+        operation: "mount a snapshot".into(),
+        message: "it has no mounts".into(),
+    })?;
+    let target = target.to_owned();
+    on_own_thread("mount a snapshot", move || {
+        // The working directory changes.
+        unshare(CloneFlags::CLONE_FS).map_err(|errno| failed(errno.into()))?;
+        view.mount(&target)
+    })
+}
+
 /// How to see what a snapshot's mount shows.
 #[derive(Debug, PartialEq)]
 enum View {

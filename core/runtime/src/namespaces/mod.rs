@@ -143,7 +143,7 @@ pub(crate) fn unshare_empty(directory: &Path) {
     while is_mount(directory) && unmount(directory, UnmountFlags::DETACH).is_ok() {}
 }
 
-fn is_mount(directory: &Path) -> bool {
+pub(crate) fn is_mount(directory: &Path) -> bool {
     const ATTRIBUTE_MOUNT_ROOT: u64 = 0x2000;
     let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::BASIC_STATS);
     found.is_ok_and(|found| found.stx_attributes.bits() & ATTRIBUTE_MOUNT_ROOT != 0)

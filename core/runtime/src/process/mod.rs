@@ -663,6 +663,11 @@ impl Runtime for Process {
         })
     }
 
+    async fn mount_image(&self, _pod: &PodId, reference: &str) -> Result<PathBuf> {
+        let message = format!("image {reference:?} as a volume needs containerd");
+        Err(Error::InvalidConfig(message))
+    }
+
     async fn list_images(&self) -> Result<Vec<Image>> {
         let pods = self.list_pods().await?;
         let containers = pods.iter().flat_map(|pod| &pod.containers);

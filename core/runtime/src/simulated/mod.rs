@@ -402,6 +402,13 @@ impl Runtime for Simulated {
         Ok(vec![image])
     }
 
+    async fn mount_image(&self, pod: &PodId, _reference: &str) -> Result<std::path::PathBuf> {
+        let state = self.state()?;
+        state.pod_config(pod).ok_or_else(|| Error::PodNotFound(pod.0.clone()))?;
+        // There is nothing to see.
+        Ok("/".into())
+    }
+
     async fn list_images(&self) -> Result<Vec<Image>> {
         Ok(self.state()?.pulled.iter().map(|reference| image(reference)).collect())
     }

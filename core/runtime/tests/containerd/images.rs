@@ -1,4 +1,4 @@
-use pinnace_runtime::{Error, RegistryAuth, Runtime};
+use pinnace_runtime::{ContainerConfig, Error, Mount, Propagation, RegistryAuth, Runtime};
 use pinnace_test_harness::{BusyboxImage, Registry, why_no_registry};
 
 use crate::world::{IMAGE, World, script};
@@ -178,4 +178,27 @@ async fn a_registry_that_sends_something_else_is_refused() {
     let error = world.runtime().pull_image(&name, None).await.unwrap_err();
     assert!(matches!(error, Error::Pull { .. } | Error::InvalidImage { .. }), "{error}");
     assert_eq!(world.runtime().image(&name).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_a_volume_that_goes_with_the_pod() {
+    let Some(mut world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let place = world.runtime().mount_image(&pod, IMAGE).await.unwrap();
+    assert_eq!(world.runtime().mount_image(&pod, IMAGE).await.unwrap(), place);
+    let mount = Mount {
+        host_path: place.clone(),
+        container_path: "/volume".into(),
+        read_only: true,
+        propagation: Propagation::None,
+    };
+    let show = "cat /volume/etc/passwd | head -n 1; touch /volume/x 2>/dev/null || echo refused";
+    let config = ContainerConfig { mounts: vec![mount], ..script("main", show) };
+    let (_, output) = world.output(&pod, config).await;
+    assert!(output.starts_with("root:") && output.ends_with("refused\n"), "{output}");
+    world.restart_runtime().await;
+    world.runtime().remove_pod(&pod).await.unwrap();
+    assert!(!place.exists());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&*place.to_string_lossy()));
 }
