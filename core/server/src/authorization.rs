@@ -15,7 +15,7 @@ pub struct User {
 }
 
 /// The group that may do everything.
-const MASTERS: &str = "system:masters";
+pub(crate) const MASTERS: &str = "system:masters";
 
 impl User {
     /// A user with groups.

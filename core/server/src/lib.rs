@@ -16,6 +16,7 @@ mod delete;
 mod in_process;
 mod list_token;
 mod patching;
+pub mod rbac;
 mod read;
 mod scale;
 mod server;
