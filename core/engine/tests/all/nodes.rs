@@ -91,6 +91,12 @@ async fn a_pod_that_fits_nowhere_says_why() {
     let message = field(&engine, &format!("pods/{name}"), "/status/conditions/0/message").await;
     let message = message.as_str().unwrap();
     assert!(message.starts_with("0/3 nodes are available: 3 Insufficient cpu."), "{message}");
+    let why = engine.explain(&name).await.unwrap();
+    assert_eq!((why.fitting.len(), why.excluded.len()), (0, 3));
+    assert_eq!(why.excluded[0].reasons[0].reasons, ["Insufficient cpu"]);
+    let small = json!({"metadata": {"name": "small"}, "spec": {"containers": [{"name": "c"}]}});
+    let why = engine.explain_what_if(serde_json::from_value(small).unwrap()).await.unwrap();
+    assert_eq!(why.fitting.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
