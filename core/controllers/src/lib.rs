@@ -5,6 +5,7 @@
 //! *expectations* is done here by waiting: after a write a controller remembers the revision, and
 //! before the next look at the same key it waits until its cache has seen it.
 
+mod claim;
 mod condition;
 mod context;
 mod deployment;

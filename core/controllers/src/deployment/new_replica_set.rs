@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use pinnace_api::{ApiError, Result, Typed};
 
 use super::{Rollout, math, progress, revision, spec, template};
+use crate::claim::controller_reference;
 use crate::condition;
-use crate::replicaset::controller_reference;
 
 impl Rollout<'_> {
     /// Brings revision and annotations of the new set, and the Deployment's own, up to date; makes

@@ -2,7 +2,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use pinnace_api::{Result, Typed};
 
 use super::{Deployments, math, selector_of, template};
-use crate::replicaset::controller_reference;
+use crate::claim::controller_reference;
 
 /// The ReplicaSets of a Deployment, oldest first.
 pub(super) struct ReplicaSets {

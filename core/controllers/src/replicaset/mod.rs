@@ -1,6 +1,5 @@
 //! ReplicaSets: as many pods of a template as asked for.
 
-mod ownership;
 mod ranking;
 mod status;
 
@@ -10,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::selector::Selector;
 use pinnace_api::{ApiError, Key, Result, Typed};
 use pinnace_client::{Api, DeleteOptions, EventType, Lister, Preconditions, Recorder};
@@ -18,6 +17,7 @@ use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
 use crate::Context;
+use crate::claim::{Claims, controller_reference, enqueue_owners};
 use crate::pods;
 use crate::written::Written;
 
@@ -31,19 +31,15 @@ const YIELD_EVERY: usize = 64;
 /// that become ready in one moment are one look.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// The index of pods without controller, by namespace.
-const ORPHANS: &str = "orphans";
-
 /// The controller.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
     let sets = context.informers.of::<ReplicaSet>()?;
-    let pods = context.informers.of::<Pod>()?.index_by_controller();
-    pods.informer().index(ORPHANS, |pod| {
-        if pod.controller().is_none() { vec![pod.namespace().to_owned()] } else { vec![] }
-    });
+    let claims = Claims::new(context)?;
+    let pods = claims.pods().clone();
     let reconciler = ReplicaSets {
         sets: sets.clone(),
         pods: pods.clone(),
+        claims,
         set_api: context.client().of()?,
         pod_api: context.client().of()?,
         recorder: context.recorder.component("replicaset-controller"),
@@ -51,32 +47,18 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         written: Written::default(),
     };
     let by_namespace = sets.clone();
-    Ok(Controller::new(reconciler, &context.env).watches(sets.informer()).maps(
-        pods.informer(),
-        move |delta, queue| {
-            for pod in [&delta.old, &delta.new].into_iter().flatten() {
-                match pod.controller() {
-                    Some(owner) if owner.kind == "ReplicaSet" => {
-                        queue.add_after(Key::new(pod.namespace(), owner.name.as_str()), SETTLE);
-                    }
-                    Some(_) => {}
-                    // A pod that nobody owns may be adopted.
-                    None => {
-                        for set in by_namespace.list(Some(pod.namespace())) {
-                            if selector_of(&set).is_ok_and(|s| s.matches(pod.labels())) {
-                                queue.add_after(set.object().key(), SETTLE);
-                            }
-                        }
-                    }
-                }
-            }
-        },
-    ))
+    let selects = |set: &ReplicaSet| selector_of(set).ok();
+    Ok(Controller::new(reconciler, &context.env)
+        .watches(sets.informer())
+        .maps(pods.informer(), move |delta, queue| {
+            enqueue_owners(delta, queue, &by_namespace, SETTLE, selects)
+        }))
 }
 
 struct ReplicaSets {
     sets: Lister<ReplicaSet>,
     pods: Lister<Pod>,
+    claims: Claims<ReplicaSet>,
     set_api: Api<ReplicaSet>,
     pod_api: Api<Pod>,
     recorder: Recorder,
@@ -94,7 +76,7 @@ impl Reconciler for ReplicaSets {
         self.written.seen_by(self.pods.informer(), key).await;
         let Some(set) = self.sets.get(key) else { return Ok(Action::Done) };
         let selector = selector_of(&set)?;
-        let owned = self.claim(&set, &selector).await?;
+        let owned = self.claims.claim(&set, &selector, &self.written, pods::is_active).await?;
         let failed = if set.metadata.deletion_timestamp.is_none() {
             let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
             self.adjust(&set, active).await.err()
@@ -237,22 +219,6 @@ impl ReplicaSets {
             tokio::task::yield_now().await;
         }
         failure.map_or(Ok(()), Err)
-    }
-}
-
-/// A reference by which an object names its controller.
-pub(crate) fn controller_reference(
-    api_version: &str,
-    kind: &str,
-    owner: &ObjectMeta,
-) -> OwnerReference {
-    OwnerReference {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        name: owner.name.clone().unwrap_or_default(),
-        uid: owner.uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
     }
 }
 
