@@ -365,8 +365,8 @@ fn member(timeout: u32) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn the_pods_of_a_group_are_bound_together_or_not_at_all() {
-    let mut config = SchedulerConfig::default();
-    config.profiles = vec![ProfileConfig::default().with("Coscheduling", 0)];
+    let profiles = vec![ProfileConfig::default().with("Coscheduling", 0)];
+    let config = SchedulerConfig { profiles, ..SchedulerConfig::default() };
     let cluster = start_with(config).await;
     cluster.node("a", "cpu: 2, memory: 8Gi, pods: 10").await;
     let spec = "containers: [{name: c, image: i, resources: {requests: {cpu: 1}}}]";

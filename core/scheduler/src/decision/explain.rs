@@ -190,7 +190,7 @@ fn scores(
             sheet.scores.push(PluginScore { plugin, score, weight: slot.weight });
         }
     }
-    sheets.sort_by(|a, b| b.total.cmp(&a.total));
+    sheets.sort_by_key(|sheet| std::cmp::Reverse(sheet.total));
     Ok(sheets)
 }
 
