@@ -6,6 +6,7 @@
 //! before the next look at the same key it waits until its cache has seen it.
 
 mod claim;
+mod clusterrole_aggregation;
 mod condition;
 mod context;
 mod deployment;
@@ -38,17 +39,16 @@ impl Controllers {
     /// # Errors
     /// `NotFound` when the API does not serve a kind that a controller needs.
     pub fn new(context: &Context) -> pinnace_api::Result<Self> {
-        Ok(Self {
-            controllers: vec![
-                deployment::controller(context)?,
-                replicaset::controller(context)?,
-                namespace::controller(context)?,
-                node_lifecycle::controller(context)?,
-                taint_eviction::controller(context)?,
-                pod_gc::controller(context)?,
-            ],
-            garbage_collector: GarbageCollector::new(context)?,
-        })
+        let mut controllers = vec![
+            deployment::controller(context)?,
+            replicaset::controller(context)?,
+            namespace::controller(context)?,
+            node_lifecycle::controller(context)?,
+            taint_eviction::controller(context)?,
+            pod_gc::controller(context)?,
+        ];
+        controllers.extend(clusterrole_aggregation::controller(context)?);
+        Ok(Self { controllers, garbage_collector: GarbageCollector::new(context)? })
     }
 
     /// Runs them until stopped, and waits until all have ended.

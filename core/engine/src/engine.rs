@@ -7,6 +7,7 @@ use pinnace_client::{
 };
 use pinnace_env::Env;
 use pinnace_reconcile::{Controller, Reconciler};
+use pinnace_server::User;
 
 use crate::reference::Reference;
 use crate::startup::Parts;
@@ -14,6 +15,8 @@ use crate::{EngineBuilder, Error, Patch, Result, Runtime};
 
 /// The namespace that a handle uses unless it is told another.
 const DEFAULT_NAMESPACE: &str = "default";
+/// The group of everybody who is known.
+const AUTHENTICATED: &str = "system:authenticated";
 
 /// A cluster in this process.
 ///
@@ -56,6 +59,13 @@ impl Engine {
     /// A client that may do everything.
     pub fn client(&self) -> &Client {
         &self.parts.client
+    }
+
+    /// A client that acts as a user: it may do what roles and bindings allow that user and these
+    /// groups, and what they allow everybody who is known.
+    pub fn as_user(&self, name: &str, groups: impl IntoIterator<Item = String>) -> Client {
+        let groups = groups.into_iter().chain([AUTHENTICATED.to_owned()]);
+        self.parts.server.client(User::new(name, groups))
     }
 
     /// The caches that the engine's own controllers read from, to share.

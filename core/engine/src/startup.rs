@@ -19,6 +19,7 @@ use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
 use pinnace_scheduler::{Explainer, Scheduler, SchedulerConfig};
+use pinnace_server::rbac::{self, Rbac, RbacEscalation};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ const STOP_AT_ONCE: usize = 32;
 
 /// Everything that an engine consists of.
 pub(crate) struct Parts {
+    pub(crate) server: Server,
     pub(crate) client: Client,
     pub(crate) informers: Informers,
     pub(crate) recorder: Recorder,
@@ -79,13 +81,19 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         }
     };
     let directory = Arc::new(Directory::default());
-    let server = Server::builder(store.clone(), catalog, env.clone()).build();
+    let rbac = Rbac::new(store.clone());
+    let server = Server::builder(store.clone(), catalog, env.clone())
+        .authorizer(rbac.clone())
+        .admission(RbacEscalation::new(rbac))
+        .build();
     let client = server.client(User::host());
     make_namespaces(&client).await?;
+    rbac::bootstrap(&client).await?;
 
     let informers = Informers::new(server.client(User::system("informers")));
     let recorder = Recorder::new(&client, &env, "pinnace")?;
     let parts = Parts {
+        server: server.clone(),
         client,
         informers: informers.clone(),
         recorder: recorder.clone(),

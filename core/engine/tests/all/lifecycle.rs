@@ -29,6 +29,22 @@ async fn a_closed_engine_says_so_and_may_be_closed_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_of_a_user_has_only_that_users_rights() {
+    let (engine, _) = engine(1).await;
+    let list = async |groups: &[&str]| {
+        let groups = groups.iter().map(|group| (*group).to_owned());
+        let pods = engine.as_user("ann", groups).named("pods").unwrap();
+        pods.list(Some("default"), ListOptions::default()).await
+    };
+    let refused = list(&["staff"]).await.unwrap_err();
+    let expected = "pods is forbidden: User \"ann\" cannot list resource \"pods\" in API group \
+        \"\" in the namespace \"default\"";
+    assert_eq!(refused.message(), expected);
+    list(&["system:masters"]).await.unwrap();
+    engine.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_that_ends_in_vain_tells_what_was_seen() {
     let (engine, world) = engine(1).await;
     world.set_image_script("web:1", "start-delay=1h".parse().unwrap());
