@@ -317,6 +317,10 @@ fn dress_field(ty: TypeRef<'_>, name: &str, schema: &mut Value) {
             };
             set("x-kubernetes-list-type", kind.into());
         }
+        // The one map that declares what all maps are that declare nothing.
+        Type::Object(_) if name == "allocatedResourceStatuses" => {
+            set("x-kubernetes-map-type", "granular".into());
+        }
         Type::Object(object) if field.name().is_empty() && object.is_atomic() => {
             set("x-kubernetes-map-type", "atomic".into());
         }
