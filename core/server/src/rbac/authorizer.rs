@@ -81,12 +81,13 @@ impl State {
             self.rebuild(store);
         }
         let mut reached = u64::MAX;
-        for at in 0..self.cursors.len() {
+        let Self { index, cursors } = self;
+        for (table, cursor) in TABLES.iter().zip(cursors) {
             loop {
-                match self.cursors[at].try_next() {
+                match cursor.try_next() {
                     Ok(Some(event)) => {
                         let removed = matches!(event.change, Change::Deleted);
-                        self.index.apply(TABLES[at], &event.object, removed);
+                        index.apply(table, &event.object, removed);
                     }
                     Ok(None) => break,
                     // The log is cut off behind what was missed, or closed: what the store holds
@@ -94,7 +95,7 @@ impl State {
                     Err(_) => return self.rebuild(store),
                 }
             }
-            reached = reached.min(self.cursors[at].revision());
+            reached = reached.min(cursor.revision());
         }
         reached
     }

@@ -129,7 +129,7 @@ impl Index {
         let all: Vec<_> = all.collect();
         for one in &all {
             let (map, name) = scope.map(one);
-            let list = map.entry(name.clone()).or_default();
+            let list = map.entry(name.into()).or_default();
             if !list.iter().any(|other| other.binding == bound.binding) {
                 list.push(bound.clone());
             }
@@ -190,10 +190,7 @@ impl Index {
 }
 
 impl Scope {
-    fn map<'s, 'w>(
-        &'s mut self,
-        whom: &'w Whom,
-    ) -> (&'s mut Map<Box<str>, Vec<Bound>>, &'w Box<str>) {
+    fn map<'s, 'w>(&'s mut self, whom: &'w Whom) -> (&'s mut Map<Box<str>, Vec<Bound>>, &'w str) {
         match whom {
             Whom::User(name) => (&mut self.users, name),
             Whom::Group(name) => (&mut self.groups, name),
