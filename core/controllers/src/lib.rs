@@ -13,6 +13,7 @@ mod deployment;
 mod garbage_collector;
 mod namespace;
 mod node_lifecycle;
+mod pod_control;
 mod pod_gc;
 mod pods;
 mod replicaset;

@@ -6,27 +6,21 @@ mod status;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::selector::Selector;
 use pinnace_api::{ApiError, Key, Result, Typed};
-use pinnace_client::{Api, DeleteOptions, EventType, Lister, Preconditions, Recorder};
+use pinnace_client::{Api, Lister};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
 use crate::Context;
 use crate::claim::{Claims, controller_reference, enqueue_owners};
+use crate::pod_control::{BURST, PodControl};
 use crate::pods;
 use crate::written::Written;
 
-/// How many pods one look at a ReplicaSet makes or deletes at most.
-const BURST: usize = 500;
-/// How many pods are made at first; the number doubles as long as none fails.
-const FIRST_BATCH: usize = 1;
-/// After how many pods other tasks get their turn: about a millisecond.
-const YIELD_EVERY: usize = 64;
 /// How long changes of pods are collected before their ReplicaSet is looked at: a thousand pods
 /// that become ready in one moment are one look.
 const SETTLE: Duration = Duration::from_millis(5);
@@ -41,8 +35,7 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         pods: pods.clone(),
         claims,
         set_api: context.client().of()?,
-        pod_api: context.client().of()?,
-        recorder: context.recorder.component("replicaset-controller"),
+        control: PodControl::new(context, "replicaset-controller")?,
         env: context.env.clone(),
         written: Written::default(),
     };
@@ -60,8 +53,7 @@ struct ReplicaSets {
     pods: Lister<Pod>,
     claims: Claims<ReplicaSet>,
     set_api: Api<ReplicaSet>,
-    pod_api: Api<Pod>,
-    recorder: Recorder,
+    control: PodControl,
     env: Env,
     written: Written,
 }
@@ -108,18 +100,19 @@ fn selector_of(set: &ReplicaSet) -> Result<Selector> {
 impl ReplicaSets {
     /// Makes or deletes pods until their number is right, or [`BURST`] are.
     async fn adjust(&self, set: &Typed<ReplicaSet>, active: Vec<Typed<Pod>>) -> Result<()> {
-        let key = set.object().key();
         let (have, want) = (active.len(), desired(set));
-        if have < want {
-            self.create_pods(set, &key, (want - have).min(BURST)).await
+        let failure = if have < want {
+            let pods = (0..(want - have).min(BURST)).map(|_| pod_of(set)).collect();
+            self.control.create(set.object(), pods, &self.written).await.1
         } else if have > want {
             let surplus = (have - want).min(BURST);
             let related = self.pods_on_same_nodes(set);
             let victims = ranking::first_to_go(active, surplus, &related, self.env.now());
-            self.delete_pods(set, &key, victims).await
+            self.control.delete(set.object(), &victims, &self.written).await
         } else {
-            Ok(())
-        }
+            None
+        };
+        failure.map_or(Ok(()), Err)
     }
 
     /// Pods of all ReplicaSets of the same owner: where many of them run, one is missed least.
@@ -132,93 +125,6 @@ impl ReplicaSets {
                         && sibling.object().controller().map(|owner| &owner.uid) == owner.as_ref())
             });
         siblings.flat_map(|sibling| self.pods.owned_by(sibling.object().uid())).collect()
-    }
-
-    /// Makes pods in batches that double in size, so that a template that cannot work fails once
-    /// and not five hundred times.
-    async fn create_pods(&self, set: &Typed<ReplicaSet>, key: &Key, count: usize) -> Result<()> {
-        let mut left = count;
-        let mut batch = FIRST_BATCH.min(left);
-        while batch > 0 {
-            let mut failure = None;
-            for chunk in 0..batch.div_ceil(YIELD_EVERY) {
-                let size = YIELD_EVERY.min(batch - chunk * YIELD_EVERY);
-                let made = join_all((0..size).map(|_| self.pod_api.create(pod_of(set)))).await;
-                for pod in made {
-                    match pod {
-                        Ok(pod) => {
-                            self.written.note(key, pod.object().revision());
-                            let message = format!("Created pod: {}", pod.object().name());
-                            self.recorder.record(
-                                set.object(),
-                                EventType::Normal,
-                                "SuccessfulCreate",
-                                message,
-                            );
-                        }
-                        Err(error) => failure = Some(error),
-                    }
-                }
-                tokio::task::yield_now().await;
-            }
-            if let Some(error) = failure {
-                // In a namespace that goes nothing can be made: no news to anybody.
-                if !error.message().contains("because it is being terminated") {
-                    let message = format!("Error creating: {error}");
-                    self.recorder.record(set.object(), EventType::Warning, "FailedCreate", message);
-                }
-                return Err(error);
-            }
-            left -= batch;
-            batch = (batch * 2).min(left);
-        }
-        Ok(())
-    }
-
-    async fn delete_pods(
-        &self,
-        set: &Typed<ReplicaSet>,
-        key: &Key,
-        victims: Vec<Typed<Pod>>,
-    ) -> Result<()> {
-        let mut failure = None;
-        for chunk in victims.chunks(YIELD_EVERY) {
-            let deleted = join_all(chunk.iter().map(|pod| async move {
-                let uid = pod.metadata.uid.clone();
-                let options = DeleteOptions {
-                    preconditions: Some(Preconditions { uid, resource_version: None }),
-                    ..DeleteOptions::default()
-                };
-                (pod, self.pod_api.delete(&pod.object().key(), options).await)
-            }));
-            for (pod, deleted) in deleted.await {
-                match deleted {
-                    Ok(last) => {
-                        self.written.note(key, last.object().revision());
-                        let message = format!("Deleted pod: {}", pod.object().name());
-                        self.recorder.record(
-                            set.object(),
-                            EventType::Normal,
-                            "SuccessfulDelete",
-                            message,
-                        );
-                    }
-                    Err(error) if error.is_not_found() => {}
-                    Err(error) => {
-                        let message = format!("Error deleting: {error}");
-                        self.recorder.record(
-                            set.object(),
-                            EventType::Warning,
-                            "FailedDelete",
-                            message,
-                        );
-                        failure = Some(error);
-                    }
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-        failure.map_or(Ok(()), Err)
     }
 }
 
