@@ -11,6 +11,7 @@ mod condition;
 mod context;
 mod deployment;
 mod garbage_collector;
+mod job;
 mod namespace;
 mod node_lifecycle;
 mod pod_control;
@@ -47,6 +48,9 @@ impl Controllers {
             node_lifecycle::controller(context)?,
             taint_eviction::controller(context)?,
             pod_gc::controller(context)?,
+            job::controller(context)?,
+            job::cron_controller(context)?,
+            job::ttl_controller(context)?,
         ];
         controllers.extend(clusterrole_aggregation::controller(context)?);
         Ok(Self { controllers, garbage_collector: GarbageCollector::new(context)? })

@@ -36,11 +36,6 @@ impl PodControl {
         &self.recorder
     }
 
-    /// The API of pods.
-    pub(crate) fn api(&self) -> &Api<Pod> {
-        &self.api
-    }
-
     /// Makes pods in batches that double in size, so that a template that cannot work fails once
     /// and not five hundred times. Gives how many were made, and the first failure.
     pub(crate) async fn create(
@@ -141,10 +136,12 @@ impl PodControl {
             let taken = join_all(chunk.iter().map(|pod| async move {
                 self.api
                     .modify(&pod.object().key(), |fresh| {
-                        let all = fresh.metadata.finalizers.get_or_insert_default();
+                        let mut all = fresh.metadata.finalizers.take().unwrap_or_default();
                         let before = all.len();
                         all.retain(|one| one != finalizer);
-                        fresh.metadata.uid == pod.metadata.uid && before != all.len()
+                        let taken = before != all.len();
+                        fresh.metadata.finalizers = Some(all).filter(|all| !all.is_empty());
+                        fresh.metadata.uid == pod.metadata.uid && taken
                     })
                     .await
             }));

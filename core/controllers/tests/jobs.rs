@@ -1,0 +1,270 @@
+//! Jobs and CronJobs.
+
+mod harness;
+
+use harness::{Cluster, condition};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_api::Typed;
+use pinnace_client::PropagationPolicy::Background;
+use serde_json::{Value, json};
+
+const NAME: &str = "default/sum";
+
+async fn job(cluster: &Cluster, spec: Value) {
+    let mut spec = spec;
+    spec["template"] =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    cluster
+        .make::<Job>(json!({"metadata": {"name": "sum", "namespace": "default"}, "spec": spec}))
+        .await;
+    cluster.pass(1).await;
+}
+
+/// The pods that neither have ended nor are going.
+async fn active(cluster: &Cluster) -> Vec<Typed<Pod>> {
+    let pods = cluster.all::<Pod>().await;
+    pods.into_iter()
+        .filter(|pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            !pod.object().is_deleting() && !matches!(phase, Some("Succeeded" | "Failed"))
+        })
+        .collect()
+}
+
+/// Ends a pod with an exit code.
+async fn end(cluster: &Cluster, pod: &Typed<Pod>, code: i32) {
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    let now = cluster.env.clock().now_seconds().to_string();
+    let status = json!({"phase": phase, "containerStatuses": [{
+        "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": code, "finishedAt": now}}
+    }]});
+    cluster
+        .report::<Pod>(&format!("default/{}", pod.object().name()), |pod| {
+            pod.status = serde_json::from_value(status.clone()).unwrap();
+        })
+        .await;
+}
+
+async fn end_all(cluster: &Cluster, code: i32) {
+    for pod in active(cluster).await {
+        end(cluster, &pod, code).await;
+    }
+    cluster.pass(1).await;
+}
+
+fn counts(job: &Job) -> (i32, i32, i32) {
+    let status = job.status.clone().unwrap_or_default();
+    (status.active.unwrap_or(0), status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_runs_until_enough_pods_have_succeeded() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"completions": 5, "parallelism": 2})).await;
+    assert_eq!(active(&cluster).await.len(), 2);
+    for (round, left) in [(1, 2), (2, 1), (3, 0)] {
+        end_all(&cluster, 0).await;
+        assert_eq!(active(&cluster).await.len(), left, "after round {round}");
+    }
+    let done = cluster.get::<Job>(NAME).await;
+    assert_eq!(counts(&done), (0, 5, 0));
+    assert_eq!(
+        condition(&*done, "Complete"),
+        "True CompletionsReached Reached expected number of succeeded pods"
+    );
+    assert!(done.status.as_ref().unwrap().completion_time.is_some());
+    let tracked = cluster.all::<Pod>().await.iter().any(|pod| pod.metadata.finalizers.is_some());
+    assert!(!tracked, "every pod was counted and let go");
+    assert_eq!(cluster.events("Completed").await, ["Job completed"]);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_tried_again_later_each_time_and_not_for_ever() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"backoffLimit": 2})).await;
+    for wait in [10, 20] {
+        end_all(&cluster, 1).await;
+        assert_eq!(active(&cluster).await.len(), 0, "it waits {wait} s");
+        cluster.pass(wait + 1).await;
+        assert_eq!(active(&cluster).await.len(), 1, "after {wait} s");
+    }
+    end_all(&cluster, 1).await;
+    cluster.pass(1).await;
+    let failed = cluster.get::<Job>(NAME).await;
+    assert_eq!(counts(&failed), (0, 0, 3));
+    assert_eq!(
+        condition(&*failed, "Failed"),
+        "True BackoffLimitExceeded Job has reached the specified backoff limit"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn indexes_are_done_once_each_and_told_to_the_pods() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"})).await;
+    let mut pods = active(&cluster).await;
+    pods.sort_by_key(|pod| pod.spec.as_ref().unwrap().hostname.clone());
+    let names: Vec<_> =
+        pods.iter().map(|pod| pod.spec.as_ref().unwrap().hostname.clone().unwrap()).collect();
+    assert_eq!(names, ["sum-0", "sum-1", "sum-2"]);
+    let variable = &pods[1].spec.as_ref().unwrap().containers[0].env.as_ref().unwrap()[0];
+    assert_eq!(variable.name, "JOB_COMPLETION_INDEX");
+    end(&cluster, &pods[0], 0).await;
+    end(&cluster, &pods[2], 0).await;
+    cluster.pass(1).await;
+    let status = cluster.get::<Job>(NAME).await.status.clone().unwrap();
+    assert_eq!(status.completed_indexes.as_deref(), Some("0,2"));
+    end(&cluster, &pods[1], 1).await;
+    cluster.pass(12).await;
+    let again = active(&cluster).await;
+    assert_eq!(again[0].spec.as_ref().unwrap().hostname.as_deref(), Some("sum-1"));
+    end_all(&cluster, 0).await;
+    let done = cluster.get::<Job>(NAME).await;
+    assert_eq!(done.status.as_ref().unwrap().completed_indexes.as_deref(), Some("0-2"));
+    assert_eq!(counts(&done), (0, 3, 1));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_fails_too_often_is_given_up() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 0});
+    job(&cluster, spec).await;
+    let pods = active(&cluster).await;
+    end(&cluster, &pods[0], 1).await;
+    end(&cluster, &pods[1], 0).await;
+    cluster.pass(2).await;
+    let failed = cluster.get::<Job>(NAME).await;
+    assert_eq!(condition(&*failed, "Failed"), "True FailedIndexes Job has failed indexes");
+    assert_eq!(failed.status.as_ref().unwrap().failed_indexes.as_deref().map(str::len), Some(1));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_say_what_failures_mean() {
+    let cluster = Cluster::start().await;
+    let rule = |action: &str, code: i32| json!({"action": action, "onExitCodes": {"operator": "In", "values": [code]}});
+    let policy = json!({"rules": [rule("Ignore", 3), rule("FailJob", 42)]});
+    job(&cluster, json!({"backoffLimit": 0, "podFailurePolicy": policy})).await;
+    end_all(&cluster, 3).await;
+    assert_eq!(active(&cluster).await.len(), 1, "a failure that is ignored is replaced at once");
+    let name = active(&cluster).await[0].object().name().to_owned();
+    end_all(&cluster, 42).await;
+    let failed = cluster.get::<Job>(NAME).await;
+    assert_eq!(
+        condition(&*failed, "Failed"),
+        format!(
+            "True PodFailurePolicy Container c for pod default/{name} failed with exit code 42 matching FailJob rule at index 1"
+        )
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn enough_is_enough_by_a_success_policy() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed",
+        "successPolicy": {"rules": [{"succeededCount": 1}]}});
+    job(&cluster, spec).await;
+    let pods = active(&cluster).await;
+    end(&cluster, &pods[0], 0).await;
+    cluster.pass(40).await;
+    let done = cluster.get::<Job>(NAME).await;
+    assert_eq!(condition(&*done, "Complete"), "True SuccessPolicy Matched rules at index 0");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_suspended_resumed_and_ended_by_its_deadline() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"suspend": true, "activeDeadlineSeconds": 30})).await;
+    assert_eq!(active(&cluster).await.len(), 0);
+    let suspended = cluster.get::<Job>(NAME).await;
+    assert_eq!(condition(&*suspended, "Suspended"), "True JobSuspended Job suspended");
+    cluster.edit::<Job>(NAME, |job| job.spec.as_mut().unwrap().suspend = Some(false)).await;
+    cluster.pass(1).await;
+    assert_eq!(active(&cluster).await.len(), 1);
+    assert_eq!(cluster.events("Resumed").await, ["Job resumed"]);
+    cluster.pass(31).await;
+    assert_eq!(active(&cluster).await.len(), 0);
+    cluster.pass(40).await;
+    let failed = cluster.get::<Job>(NAME).await;
+    assert_eq!(
+        condition(&*failed, "Failed"),
+        "True DeadlineExceeded Job was active longer than specified deadline"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_job_goes_in_its_time_and_a_deleted_one_lets_its_pods_go() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"ttlSecondsAfterFinished": 60})).await;
+    end_all(&cluster, 0).await;
+    cluster.pass(50).await;
+    assert!(cluster.find::<Job>(NAME).await.is_some());
+    cluster.pass(20).await;
+    assert!(cluster.find::<Job>(NAME).await.is_none());
+    cluster.pass(5).await;
+    assert!(cluster.all::<Pod>().await.is_empty());
+    job(&cluster, json!({})).await;
+    cluster.delete::<Job>(NAME, Background).await;
+    cluster.pass(5).await;
+    assert!(cluster.all::<Pod>().await.is_empty(), "no finalizer holds them");
+    cluster.stop().await;
+}
+
+async fn cron(cluster: &Cluster, more: Value) {
+    let mut spec = json!({"schedule": "*/10 * * * *", "jobTemplate": {"spec": {"template":
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}});
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    let cron = json!({"metadata": {"name": "tick", "namespace": "default"}, "spec": spec});
+    cluster.make::<CronJob>(cron).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_job_makes_a_job_each_time_and_keeps_the_last_three() {
+    let cluster = Cluster::start().await;
+    cron(&cluster, json!({})).await;
+    for _ in 0..5 {
+        cluster.pass(600).await;
+        end_all(&cluster, 0).await;
+    }
+    cluster.pass(5).await;
+    assert_eq!(cluster.all::<Job>().await.len(), 3);
+    let tick = cluster.get::<CronJob>("default/tick").await;
+    let status = tick.status.clone().unwrap();
+    assert!(status.active.is_none());
+    assert!(status.last_schedule_time.is_some() && status.last_successful_time.is_some());
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_job_forbids_replaces_or_allows_what_overlaps() {
+    for (policy, jobs) in [("Allow", 3), ("Forbid", 1), ("Replace", 1)] {
+        let cluster = Cluster::start().await;
+        cron(&cluster, json!({"concurrencyPolicy": policy})).await;
+        cluster.pass(30 * 60 + 5).await;
+        assert_eq!(cluster.all::<Job>().await.len(), jobs, "{policy}");
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_job_that_was_suspended_makes_one_job_for_all_it_missed() {
+    let cluster = Cluster::start().await;
+    cron(&cluster, json!({"suspend": true})).await;
+    cluster.pass(3 * 24 * 3600).await;
+    assert!(cluster.all::<Job>().await.is_empty());
+    cluster.edit::<CronJob>("default/tick", |cron| cron.spec.suspend = Some(false)).await;
+    cluster.pass(5).await;
+    assert_eq!(cluster.all::<Job>().await.len(), 1);
+    assert_eq!(cluster.events("TooManyMissedTimes").await.len(), 1);
+    cluster.stop().await;
+}
