@@ -6,10 +6,13 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    ManagedFieldsEntry, ObjectMeta, OwnerReference,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::ownership::{Ledger, Ownership};
 use crate::{ApiError, DynamicObject, Key, Result};
 
 /// A type that an object can be read as: every top-level type of `k8s-openapi`, and
@@ -132,12 +135,12 @@ impl fmt::Debug for Codec {
 }
 
 /// An object that is still being made: owned by one, free to change.
-pub struct Draft(Box<dyn Payload>);
+pub struct Draft(Box<dyn Payload>, Ownership);
 
 impl Draft {
     /// A draft of a typed value.
     pub fn new(value: impl Kind) -> Self {
-        Self(Box::new(value))
+        Self(Box::new(value), Ownership::default())
     }
 
     /// Reads a draft from JSON text.
@@ -145,7 +148,7 @@ impl Draft {
     /// # Errors
     /// `BadRequest` with what does not fit and where.
     pub fn from_json(codec: &Codec, json: &[u8]) -> Result<Self> {
-        (codec.decode)(json).map(Self).map_err(|error| ApiError::decode(&error))
+        (codec.decode)(json).map(Self::of).map_err(|error| ApiError::decode(&error))
     }
 
     /// Reads a draft from a JSON tree.
@@ -153,7 +156,7 @@ impl Draft {
     /// # Errors
     /// `BadRequest` with what does not fit.
     pub fn from_value(codec: &Codec, value: serde_json::Value) -> Result<Self> {
-        (codec.from_value)(value).map(Self).map_err(|error| ApiError::decode(&error))
+        (codec.from_value)(value).map(Self::of).map_err(|error| ApiError::decode(&error))
     }
 
     /// `metadata`.
@@ -196,33 +199,56 @@ impl Draft {
         self.0.to_value().map_err(|error| ApiError::encode(&error))
     }
 
+    fn of(payload: Box<dyn Payload>) -> Self {
+        Self(payload, Ownership::default())
+    }
+
+    /// The JSON form as text.
+    ///
+    /// # Errors
+    /// `InternalError` when a value has no JSON form.
+    pub fn to_json(&self) -> Result<Bytes> {
+        let mut out = Vec::with_capacity(1024);
+        self.0.write_json(&mut out).map_err(|error| ApiError::encode(&error))?;
+        out.shrink_to_fit();
+        Ok(out.into())
+    }
+
+    /// Notes whose fields the object's are. While it is a draft, `metadata.managedFields` is only
+    /// what somebody has sent; it counts when nothing is noted here.
+    pub fn set_ownership(&mut self, ownership: Ownership) {
+        self.meta_mut().managed_fields = None;
+        self.1 = ownership;
+    }
+
     /// The key of the object, by its metadata.
     pub fn key(&self) -> Key {
         key_of(self.meta())
     }
 
-    /// Whether the draft says what `object` says, `resourceVersion` included.
+    /// Whether the draft says what `object` says, `resourceVersion` and who owns which field
+    /// included, but not since when.
     pub fn equals(&self, object: &Object) -> bool {
-        object.payload().is_ok_and(|payload| self.0.equals(payload))
+        object.payload().is_ok_and(|payload| self.0.equals(payload)) && !self.1.differs(object)
     }
 
     /// Freezes the draft as the version of the object at `revision`, which becomes its
     /// `resourceVersion`.
     pub fn commit(mut self, revision: u64) -> Object {
         self.meta_mut().resource_version = Some(revision.to_string());
-        Object::from_payload(self.0, revision)
+        Object::from_draft(self, revision)
     }
 
     /// Freezes the draft as it is: an object that was never stored, as the answer to a dry run.
     pub fn freeze(self) -> Object {
         let revision = revision_of(self.meta());
-        Object::from_payload(self.0, revision)
+        Object::from_draft(self, revision)
     }
 }
 
 impl Clone for Draft {
     fn clone(&self) -> Self {
-        Self(self.0.boxed())
+        Self(self.0.boxed(), self.1.clone())
     }
 }
 
@@ -248,16 +274,23 @@ struct Inner {
     json: OnceLock<Bytes>,
     /// Only for objects that came as JSON and whose typed form nobody has asked for.
     meta: OnceLock<Box<ObjectMeta>>,
+    /// Who owns which field. The typed form does not hold it, the JSON form does.
+    ownership: Ledger,
 }
 
 impl Object {
-    fn from_payload(payload: Box<dyn Payload>, revision: u64) -> Self {
+    fn from_draft(draft: Draft, revision: u64) -> Self {
+        let Draft(mut payload, mut ownership) = draft;
+        if let Some(sent) = payload.meta_mut().managed_fields.take() {
+            ownership = Ownership::known(sent);
+        }
         Self(Arc::new(Inner {
             revision,
             codec: payload.codec(),
             payload: OnceLock::from(Ok(payload)),
             json: OnceLock::new(),
             meta: OnceLock::new(),
+            ownership: Ledger::new(ownership),
         }))
     }
 
@@ -269,6 +302,7 @@ impl Object {
             payload: OnceLock::new(),
             json: OnceLock::from(json),
             meta: OnceLock::new(),
+            ownership: Ledger::default(),
         }))
     }
 
@@ -280,7 +314,9 @@ impl Object {
     fn payload(&self) -> Result<&dyn Payload> {
         let derived = self.0.payload.get_or_init(|| {
             let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
-            (self.0.codec.decode)(json).map_err(|error| error.to_string())
+            let mut payload = (self.0.codec.decode)(json).map_err(|error| error.to_string())?;
+            self.0.ownership.found(payload.meta_mut().managed_fields.take());
+            Ok(payload)
         });
         match derived {
             Ok(payload) => Ok(&**payload),
@@ -290,7 +326,20 @@ impl Object {
         }
     }
 
-    /// `metadata`.
+    pub(crate) fn ownership(&self) -> &Ledger {
+        &self.0.ownership
+    }
+
+    /// `metadata.managedFields`: who owns which field, worked out when somebody asks.
+    pub fn managed_fields(&self) -> &[ManagedFieldsEntry] {
+        if self.0.payload.get().is_none() {
+            // The stored form says it.
+            self.meta();
+        }
+        self.0.ownership.of(self)
+    }
+
+    /// `metadata`, without `managedFields`, which [`Object::managed_fields`] gives.
     pub fn meta(&self) -> &ObjectMeta {
         if let Some(Ok(payload)) = self.0.payload.get() {
             return payload.meta();
@@ -302,11 +351,10 @@ impl Object {
                 metadata: ObjectMeta,
             }
             let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
-            Box::new(
-                serde_json::from_slice::<Partial>(json)
-                    .map(|partial| partial.metadata)
-                    .unwrap_or_default(),
-            )
+            let partial = serde_json::from_slice::<Partial>(json);
+            let mut meta = partial.map(|partial| partial.metadata).unwrap_or_default();
+            self.0.ownership.found(meta.managed_fields.take());
+            Box::new(meta)
         })
     }
 
@@ -341,7 +389,7 @@ impl Object {
     /// # Errors
     /// `InternalError` when the stored form cannot be read.
     pub fn draft(&self) -> Result<Draft> {
-        Ok(Draft(self.payload()?.boxed()))
+        Ok(Draft(self.payload()?.boxed(), Ownership::kept(self)))
     }
 
     /// The JSON form: encoded at most once, shared by all readers.
@@ -349,10 +397,17 @@ impl Object {
         self.0
             .json
             .get_or_init(|| {
+                let Some(Ok(payload)) = self.0.payload.get() else { return Bytes::new() };
+                let managed = self.managed_fields();
                 let mut out = Vec::with_capacity(1024);
-                if let Some(Ok(payload)) = self.0.payload.get()
-                    && payload.write_json(&mut out).is_err()
-                {
+                let written = if managed.is_empty() {
+                    payload.write_json(&mut out)
+                } else {
+                    let mut whole = payload.boxed();
+                    whole.meta_mut().managed_fields = Some(managed.to_vec());
+                    whole.write_json(&mut out)
+                };
+                if written.is_err() {
                     out.clear();
                 }
                 out.shrink_to_fit();
@@ -367,9 +422,29 @@ impl Object {
     /// `InternalError` when the stored form cannot be read.
     pub fn to_value(&self) -> Result<serde_json::Value> {
         match self.0.payload.get() {
-            Some(Ok(payload)) => payload.to_value().map_err(|error| ApiError::encode(&error)),
+            Some(Ok(payload)) => {
+                let mut value = payload.to_value().map_err(|error| ApiError::encode(&error))?;
+                let managed = self.managed_fields();
+                if !managed.is_empty()
+                    && let Some(metadata) =
+                        value.get_mut("metadata").and_then(|m| m.as_object_mut())
+                {
+                    let managed = serde_json::to_value(managed);
+                    let managed = managed.map_err(|error| ApiError::encode(&error))?;
+                    metadata.insert("managedFields".to_owned(), managed);
+                }
+                Ok(value)
+            }
             _ => serde_json::from_slice(&self.json()).map_err(|error| ApiError::decode(&error)),
         }
+    }
+
+    /// As [`Object::to_value`], without `metadata.managedFields`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn to_unmanaged_value(&self) -> Result<serde_json::Value> {
+        self.payload()?.to_value().map_err(|error| ApiError::encode(&error))
     }
 
     /// `apiVersion`.

@@ -1,19 +1,13 @@
-//! Server-side apply, and the book of who owns which field.
+//! Server-side apply.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use pinnace_api::patch::{self, FieldManager};
-use pinnace_api::{ApiError, Draft, Object, Reason, Resource, Result};
-use pinnace_client::{Subresource, Target, WriteOptions};
+use pinnace_api::patch;
+use pinnace_api::{ApiError, Draft, Object, Ownership, Reason, Result};
+use pinnace_client::{Target, WriteOptions};
 use serde_json::Value;
 
 use crate::patching::type_of;
 use crate::server::WRITE_ATTEMPTS;
 use crate::{Server, User};
-
-/// What a write through the object itself does not change, where status is a subresource.
-const NOT_STATUS: &[&[&str]] = &[&["status"]];
-/// What a write of the status does not change.
-const ONLY_STATUS: &[&[&str]] = &[&["spec"]];
 
 impl Server {
     pub(crate) async fn apply(
@@ -50,7 +44,7 @@ impl Server {
                         target.key.name()
                     )));
                 }
-                self.create_applied(user, target.clone(), new, options.clone()).await
+                self.create_owned(user, target.clone(), new, options.clone()).await
             };
             match done {
                 // Somebody has created or deleted it since we looked.
@@ -75,72 +69,17 @@ impl Server {
         let kind = type_of(resource).ok_or_else(|| {
             ApiError::new(Reason::UnsupportedMediaType, "this kind cannot be applied")
         })?;
-        let api_version = resource.api_version();
-        let by = self.manager(user, resource, &api_version, target.subresource, options);
+        let writer = self.writer(user, resource, kind, target.subresource, options);
         let live = match old {
-            Some(old) => without_book(old.to_value()?),
+            Some(old) => old.to_unmanaged_value()?,
             None => Value::Object(serde_json::Map::new()),
         };
-        let book = old.and_then(|old| old.meta().managed_fields.as_deref()).unwrap_or_default();
+        let book = old.map(Object::managed_fields).unwrap_or_default();
+        let by = writer.manager();
         let (object, book) = patch::apply(kind, &live, applied, book, &by, options.force)?;
         let mut new = Draft::from_value(resource.codec, object)?;
         resource.strategy.default(&mut new);
-        new.meta_mut().managed_fields = Some(book).filter(|book| !book.is_empty());
+        new.set_ownership(Ownership::known(book));
         Ok(new)
     }
-
-    /// Notes in the book of an object that has one who has changed what. An object that nothing
-    /// was ever applied to has no book: it would cost every write and tell nobody anything.
-    pub(crate) fn track(
-        &self,
-        user: &User,
-        target: &Target,
-        new: &mut Draft,
-        old: &Object,
-        options: &WriteOptions,
-    ) -> Result<()> {
-        let resource = &*target.resource;
-        let Some(book) = old.meta().managed_fields.as_deref().filter(|book| !book.is_empty())
-        else {
-            return Ok(());
-        };
-        let Some(kind) = type_of(resource) else { return Ok(()) };
-        let api_version = resource.api_version();
-        let by = self.manager(user, resource, &api_version, target.subresource, options);
-        let sent = new.meta_mut().managed_fields.take();
-        let value = without_book(new.to_value()?);
-        let live = without_book(old.to_value()?);
-        let live = Some((&live, book));
-        let book = patch::track_update(kind, live, &value, sent.as_deref(), &by);
-        new.meta_mut().managed_fields = Some(book).filter(|book| !book.is_empty());
-        Ok(())
-    }
-
-    fn manager<'a>(
-        &self,
-        user: &'a User,
-        resource: &Resource,
-        api_version: &'a str,
-        subresource: Option<Subresource>,
-        options: &'a WriteOptions,
-    ) -> FieldManager<'a> {
-        FieldManager {
-            name: options.field_manager.as_deref().unwrap_or(&user.name),
-            api_version,
-            subresource: subresource.map_or("", Subresource::as_str),
-            time: Time(self.env().clock().now_seconds()),
-            reset_fields: match subresource {
-                None if resource.subresources.status => NOT_STATUS,
-                Some(Subresource::Status) => ONLY_STATUS,
-                _ => &[],
-            },
-        }
-    }
-}
-
-fn without_book(mut object: Value) -> Value {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
 }

@@ -25,13 +25,14 @@ impl Server {
         let namespace = target.key.namespace();
         let name = target.key.name();
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
-        // Only an apply opens the book of who owns which field.
-        draft.meta_mut().managed_fields = None;
-        self.create_applied(user, target, draft, options).await
+        Self::check_kind(resource, &draft)?;
+        resource.strategy.default(&mut draft);
+        self.own_new(user, &target, &mut draft, &options)?;
+        self.create_owned(user, target, draft, options).await
     }
 
-    /// As [`Server::create`], for a draft that may carry a book of who owns which field.
-    pub(crate) async fn create_applied(
+    /// As [`Server::create`], for a draft that is defaulted and knows who owns its fields.
+    pub(crate) async fn create_owned(
         &self,
         user: &User,
         target: Target,

@@ -15,6 +15,7 @@ mod create;
 mod delete;
 mod in_process;
 mod list_token;
+mod ownership;
 mod patching;
 pub mod rbac;
 mod read;

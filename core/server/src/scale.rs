@@ -83,7 +83,9 @@ impl Server {
                 new.meta_mut().resource_version = wanted.metadata.resource_version.clone();
                 let replicas = wanted.spec.and_then(|spec| spec.replicas).unwrap_or(0);
                 resource.strategy.set_replicas(&mut new, replicas);
-                self.finish_tracked(user, &whole, new, old, &options)
+                let mut new = self.finish_update(user, &whole, new, old)?;
+                self.own_changed(user, &target, &mut new, old, None, &options)?;
+                Ok(new)
             })
             .await?;
         Ok(Object::new(scale_of(&resource, &written)?))

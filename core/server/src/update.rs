@@ -66,7 +66,12 @@ impl Server {
         }
         let kind = type_of(resource);
         self.rewrite(&target, &options, |old| {
-            let patched = apply_patch(kind, &patch, old.to_value()?)?;
+            let before = if patch.touches_managed_fields() {
+                old.to_value()?
+            } else {
+                old.to_unmanaged_value()?
+            };
+            let patched = apply_patch(kind, &patch, before)?;
             let mut new = Draft::from_value(resource.codec, patched)?;
             Self::check_unmoved(resource, &new, old)?;
             resource.strategy.default(&mut new);
@@ -97,8 +102,10 @@ impl Server {
         old: &Object,
         options: &WriteOptions,
     ) -> Result<Draft> {
+        let mut new = new;
+        let sent = new.meta_mut().managed_fields.take();
         let mut new = self.finish_update(user, target, new, old)?;
-        self.track(user, target, &mut new, old, options)?;
+        self.own_changed(user, target, &mut new, old, sent, options)?;
         Ok(new)
     }
 
@@ -225,9 +232,6 @@ fn keep_system_metadata(new: &mut Draft, old: &Object) {
     new.generation = old.generation;
     new.generate_name.clone_from(&old.generate_name);
     new.self_link = None;
-    if new.managed_fields.is_none() {
-        new.managed_fields.clone_from(&old.managed_fields);
-    }
 }
 
 /// The status of an object is written without its metadata, but for labels and annotations.

@@ -214,7 +214,7 @@ async fn apply_creates_and_then_merges() {
         deployments.dynamic().patch(&key("web"), Patch::Apply(manifest.clone()), options).await
     };
     let made = apply(&manifest, "me").await.unwrap();
-    assert_eq!(made.meta().managed_fields.as_ref().unwrap().len(), 1);
+    assert_eq!(made.managed_fields().len(), 1);
     let again = apply(&manifest, "me").await.unwrap();
     assert_eq!(made.revision(), again.revision(), "applying the same changes nothing");
 

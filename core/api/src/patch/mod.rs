@@ -36,4 +36,30 @@ impl Patch {
             Self::Apply(_) => "application/apply-patch+yaml",
         }
     }
+
+    /// Whether it may read or change `metadata.managedFields`. A patch that does not can be applied
+    /// to an object without them.
+    pub fn touches_managed_fields(&self) -> bool {
+        match self {
+            Self::Json(operations) => operations.as_array().is_none_or(|operations| {
+                let pointers = |operation: &serde_json::Value| {
+                    ["path", "from"].into_iter().any(|end| {
+                        let pointer = operation.get(end).and_then(serde_json::Value::as_str);
+                        pointer.is_some_and(|pointer| {
+                            matches!(pointer, "" | "/metadata")
+                                || pointer.starts_with("/metadata/managedFields")
+                        })
+                    })
+                };
+                operations.iter().any(pointers)
+            }),
+            Self::Merge(change) | Self::StrategicMerge(change) => {
+                let metadata = change.get("metadata");
+                metadata.is_some_and(|metadata| {
+                    metadata.get("managedFields").is_some() || metadata.get("$patch").is_some()
+                })
+            }
+            Self::Apply(_) => false,
+        }
+    }
 }
