@@ -129,6 +129,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         recorder: recorder.clone(),
         env: env.clone(),
     };
+    parts.spawn(parts.front.maintain(parts.stop.clone()));
     parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));
     let scheduler = Scheduler::new(
         &informers,

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,10 +17,11 @@ use pinnace_client::Warnings;
 use pinnace_client::nodes::NodeDirectory;
 use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, InProcess, Server, User};
+use tokio_util::sync::CancellationToken;
 
 use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
 use crate::discovery::Discovery;
-use crate::flow_control::FlowControl;
+use crate::flow_control::{FlowControl, Marks, Refused};
 use crate::handlers::{Call, method_not_allowed, no_such_resource};
 use crate::health::Health;
 use crate::metrics::{About, Metrics};
@@ -45,6 +47,15 @@ pub(crate) struct Inner {
     flow_control: FlowControl,
     authenticators: Vec<Box<dyn Authenticator>>,
     nodes: Option<Arc<dyn NodeDirectory>>,
+}
+
+/// A request as it came, without its body.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    parts: &'a Parts,
+    info: &'a RequestInfo,
+    query: &'a Query,
+    peer: &'a Peer,
 }
 
 /// What comes with the head of a request.
@@ -125,6 +136,18 @@ impl Front {
         &self.0.metrics
     }
 
+    /// Keeps the objects by which requests are let in, `FlowSchema` and
+    /// `PriorityLevelConfiguration`, and follows them, until `stop`. Without it upstream's defaults
+    /// rule.
+    pub fn maintain(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let front = self.clone();
+        async move {
+            if let Err(error) = front.0.flow_control.maintain(&front.0.server, &stop).await {
+                tracing::error!(%error, "flow control follows its objects no more");
+            }
+        }
+    }
+
     /// Answers a request. Whatever is wrong is an answer, too.
     pub async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Body> {
         let watch = Stopwatch::start();
@@ -137,10 +160,12 @@ impl Front {
         let about = self.about(info.as_ref().ok(), &query);
         let long = matches!(about.verb, "WATCH" | "CONNECT");
         let serving = self.0.metrics.begin(&about, long);
+        let mut marks = Marks::default();
         let answered = match info {
             Ok(info) => {
                 let content = Content { body, upgrade };
-                self.route(&parts, &info, &query, content, peer, &warnings).await
+                let asked = Asked { parts: &parts, info: &info, query: &query, peer };
+                self.route(asked, content, &warnings, &mut marks).await
             }
             Err(error) => Err(error),
         };
@@ -155,6 +180,7 @@ impl Front {
         if parts.method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }
+        marks.put(&mut response);
         response::finish(&mut response, &audit_id, warnings.take());
         self.0.metrics.end(&about, response.status(), (!long).then(|| watch.elapsed()));
         let response = response.map(|body| body.holding(serving));
@@ -182,13 +208,12 @@ impl Front {
 
     async fn route(
         &self,
-        parts: &Parts,
-        info: &RequestInfo,
-        query: &Query,
+        asked: Asked<'_>,
         content: Content,
-        peer: &Peer,
         warnings: &Warnings,
+        marks: &mut Marks,
     ) -> Result<Response<Body>> {
+        let Asked { parts, info, query, peer } = asked;
         let server = &self.0.server;
         let user = authentication::authenticate(&self.0.authenticators, parts, peer).await?;
         let open = !info.is_resource && authentication::is_open(&info.path);
@@ -197,7 +222,10 @@ impl Front {
         }
         let user = authentication::impersonate(server, user, &parts.headers)?;
         // Kept until the answer is made: sending it is bounded by the connection.
-        let _room = if open { None } else { self.0.flow_control.admit(&user, info)? };
+        let _seat = match self.0.flow_control.admit(&user, info, marks).await {
+            Ok(seat) => seat,
+            Err(Refused) => return Ok(response::too_many()),
+        };
         if !info.is_resource {
             if !open {
                 server.check(&Attributes::path(&user, &info.verb, &info.path))?;
@@ -216,10 +244,6 @@ impl Front {
         if !resource.is_namespaced() && !info.namespace_of_objects().is_empty() {
             return Err(no_such_resource());
         }
-        // As upstream, which has no routes for it.
-        if parts.method == Method::HEAD {
-            return Err(method_not_allowed());
-        }
         if streams::is_connection(&resource, &info.subresource) {
             info.check_segments()?;
             let connect = Connect {
@@ -232,7 +256,11 @@ impl Front {
                 peer,
                 resource: &resource,
             };
-            return connect.run(&parts.method, content.upgrade).await;
+            return connect.run(parts, content.body, content.upgrade).await;
+        }
+        // As upstream, which has no routes for it.
+        if parts.method == Method::HEAD {
+            return Err(method_not_allowed());
         }
         let call = Call {
             server,

@@ -30,6 +30,14 @@ pub(crate) fn no_such_page() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
+/// The answer to what finds no seat: as upstream's it is no `Status`, for making one is work.
+pub(crate) fn too_many() -> Response<Body> {
+    let said = "Too many requests, please try again later.\n";
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, said);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// A value as JSON.
 pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {

@@ -1,4 +1,4 @@
-//! Connections to what runs on a node: logs, `exec`, `attach` and `portforward`.
+//! Connections to what runs on a node: logs, `exec`, `attach`, `portforward` and `proxy`.
 //!
 //! Clients come over a WebSocket in one of the subprotocols that upstream knows, or over SPDY/3.1,
 //! alone or within a WebSocket.
@@ -6,6 +6,7 @@
 mod containers;
 mod log;
 mod port_forward;
+mod proxy;
 mod remote_command;
 mod spdy;
 mod spdy_command;
@@ -15,6 +16,7 @@ pub(crate) mod web_socket;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 use hyper::upgrade::OnUpgrade;
 use k8s_openapi::api::core::v1::Pod;
@@ -22,10 +24,10 @@ use pinnace_api::{ApiError, Key, Reason, Resource, Result, Typed};
 use pinnace_client::nodes::{NodeConnection, NodeDirectory, PodReference};
 use pinnace_server::{Attributes, Server, User};
 
-use crate::Body;
 use crate::authentication::Peer;
 use crate::handlers::{method_not_allowed, no_such_resource};
 use crate::request::{Query, RequestInfo};
+use crate::{Body, RequestBody};
 
 /// A request that connects to something, from somebody who may.
 pub(crate) struct Connect<'a> {
@@ -42,8 +44,11 @@ pub(crate) struct Connect<'a> {
 /// Whether a subresource is a connection and not a part of the object.
 pub(crate) fn is_connection(resource: &Resource, subresource: &str) -> bool {
     resource.group.is_empty()
-        && &*resource.plural == "pods"
-        && matches!(subresource, "log" | "exec" | "attach" | "portforward")
+        && match &*resource.plural {
+            "pods" => matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy"),
+            "services" | "nodes" => subresource == "proxy",
+            _ => false,
+        }
 }
 
 /// A pod and the node that it is on.
@@ -59,9 +64,14 @@ impl Connect<'_> {
     /// Those of the API.
     pub(crate) async fn run(
         self,
-        method: &Method,
+        parts: &Parts,
+        body: RequestBody,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Body>> {
+        let method = &parts.method;
+        if self.info.subresource == "proxy" {
+            return self.proxy(parts, body, upgrade).await;
+        }
         if self.info.rest.is_some() {
             return Err(no_such_resource());
         }

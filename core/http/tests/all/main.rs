@@ -5,6 +5,7 @@ mod forms;
 mod limits;
 mod nodes;
 mod objects;
+mod proxy;
 mod streams;
 mod watches;
 mod world;

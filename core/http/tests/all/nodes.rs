@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
-use pinnace_api::{ApiError, Result};
+use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::nodes::{
     Bytes as Text, Connection, LogOptions, NodeConnection, NodeDirectory, PodReference, Session,
     Streams,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::oneshot;
 
 pub(crate) struct EchoNodes;
@@ -62,8 +62,16 @@ impl NodeConnection for EchoNode {
         Err(ApiError::bad_request("nothing to attach to"))
     }
 
+    /// Port 8000 speaks HTTP, 8001 nothing at all; others say back what they hear.
     async fn connect(&self, _pod: &PodReference, port: u16) -> Result<Box<dyn Connection>> {
         let (ours, mut theirs) = tokio::io::duplex(1024);
+        if port == 8001 {
+            return Err(ApiError::new(Reason::ServiceUnavailable, "connection refused"));
+        }
+        if port == 8000 {
+            tokio::spawn(answer(theirs));
+            return Ok(Box::new(ours));
+        }
         tokio::spawn(async move {
             theirs.write_all(format!("port {port}: ").as_bytes()).await.unwrap();
             let (mut read, mut write) = tokio::io::split(theirs);
@@ -71,4 +79,24 @@ impl NodeConnection for EchoNode {
         });
         Ok(Box::new(ours))
     }
+}
+
+/// Answers one request with its own head; one that asks for an upgrade is upgraded to an echo.
+async fn answer(mut stream: DuplexStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    if head.contains("upgrade: echo") {
+        let answer = "HTTP/1.1 101 Switching\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(stream);
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        return;
+    }
+    let length = head.len();
+    let answer =
+        format!("HTTP/1.1 202 OK\r\nlocation: /there\r\ncontent-length: {length}\r\n\r\n{head}");
+    stream.write_all(answer.as_bytes()).await.unwrap();
 }
