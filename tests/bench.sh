@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every benchmark, prints a table and writes target/bench.json: a list of
-# {name, value, unit, target, met}. Arguments choose benchmarks whose names contain them.
+# {name, value, unit, target, met}, some with upstream's own figure. Arguments choose benchmarks whose names contain them.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -17,6 +17,7 @@ run() {
 run pinnace engine "$@"
 run pinnace-store memory "$@"
 run pinnace-store disk "$@"
+run pinnace-http http "$@"
 run pinnace-scheduler decide "$@"
 run pinnace-scheduler bind "$@"
 run pinnace-node start "$@"
