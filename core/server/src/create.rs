@@ -5,6 +5,7 @@ use pinnace_api::{ApiError, Draft, Object, Resource, Result};
 use pinnace_client::{Target, WriteOptions};
 use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 
+use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
 /// Characters that `generateName` appends, and the longest prefix that leaves room for them.
@@ -69,22 +70,34 @@ impl Server {
             snapshot: &snapshot,
         })?;
         validate_new(resource, &draft)?;
+        let exists = || ApiError::already_exists(resource, key.name());
         if options.dry_run {
             if snapshot.get(resource.name(), &key).is_some() {
-                return Err(ApiError::already_exists(resource, key.name()));
+                return Err(exists());
             }
+            self.claim(resource, &mut draft, None)?;
             return Ok(draft.freeze());
         }
         drop(snapshot);
-        let mut transaction = Transaction::new();
-        transaction.put(resource.name(), key.clone(), Expect::Absent, draft);
-        match self.store().commit(transaction).await {
-            Ok(committed) => first(committed),
-            Err(CommitError::Conflict { .. }) => {
-                Err(ApiError::already_exists(resource, key.name()))
+        for _ in 0..WRITE_ATTEMPTS {
+            // Somebody may take first what is chosen for it; then it is given something else.
+            let unclaimed = Self::claims(resource).then(|| draft.clone());
+            let mut claims = self.claim(resource, &mut draft, None)?;
+            let mut transaction = Transaction::new();
+            transaction.put(resource.name(), key.clone(), Expect::Absent, draft);
+            self.write_claims(&mut claims, &mut transaction)?;
+            let committed = self.store().commit(transaction).await;
+            drop(claims);
+            match (committed, unclaimed) {
+                (Ok(committed), _) => return first(committed),
+                (Err(CommitError::Conflict { index, .. }), Some(before)) if index > 0 => {
+                    draft = before;
+                }
+                (Err(CommitError::Conflict { .. }), _) => return Err(exists()),
+                (Err(CommitError::Storage(error)), _) => return Err(storage_error(&error)),
             }
-            Err(CommitError::Storage(error)) => Err(storage_error(&error)),
         }
+        Err(ApiError::modified(resource, key.name()))
     }
 
     /// Puts a draft of an object that does not exist yet in order, name apart.
@@ -188,7 +201,11 @@ pub(crate) fn storage_error(error: &pinnace_store::StoreError) -> ApiError {
     }
 }
 
-/// What a transaction of one operation has written.
-pub(crate) fn first(mut committed: Committed) -> Result<Object> {
-    committed.objects.pop().ok_or_else(|| ApiError::internal("the store gave nothing back"))
+/// What the first operation of a transaction has written.
+pub(crate) fn first(committed: Committed) -> Result<Object> {
+    committed
+        .objects
+        .into_iter()
+        .next()
+        .ok_or_else(|| ApiError::internal("the store gave nothing back"))
 }

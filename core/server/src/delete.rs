@@ -80,6 +80,7 @@ impl Server {
                 }
                 Step::Remove => {
                     transaction.delete(resource.name(), target.key.clone(), expect);
+                    self.write_claims(&mut self.release(resource, &old)?, &mut transaction)?;
                 }
             }
             match self.store().commit(transaction).await {

@@ -21,6 +21,7 @@ pub mod rbac;
 mod read;
 mod scale;
 mod server;
+mod service;
 mod update;
 mod watch;
 
@@ -28,3 +29,4 @@ pub use admission::{Admission, AdmissionRequest, Operation};
 pub use authorization::{Attributes, Authorizer, Decision, MastersOnly, User};
 pub use in_process::InProcess;
 pub use server::{Server, ServerBuilder};
+pub use service::ServiceNetwork;

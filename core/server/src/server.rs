@@ -8,6 +8,7 @@ use pinnace_env::Env;
 use pinnace_store::{Snapshot, Store};
 
 use crate::admission::{self, Admission, AdmissionRequest};
+use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
 
 /// How often a write is tried anew when other writers come between, before its caller is told.
@@ -23,6 +24,8 @@ struct Inner {
     env: Env,
     authorizer: Box<dyn Authorizer>,
     admission: Vec<Box<dyn Admission>>,
+    services: ServiceNetwork,
+    ports: PortsInFlight,
 }
 
 /// Puts a [`Server`] together.
@@ -32,6 +35,7 @@ pub struct ServerBuilder {
     env: Env,
     authorizer: Box<dyn Authorizer>,
     admission: Vec<Box<dyn Admission>>,
+    services: ServiceNetwork,
 }
 
 impl ServerBuilder {
@@ -47,10 +51,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets where services get their addresses and ports from.
+    pub fn services(mut self, network: ServiceNetwork) -> Self {
+        self.services = network;
+        self
+    }
+
     /// The server.
     pub fn build(self) -> Server {
-        let Self { store, catalog, env, authorizer, admission } = self;
-        Server(Arc::new(Inner { store, catalog, env, authorizer, admission }))
+        let Self { store, catalog, env, authorizer, admission, services } = self;
+        let ports = PortsInFlight::default();
+        Server(Arc::new(Inner { store, catalog, env, authorizer, admission, services, ports }))
     }
 }
 
@@ -69,6 +80,7 @@ impl Server {
             env,
             authorizer: Box::new(MastersOnly),
             admission: admission::builtin(),
+            services: ServiceNetwork::default(),
         }
     }
 
@@ -90,6 +102,15 @@ impl Server {
     /// Time and chance.
     pub fn env(&self) -> &Env {
         &self.0.env
+    }
+
+    /// Where services get their addresses and ports from.
+    pub fn service_network(&self) -> &ServiceNetwork {
+        &self.0.services
+    }
+
+    pub(crate) fn ports(&self) -> &PortsInFlight {
+        &self.0.ports
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -185,7 +185,8 @@ impl Server {
                 .ok_or_else(|| ApiError::not_found(resource, key.name()))?
                 .clone();
             drop(snapshot);
-            let new = change(&old)?;
+            let mut new = change(&old)?;
+            let mut claims = self.claim(resource, &mut new, Some(&old))?;
             if new.equals(&old) {
                 return Ok(old);
             }
@@ -196,9 +197,11 @@ impl Server {
             let mut transaction = Transaction::new();
             if may_go(resource, &new) {
                 transaction.delete(table, key.clone(), expect);
+                claims = self.release(resource, &old)?;
             } else {
                 transaction.put(table, key.clone(), expect, new);
             }
+            self.write_claims(&mut claims, &mut transaction)?;
             match self.store().commit(transaction).await {
                 Ok(committed) => return first(committed),
                 Err(CommitError::Conflict { .. }) => {}
