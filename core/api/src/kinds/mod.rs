@@ -6,16 +6,21 @@ mod config_map;
 mod controller_revision;
 mod daemon_set;
 mod deployment;
+mod endpoints;
 mod event;
 mod flow_control;
+mod horizontal_pod_autoscaler;
 mod job;
 pub mod label_selector;
 mod lease;
+mod limits;
 pub mod metadata;
 pub mod names;
 mod namespace;
 mod networking;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 mod pod;
 mod pod_disruption_budget;
 mod pod_spec;
@@ -24,11 +29,13 @@ pub mod qos;
 mod rbac;
 mod replica_set;
 mod replicated;
+mod replication_controller;
 mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
 mod stateful_set;
+mod storage;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -39,15 +46,18 @@ pub fn all() -> Vec<Resource> {
     let groups = [
         core(),
         apps(),
+        autoscaling(),
         batch(),
         certificates(),
         coordination(),
+        discovery(),
         flow_control(),
         networking(),
         node(),
         policy(),
         rbac(),
         scheduling(),
+        storage(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -55,7 +65,9 @@ pub fn all() -> Vec<Resource> {
 fn core() -> Vec<Resource> {
     vec![
         Resource::builtin("configmap", config_map::ConfigMapStrategy).short(&["cm"]),
+        Resource::builtin("endpoints", endpoints::EndpointsStrategy).short(&["ep"]),
         Resource::builtin("event", event::EventStrategy).short(&["ev"]).fields(event::FIELDS),
+        Resource::builtin("limitrange", limits::LimitRangeStrategy).short(&["limits"]),
         Resource::builtin("namespace", namespace::NamespaceStrategy)
             .short(&["ns"])
             .verbs(Verbs::SINGLE)
@@ -66,12 +78,34 @@ fn core() -> Vec<Resource> {
             .short(&["no"])
             .with_status()
             .fields(&["spec.unschedulable"]),
+        Resource::builtin(
+            "persistentvolumeclaim",
+            persistent_volume_claim::PersistentVolumeClaimStrategy,
+        )
+        .short(&["pvc"])
+        .with_status(),
+        Resource::builtin("persistentvolume", persistent_volume::PersistentVolumeStrategy)
+            .short(&["pv"])
+            .with_status(),
         Resource::builtin("pod", pod::PodStrategy)
             .short(&["po"])
             .category(&["all"])
             .with_status()
             .with(&[Subresource::Binding])
             .fields(pod::FIELDS),
+        Resource::builtin("podtemplate", replication_controller::PodTemplateStrategy),
+        Resource::builtin(
+            "replicationcontroller",
+            replication_controller::ReplicationControllerStrategy,
+        )
+        .short(&["rc"])
+        .category(&["all"])
+        .with_status()
+        .with_scale()
+        .fields(&["status.replicas"]),
+        Resource::builtin("resourcequota", limits::ResourceQuotaStrategy)
+            .short(&["quota"])
+            .with_status(),
         Resource::builtin("secret", secret::SecretStrategy).fields(&["type"]),
         Resource::builtin("serviceaccount", service_account::ServiceAccountStrategy).short(&["sa"]),
         Resource::builtin("service", service::ServiceStrategy)
@@ -105,6 +139,32 @@ fn apps() -> Vec<Resource> {
             .category(&["all"])
             .with_status(),
         Resource::builtin("controllerrevision", controller_revision::ControllerRevisionStrategy),
+    ]
+}
+
+fn autoscaling() -> Vec<Resource> {
+    let strategy = horizontal_pod_autoscaler::HorizontalPodAutoscalerStrategy;
+    vec![
+        Resource::builtin("horizontalpodautoscaler", strategy)
+            .short(&["hpa"])
+            .category(&["all"])
+            .with_status(),
+    ]
+}
+
+fn discovery() -> Vec<Resource> {
+    vec![Resource::builtin("endpointslice", endpoints::EndpointSliceStrategy)]
+}
+
+fn storage() -> Vec<Resource> {
+    vec![
+        Resource::builtin("csidriver", storage::CsiDriverStrategy),
+        Resource::builtin("csinode", storage::CsiNodeStrategy),
+        Resource::builtin("csistoragecapacity", storage::CsiStorageCapacityStrategy),
+        Resource::builtin("storageclass", storage::StorageClassStrategy).short(&["sc"]),
+        Resource::builtin("volumeattachment", storage::VolumeAttachmentStrategy).with_status(),
+        Resource::builtin("volumeattributesclass", storage::VolumeAttributesClassStrategy)
+            .short(&["vac"]),
     ]
 }
 

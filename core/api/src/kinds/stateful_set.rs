@@ -1,13 +1,12 @@
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
 };
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::check::{Json, non_negative, required_choice, text};
 use super::pod_spec::{self, defaults};
 use super::replicated::{self, Counts};
-use super::{fill, label_selector, names, next_generation, omit_empty};
+use super::{fill, label_selector, names, next_generation, omit_empty, persistent_volume_claim};
 use crate::field::{ErrorList, Path};
 use crate::{ScaleView, Strategy};
 
@@ -36,7 +35,7 @@ impl Strategy for StatefulSetStrategy {
         spec.revision_history_limit.get_or_insert(REVISION_HISTORY_LIMIT);
         defaults::template(&mut spec.template);
         for claim in spec.volume_claim_templates.iter_mut().flatten() {
-            default_claim(claim);
+            persistent_volume_claim::default_claim(claim);
         }
     }
 
@@ -121,12 +120,6 @@ impl Strategy for StatefulSetStrategy {
     fn set_replicas(&self, set: &mut StatefulSet, replicas: i32) {
         set.spec.get_or_insert_default().replicas = Some(replicas);
     }
-}
-
-/// A claim as it would be stored, so that the template does not differ from what is made of it.
-fn default_claim(claim: &mut PersistentVolumeClaim) {
-    fill(&mut claim.spec.get_or_insert_default().volume_mode, "Filesystem");
-    fill(&mut claim.status.get_or_insert_default().phase, "Pending");
 }
 
 fn validate_spec(spec: &StatefulSetSpec, path: &Path<'_>, errors: &mut ErrorList) {

@@ -13,6 +13,7 @@ mod pod_resources;
 mod pod_update;
 mod pod_volumes;
 mod service;
+mod storage;
 #[cfg(test)]
 mod support;
 mod workloads;

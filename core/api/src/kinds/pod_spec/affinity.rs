@@ -1,6 +1,6 @@
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
-    WeightedPodAffinityTerm,
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    PodAffinityTerm, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -36,14 +36,7 @@ pub(super) fn validate(affinity: &Affinity, path: &Path<'_>, errors: &mut ErrorL
 
 fn validate_node(node: &NodeAffinity, path: &Path<'_>, errors: &mut ErrorList) {
     if let Some(required) = &node.required_during_scheduling_ignored_during_execution {
-        let path = path.child(REQUIRED);
-        let list = path.child("nodeSelectorTerms");
-        if required.node_selector_terms.is_empty() {
-            errors.required(&list, "must have at least one node selector term");
-        }
-        for (index, term) in required.node_selector_terms.iter().enumerate() {
-            validate_node_selector_term(term, true, &list.index(index), errors);
-        }
+        validate_node_selector(required, &path.child(REQUIRED), errors);
     }
     let list = path.child(PREFERRED);
     let preferred = node.preferred_during_scheduling_ignored_during_execution.as_deref();
@@ -51,6 +44,21 @@ fn validate_node(node: &NodeAffinity, path: &Path<'_>, errors: &mut ErrorList) {
         let path = list.index(index);
         weight(term.weight, &path, errors);
         validate_node_selector_term(&term.preference, false, &path.child("preference"), errors);
+    }
+}
+
+/// Checks which nodes are meant.
+pub(in crate::kinds) fn validate_node_selector(
+    selector: &NodeSelector,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    let list = path.child("nodeSelectorTerms");
+    if selector.node_selector_terms.is_empty() {
+        errors.required(&list, "must have at least one node selector term");
+    }
+    for (index, term) in selector.node_selector_terms.iter().enumerate() {
+        validate_node_selector_term(term, true, &list.index(index), errors);
     }
 }
 

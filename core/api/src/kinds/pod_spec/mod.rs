@@ -30,6 +30,7 @@ mod windows;
 use k8s_openapi::api::core::v1::{PodResourceClaim, PodSpec, SecurityContext};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub(super) use affinity::validate_node_selector;
 pub(super) use annotations::{validate_pod_annotation_update, validate_pod_annotations};
 pub(super) use annotations::{validate_pod_only, validate_profiles_agree};
 pub(super) use ports::PROTOCOLS;
@@ -38,6 +39,7 @@ pub(super) use template::{
     selects, validate_daemon_template, validate_replicated_template, validate_set_template,
     validate_template,
 };
+pub(super) use volume_claims::validate_spec as validate_claim;
 use volumes::Volumes;
 
 use super::check::{complain, required_choice, text};

@@ -48,7 +48,11 @@ fn validate_meta(meta: &ObjectMeta, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path<'_>, errors: &mut ErrorList) {
+pub(in crate::kinds) fn validate_spec(
+    spec: &PersistentVolumeClaimSpec,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
     let modes = spec.access_modes.as_deref().unwrap_or_default();
     let at = path.child("accessModes");
     if modes.is_empty() {
