@@ -9,8 +9,10 @@ mod claim;
 mod clusterrole_aggregation;
 mod condition;
 mod context;
+mod daemon_set;
 mod deployment;
 mod garbage_collector;
+mod history;
 mod job;
 mod namespace;
 mod node_lifecycle;
@@ -20,6 +22,7 @@ mod pods;
 mod replicaset;
 mod taint_eviction;
 mod taints;
+mod template_hash;
 mod written;
 
 pub use context::Context;
@@ -44,6 +47,7 @@ impl Controllers {
         let mut controllers = vec![
             deployment::controller(context)?,
             replicaset::controller(context)?,
+            daemon_set::controller(context)?,
             namespace::controller(context)?,
             node_lifecycle::controller(context)?,
             taint_eviction::controller(context)?,

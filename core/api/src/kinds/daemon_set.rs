@@ -13,6 +13,9 @@ use crate::field::{ErrorList, Path};
 /// Old revisions that are kept for rollbacks.
 const REVISION_HISTORY_LIMIT: i32 = 10;
 
+/// The annotation that counts how often the template has changed.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 /// Daemon sets.
 pub(super) struct DaemonSetStrategy;
 
@@ -35,6 +38,7 @@ impl Strategy for DaemonSetStrategy {
 
     fn prepare_for_create(&self, set: &mut DaemonSet) {
         set.metadata.generation = Some(1);
+        set_template_generation(set, 1);
         set.status = Some(DaemonSetStatus::default());
     }
 
@@ -48,6 +52,10 @@ impl Strategy for DaemonSetStrategy {
         new.status.clone_from(&old.status);
         let changed = new.spec != old.spec;
         next_generation(&mut new.metadata, &old.metadata, changed);
+        let template = |set: &DaemonSet| set.spec.as_ref().map(|spec| spec.template.clone());
+        let before = template_generation(old);
+        let step = i64::from(template(new) != template(old));
+        set_template_generation(new, before.saturating_add(step));
     }
 
     fn prepare_for_status_update(&self, new: &mut DaemonSet, old: &DaemonSet) {
@@ -83,6 +91,18 @@ impl Strategy for DaemonSetStrategy {
         let before = old.status.as_ref().and_then(|status| status.collision_count);
         not_decremented(collisions, before, &path, errors);
     }
+}
+
+fn template_generation(set: &DaemonSet) -> i64 {
+    let annotations = set.metadata.annotations.as_ref();
+    let text = annotations.and_then(|annotations| annotations.get(TEMPLATE_GENERATION));
+    text.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Nobody else may count: what a client says of it is written over.
+fn set_template_generation(set: &mut DaemonSet, generation: i64) {
+    let annotations = set.metadata.annotations.get_or_insert_default();
+    annotations.insert(TEMPLATE_GENERATION.to_owned(), generation.to_string());
 }
 
 fn validate_spec(spec: &DaemonSetSpec, path: &Path<'_>, errors: &mut ErrorList) {

@@ -7,6 +7,7 @@ use pinnace_api::{ApiError, Result, Typed};
 use super::{Rollout, math, progress, revision, spec, template};
 use crate::claim::controller_reference;
 use crate::condition;
+use crate::template_hash;
 
 impl Rollout<'_> {
     /// Brings revision and annotations of the new set, and the Deployment's own, up to date; makes
@@ -86,7 +87,7 @@ impl Rollout<'_> {
     fn new_set(&self, next: i64) -> Result<ReplicaSet> {
         let owner = &self.deployment.metadata;
         let spec = spec(&self.deployment)?;
-        let hash = template::hash(&spec.template, self.collisions.unwrap_or(0));
+        let hash = template_hash::hash(&spec.template, self.collisions.unwrap_or(0));
         let mut pod_template = spec.template.clone();
         let labels = pod_template.metadata.get_or_insert_default().labels.get_or_insert_default();
         labels.insert(template::HASH_LABEL.to_owned(), hash.clone());

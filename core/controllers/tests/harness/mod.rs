@@ -202,6 +202,72 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Does what scheduler and nodes would: binds every pod to the node that it asks for, or else
+    /// to `node`, makes it ready, and takes it away when it is to go. Those in `broken` start and
+    /// do not become ready.
+    pub(crate) async fn run_pods(&self, node: &str, broken: impl Fn(&Pod) -> bool) {
+        for pod in self.all::<Pod>().await {
+            let key = pod.object().key();
+            if pod.object().is_deleting() {
+                let options =
+                    DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+                self.api::<Pod>().delete(&key, options).await.unwrap();
+                continue;
+            }
+            if pod.spec.as_ref().unwrap().node_name.is_none() {
+                let node = asked_node(&pod).unwrap_or_else(|| node.to_owned());
+                let binding = serde_json::from_value(json!({
+                    "metadata": {"name": key.name()}, "target": {"kind": "Node", "name": node}}));
+                self.api::<Pod>().bind(&key, binding.unwrap()).await.unwrap();
+            }
+            let ready = if broken(&pod) { "False" } else { "True" };
+            let before = condition(&*pod, "Ready");
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if !before.starts_with(ready) && matches!(phase, None | Some("Pending" | "Running")) {
+                let now = self.env.clock().now_seconds().to_string();
+                let status: Value = json!({"phase": "Running", "conditions": [
+                    {"type": "Ready", "status": ready, "lastTransitionTime": now}]});
+                self.report::<Pod>(&key.to_string(), |pod| {
+                    pod.status = serde_json::from_value(status.clone()).unwrap();
+                })
+                .await;
+            }
+        }
+    }
+
+    /// [`Cluster::run_pods`] again and again, a second apart.
+    pub(crate) async fn run_pods_for(&self, rounds: usize) {
+        for _ in 0..rounds {
+            self.run_pods("n1", |_| false).await;
+            self.pass(1).await;
+        }
+    }
+
+    /// Starts the controllers anew, with empty caches, as after a crash: what they were doing is
+    /// left as it is.
+    pub(crate) async fn restart_controllers(&mut self) {
+        self.running.abort();
+        drop((&mut self.running).await);
+        self.informers.shutdown().await;
+        self.informers = Informers::new(self.client.clone());
+        let context = Context {
+            informers: self.informers.clone(),
+            recorder: self.recorder.clone(),
+            env: self.env.clone(),
+        };
+        self.running = tokio::spawn(Controllers::new(&context).unwrap().run(self.stop.clone()));
+    }
+}
+
+/// The node that a pod's affinity names.
+fn asked_node(pod: &Pod) -> Option<String> {
+    let value = serde_json::to_value(pod).unwrap();
+    let terms = &value["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        ["nodeSelectorTerms"];
+    terms[0]["matchFields"][0]["values"][0].as_str().map(str::to_owned)
+}
+
 /// `namespace/name` or `name`.
 pub(crate) fn key(name: &str) -> Key {
     match name.split_once('/') {
