@@ -61,7 +61,10 @@ impl View {
 
 /// The metadata of an object as an object of its own.
 pub(super) fn metadata(object: &Object) -> Result<Value> {
-    let metadata = serde_json::to_value(object.meta()).map_err(|error| ApiError::encode(&error))?;
+    let mut metadata = object.meta().clone();
+    let managed = object.managed_fields();
+    metadata.managed_fields = (!managed.is_empty()).then(|| managed.to_vec());
+    let metadata = serde_json::to_value(metadata).map_err(|error| ApiError::encode(&error))?;
     Ok(json!({
         "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
     }))

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 use super::stall::Stall;
-use super::{Shared, tls};
+use super::{Shared, stream, tls};
 use crate::authentication::certificate_user;
 use crate::limits::{
     HANDSHAKE_TIMEOUT, HEADER_READ_TIMEOUT, IDLE_CHECK, IDLE_TIMEOUT, MAX_HEAD_BYTES,
@@ -36,7 +36,7 @@ struct Owned(TaskTracker);
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Owned {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        self.0.spawn(stream::unless_stalled(future));
     }
 }
 
@@ -132,7 +132,12 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        stream::asks();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            stream::given();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

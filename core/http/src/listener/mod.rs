@@ -2,6 +2,7 @@
 
 mod connection;
 mod stall;
+mod stream;
 mod tls;
 
 use std::fmt;

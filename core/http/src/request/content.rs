@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
+use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::patch::Patch;
 use pinnace_api::schema::{TypeRef, unknown_fields};
 use pinnace_api::{ApiError, Reason, Result, manifest};
 use pinnace_client::{FieldValidation, WriteOptions};
 use serde_json::Value;
 
+use super::options::invalid_named;
 use crate::RequestBody;
 use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
 
@@ -106,7 +108,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads JSON or YAML.
+    /// Reads a body.
     ///
     /// # Errors
     /// `BadRequest`.
@@ -132,24 +134,58 @@ impl Document {
         kind: Option<TypeRef<'_>>,
         options: &WriteOptions,
     ) -> Result<()> {
+        let problems = self.problems(kind, options);
+        warn_or(problems, options, |problems| strict_error(&self.value, problems))
+    }
+
+    /// As [`Document::check_fields`], for what is to be merged into an object of this kind.
+    ///
+    /// # Errors
+    /// `Invalid` under strict validation.
+    fn check_patch(&mut self, kind: Option<TypeRef<'_>>, options: &WriteOptions) -> Result<()> {
+        let mut problems = self.problems(kind, options);
+        // Directives say how to merge and are no fields.
+        problems.retain(|problem| {
+            let path = problem.trim_end_matches('"');
+            let name = path.rsplit(['.', '"']).next().unwrap_or_default();
+            !name.starts_with('$')
+        });
+        warn_or(problems, options, |problems| {
+            let mut errors = ErrorList::default();
+            let why = format!("strict decoding error: {}", problems.join(", "));
+            errors.invalid(&Path::root("patch"), self.value.to_string(), &why);
+            invalid_named("", "", "", &errors)
+        })
+    }
+
+    fn problems(&mut self, kind: Option<TypeRef<'_>>, options: &WriteOptions) -> Vec<String> {
         if options.field_validation == FieldValidation::Ignore {
-            return Ok(());
+            return Vec::new();
         }
         let mut problems = std::mem::take(&mut self.duplicates);
         if let Some(kind) = kind {
             problems.extend(unknown_fields(kind, &self.value));
         }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        if options.field_validation == FieldValidation::Strict {
-            return Err(strict_error(&self.value, &problems));
-        }
-        for problem in problems {
-            options.warnings.add(problem);
-        }
-        Ok(())
+        problems
     }
+}
+
+/// Warns of problems, or fails for them under strict validation.
+fn warn_or(
+    problems: Vec<String>,
+    options: &WriteOptions,
+    error: impl FnOnce(&[String]) -> ApiError,
+) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    if options.field_validation == FieldValidation::Strict {
+        return Err(error(&problems));
+    }
+    for problem in problems {
+        options.warnings.add(problem);
+    }
+    Ok(())
 }
 
 fn strict_error(value: &Value, problems: &[String]) -> ApiError {
@@ -225,8 +261,7 @@ impl PatchType {
                     let message = "error decoding patch: a merge patch is an object";
                     return Err(ApiError::bad_request(message));
                 }
-                // Unknown fields are looked for in the outcome: here may be directives, too.
-                document.check_fields(None, options)?;
+                document.check_patch(kind, options)?;
                 let merge = if self == Self::Merge { Patch::Merge } else { Patch::StrategicMerge };
                 Ok(merge(document.value))
             }

@@ -94,3 +94,26 @@ async fn http_2_answers_the_same() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert!(body.starts_with(b"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\""));
 }
+
+#[tokio::test]
+async fn unknown_fields_of_patches_are_told_or_refused() {
+    let world = World::start().await;
+    let admin = world.admin();
+    admin.send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await;
+    let body = json!({"datum": {"x": "1"}, "metadata": {"labels": {"a": "b"}}, "$patch": "merge"});
+    for kind in ["merge-patch", "strategic-merge-patch"] {
+        let patch = admin.with("content-type", &format!("application/{kind}+json"));
+        let path = format!("{CONFIG_MAPS}/a?fieldValidation=Strict");
+        let (code, status) = patch.send(Method::PATCH, &path, &body).await;
+        let message = status["message"].as_str().unwrap();
+        assert_eq!(code, 422, "{status}");
+        assert!(message.starts_with(" \"\" is invalid: patch: Invalid value: "), "{message}");
+        let problem = "strict decoding error: unknown field \"datum\"";
+        assert!(message.ends_with(problem), "{message}");
+    }
+    let patch = admin.with("content-type", "application/merge-patch+json");
+    let path = format!("{CONFIG_MAPS}/a?fieldValidation=Warn");
+    let response = patch.open(Method::PATCH, &path, body.to_string()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["warning"], "299 - \"unknown field \\\"datum\\\"\"");
+}

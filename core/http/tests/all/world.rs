@@ -69,6 +69,12 @@ impl World {
         self.client(None)
     }
 
+    /// A client of this server with a certificate of another's authority.
+    pub(crate) fn stranger(&self, other: &Self) -> Client {
+        let groups = ["system:masters".to_owned()];
+        self.client(Some(other.authority.client("admin", &groups).unwrap()))
+    }
+
     fn client(&self, identity: Option<ClientIdentity>) -> Client {
         let address = self.serving.address().unwrap();
         Client { address, tls: tls(self.serving.ca(), identity), headers: Vec::new() }
@@ -110,11 +116,18 @@ impl Client {
     }
 
     pub(crate) async fn connect(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
+        self.try_connect(protocol).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(
+        &self,
+        protocol: &[u8],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut tls = self.tls.clone();
         tls.alpn_protocols = vec![protocol.to_vec()];
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap()
+        TlsConnector::from(Arc::new(tls)).connect(name, stream).await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> http::request::Builder {

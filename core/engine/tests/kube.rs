@@ -1,0 +1,80 @@
+//! What is written with kube-rs runs against an engine in the same process, without a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::controller::Action;
+use kube::runtime::{Controller, WatchStreamExt as _, watcher};
+use kube::{Api, Resource as _, ResourceExt as _};
+use pinnace::k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use pinnace::{Engine, Env, Runtime};
+
+/// Long in virtual time, short in real time.
+const LONG: Duration = Duration::from_secs(3600);
+
+async fn engine() -> Engine {
+    let builder = Engine::builder().runtime(Runtime::simulated()).nodes(0);
+    builder.env(Env::simulated(7)).start().await.unwrap()
+}
+
+fn config_map(name: &str) -> ConfigMap {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    ConfigMap { metadata, ..ConfigMap::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_sees_what_is_and_what_happens() {
+    let engine = engine().await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(engine.kube_client().unwrap());
+    maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    let mut seen = watcher(maps.clone(), watcher::Config::default()).applied_objects().boxed();
+    assert_eq!(seen.try_next().await.unwrap().unwrap().name_any(), "a");
+    maps.create(&PostParams::default(), &config_map("b")).await.unwrap();
+    assert_eq!(seen.try_next().await.unwrap().unwrap().name_any(), "b");
+    let missing = maps.get("c").await.unwrap_err();
+    assert!(matches!(missing, kube::Error::Api(status) if status.is_not_found()));
+    drop(seen);
+    engine.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_reconciles() {
+    /// Makes a Secret beside each ConfigMap, owned by it.
+    async fn reconcile(
+        map: Arc<ConfigMap>,
+        secrets: Arc<Api<Secret>>,
+    ) -> Result<Action, kube::Error> {
+        let metadata = ObjectMeta {
+            name: Some(map.name_any()),
+            owner_references: map.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        };
+        let secret = Secret { metadata, ..Secret::default() };
+        match secrets.create(&PostParams::default(), &secret).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            made => drop(made?),
+        }
+        Ok(Action::await_change())
+    }
+
+    let engine = engine().await;
+    let client = engine.kube_client().unwrap();
+    let secrets: Api<Secret> = Api::default_namespaced(client.clone());
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let controller = Controller::new(maps.clone(), watcher::Config::default())
+        .owns(secrets.clone(), watcher::Config::default())
+        .run(
+            reconcile,
+            |_, _, _| Action::requeue(Duration::from_secs(1)),
+            Arc::new(secrets.clone()),
+        );
+    let running = tokio::spawn(controller.for_each(|_| async {}));
+    maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    engine.wait("secrets/a", "create", LONG).await.unwrap();
+    engine.delete("secrets/a", Default::default()).await.unwrap();
+    engine.wait("secrets/a", "create", LONG).await.unwrap();
+    running.abort();
+    engine.shutdown().await.unwrap();
+}
