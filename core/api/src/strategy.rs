@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::field::ErrorList;
-use crate::{Draft, Kind, Object, Result};
+use crate::{Draft, Kind, Object, Result, Subresource};
 
 /// What is particular to one kind on its way into the store. The request pipeline does what is
 /// common to all (names, uids, generation 1, finalizers, `metadata` validation) and calls these.
@@ -54,8 +54,8 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
-    /// Warnings that a client sees when it writes this.
-    fn warnings(&self, _object: &Self::Kind) -> Vec<String> {
+    /// Warnings that a client sees when it writes this; `old` is what it changes.
+    fn warnings(&self, _new: &Self::Kind, _old: Option<&Self::Kind>) -> Vec<String> {
         Vec::new()
     }
 
@@ -75,6 +75,20 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Takes over from `old` everything that the `finalize` subresource may not change.
     fn prepare_for_finalize(&self, _new: &mut Self::Kind, _old: &Self::Kind) {}
+
+    /// Takes over from `old` everything that the subresource `part` may not change: one that is
+    /// written as the object, and is neither `status` nor `finalize`.
+    fn prepare_for_part(&self, _part: Subresource, _new: &mut Self::Kind, _old: &Self::Kind) {}
+
+    /// Checks an update through `part`.
+    fn validate_part(
+        &self,
+        _part: Subresource,
+        _new: &Self::Kind,
+        _old: &Self::Kind,
+        _errors: &mut ErrorList,
+    ) {
+    }
 
     /// What the `scale` subresource shows; `None` for kinds without one.
     fn scale(&self, _object: &Self::Kind) -> Option<ScaleView> {
@@ -117,7 +131,7 @@ pub trait AnyStrategy: Send + Sync + 'static {
     /// See [`Strategy::field`].
     fn field<'a>(&self, object: &'a Object, path: &str) -> Option<Cow<'a, str>>;
     /// See [`Strategy::warnings`].
-    fn warnings(&self, object: &Draft) -> Vec<String>;
+    fn warnings(&self, new: &Draft, old: Option<&Object>) -> Vec<String>;
     /// See [`Strategy::grace_period`].
     fn grace_period(&self, object: &Object, requested: Option<i64>) -> Option<i64>;
     /// See [`Strategy::begin_deletion`].
@@ -126,6 +140,10 @@ pub trait AnyStrategy: Send + Sync + 'static {
     fn is_held(&self, object: &Draft) -> bool;
     /// See [`Strategy::prepare_for_finalize`].
     fn prepare_for_finalize(&self, new: &mut Draft, old: &Object);
+    /// See [`Strategy::prepare_for_part`].
+    fn prepare_for_part(&self, part: Subresource, new: &mut Draft, old: &Object);
+    /// See [`Strategy::validate_part`].
+    fn validate_part(&self, part: Subresource, new: &Draft, old: &Object, errors: &mut ErrorList);
     /// See [`Strategy::scale`].
     fn scale(&self, object: &Object) -> Option<ScaleView>;
     /// See [`Strategy::set_replicas`].
@@ -176,8 +194,9 @@ impl<S: Strategy> AnyStrategy for S {
     fn field<'a>(&self, object: &'a Object, path: &str) -> Option<Cow<'a, str>> {
         object.get().ok().and_then(|object| Strategy::field(self, object, path))
     }
-    fn warnings(&self, object: &Draft) -> Vec<String> {
-        object.get().map(|object| Strategy::warnings(self, object)).unwrap_or_default()
+    fn warnings(&self, new: &Draft, old: Option<&Object>) -> Vec<String> {
+        let old = old.and_then(|old| old.get().ok());
+        new.get().map(|new| Strategy::warnings(self, new, old)).unwrap_or_default()
     }
     fn grace_period(&self, object: &Object, requested: Option<i64>) -> Option<i64> {
         object.get().ok().and_then(|object| Strategy::grace_period(self, object, requested))
@@ -193,6 +212,16 @@ impl<S: Strategy> AnyStrategy for S {
     fn prepare_for_finalize(&self, new: &mut Draft, old: &Object) {
         if let (Some(new), Ok(old)) = (new.get_mut(), old.get()) {
             Strategy::prepare_for_finalize(self, new, old);
+        }
+    }
+    fn prepare_for_part(&self, part: Subresource, new: &mut Draft, old: &Object) {
+        if let (Some(new), Ok(old)) = (new.get_mut(), old.get()) {
+            Strategy::prepare_for_part(self, part, new, old);
+        }
+    }
+    fn validate_part(&self, part: Subresource, new: &Draft, old: &Object, errors: &mut ErrorList) {
+        if let (Some(new), Ok(old)) = (new.get(), old.get()) {
+            Strategy::validate_part(self, part, new, old, errors);
         }
     }
     fn scale(&self, object: &Object) -> Option<ScaleView> {

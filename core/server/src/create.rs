@@ -2,9 +2,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::kinds::metadata;
 use pinnace_api::{ApiError, Draft, Object, Resource, Result};
-use pinnace_client::{Target, WriteOptions};
+use pinnace_client::{Target, Warnings, WriteOptions};
 use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 
+use crate::certificates;
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
@@ -19,13 +20,25 @@ impl Server {
         &self,
         user: &User,
         target: Target,
-        mut draft: Draft,
+        draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
         let resource = &*target.resource;
         let namespace = target.key.namespace();
         let name = target.key.name();
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
+        self.create_authorized(user, target, draft, options).await
+    }
+
+    /// As [`Server::create`], for a user who has been asked whether they may.
+    pub(crate) async fn create_authorized(
+        &self,
+        user: &User,
+        target: Target,
+        mut draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
         Self::check_kind(resource, &draft)?;
         resource.strategy.default(&mut draft);
         self.own_new(user, &target, &mut draft, &options)?;
@@ -58,6 +71,7 @@ impl Server {
         self.generate_name(&mut draft, resource, &snapshot);
         resource.strategy.prepare_for_create(&mut draft);
         resource.strategy.default(&mut draft);
+        certificates::note_requester(user, &mut draft);
         let key = draft.key();
         self.admit(&mut AdmissionRequest {
             user,
@@ -70,6 +84,9 @@ impl Server {
             snapshot: &snapshot,
         })?;
         validate_new(resource, &draft)?;
+        if options.warnings.are_kept() {
+            warn(resource, &draft, None, &options.warnings);
+        }
         let exists = || ApiError::already_exists(resource, key.name());
         if options.dry_run {
             if snapshot.get(resource.name(), &key).is_some() {
@@ -185,6 +202,25 @@ fn validate_new(resource: &Resource, draft: &Draft) -> Result<()> {
     }
     resource.strategy.validate(draft, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, name, &errors)) }
+}
+
+/// Says what is valid and most often a mistake.
+pub(crate) fn warn(resource: &Resource, new: &Draft, old: Option<&Object>, warnings: &Warnings) {
+    for finalizer in new.meta().finalizers.iter().flatten() {
+        let known = matches!(finalizer.as_str(), "foregroundDeletion" | "orphan" | "kubernetes");
+        let had = old.is_some_and(|old| {
+            old.meta().finalizers.iter().flatten().any(|before| before == finalizer)
+        });
+        if !known && !had && !finalizer.contains('/') {
+            warnings.add(format!(
+                "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name \
+                 including a path (/) to avoid accidental conflicts with other finalizer writers"
+            ));
+        }
+    }
+    for text in resource.strategy.warnings(new, old) {
+        warnings.add(text);
+    }
 }
 
 /// What a caller is told when the store itself fails.

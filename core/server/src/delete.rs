@@ -36,7 +36,7 @@ impl Server {
     }
 
     /// As [`Server::delete`], for a user who has been asked whether they may.
-    async fn delete_authorized(
+    pub(crate) async fn delete_authorized(
         &self,
         user: &User,
         target: Target,

@@ -57,6 +57,10 @@ impl Transport for InProcess {
             Some(Subresource::Binding) => {
                 self.server.bind(&self.user, target, draft, options).await
             }
+            Some(Subresource::Eviction) => {
+                self.server.evict(&self.user, target, draft, options).await
+            }
+            Some(Subresource::Token) => self.server.token(&self.user, target, draft, options).await,
             Some(_) => Err(ApiError::method_not_supported(&target.resource, "create")),
         }
     }

@@ -23,8 +23,14 @@ impl Server {
             .get(resource.name(), &target.key)
             .ok_or_else(|| ApiError::not_found(resource, name))?;
         match target.subresource {
-            None | Some(Subresource::Status) => Ok(object.clone()),
             Some(Subresource::Scale) => Ok(Object::new(scale_of(resource, object)?)),
+            None
+            | Some(
+                Subresource::Status
+                | Subresource::EphemeralContainers
+                | Subresource::Resize
+                | Subresource::Approval,
+            ) => Ok(object.clone()),
             Some(_) => Err(ApiError::method_not_supported(resource, "get")),
         }
     }

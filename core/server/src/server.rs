@@ -9,7 +9,7 @@ use pinnace_store::{Snapshot, Store};
 
 use crate::admission::{self, Admission, AdmissionRequest};
 use crate::service::{PortsInFlight, ServiceNetwork};
-use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
+use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, TokenIssuer, User};
 
 /// How often a write is tried anew when other writers come between, before its caller is told.
 pub(crate) const WRITE_ATTEMPTS: usize = 64;
@@ -26,6 +26,7 @@ struct Inner {
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
     ports: PortsInFlight,
+    tokens: Option<Arc<dyn TokenIssuer>>,
 }
 
 /// Puts a [`Server`] together.
@@ -36,6 +37,7 @@ pub struct ServerBuilder {
     authorizer: Box<dyn Authorizer>,
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
+    tokens: Option<Arc<dyn TokenIssuer>>,
 }
 
 impl ServerBuilder {
@@ -57,11 +59,26 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets who makes the tokens of service accounts; without, there are none to be had.
+    pub fn tokens(mut self, issuer: Arc<dyn TokenIssuer>) -> Self {
+        self.tokens = Some(issuer);
+        self
+    }
+
     /// The server.
     pub fn build(self) -> Server {
-        let Self { store, catalog, env, authorizer, admission, services } = self;
+        let Self { store, catalog, env, authorizer, admission, services, tokens } = self;
         let ports = PortsInFlight::default();
-        Server(Arc::new(Inner { store, catalog, env, authorizer, admission, services, ports }))
+        Server(Arc::new(Inner {
+            store,
+            catalog,
+            env,
+            authorizer,
+            admission,
+            services,
+            ports,
+            tokens,
+        }))
     }
 }
 
@@ -81,6 +98,7 @@ impl Server {
             authorizer: Box::new(MastersOnly),
             admission: admission::builtin(),
             services: ServiceNetwork::default(),
+            tokens: None,
         }
     }
 
@@ -107,6 +125,10 @@ impl Server {
     /// Where services get their addresses and ports from.
     pub fn service_network(&self) -> &ServiceNetwork {
         &self.0.services
+    }
+
+    pub(crate) fn token_issuer(&self) -> Option<&Arc<dyn TokenIssuer>> {
+        self.0.tokens.as_ref()
     }
 
     pub(crate) fn ports(&self) -> &PortsInFlight {

@@ -1,16 +1,44 @@
-use pinnace_api::field::{ErrorList, Path};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pinnace_api::field::{Bare, ErrorList, Path};
 use pinnace_api::kinds::metadata;
 use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Draft, Object, Resource, Result};
 use pinnace_client::{Subresource, Target, WriteOptions};
 use pinnace_store::{CommitError, Expect, Transaction};
 
-use crate::create::{first, storage_error};
+use crate::certificates;
+use crate::create::{first, storage_error, warn};
 use crate::patching::{apply_patch, type_of};
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
+/// Kinds whose objects come to be when one that is not there is updated.
+const MADE_BY_UPDATES: [&str; 9] = [
+    "certificatesigningrequests.certificates.k8s.io",
+    "clusterrolebindings.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "endpoints",
+    "events",
+    "leases.coordination.k8s.io",
+    "limitranges",
+    "rolebindings.rbac.authorization.k8s.io",
+    "roles.rbac.authorization.k8s.io",
+];
+/// Kinds whose objects are only updated by who says which version they have seen.
+const VERSIONED: [&str; 4] = [
+    "apiservices.apiregistration.k8s.io",
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "leases.coordination.k8s.io",
+    "poddisruptionbudgets.policy",
+];
+
 impl Server {
+    /// Whether an update of what is not there makes it.
+    fn is_made_by(&self, target: &Target) -> bool {
+        let name = target.resource.name();
+        MADE_BY_UPDATES.contains(&&**name) && self.snapshot().get(name, &target.key).is_none()
+    }
+
     pub(crate) async fn update(
         &self,
         user: &User,
@@ -34,7 +62,23 @@ impl Server {
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
         }
+        if target.subresource.is_none() && self.is_made_by(&target) {
+            self.authorize(user, "create", resource, None, namespace, name)?;
+            match self.create_authorized(user, target.clone(), draft.clone(), options.clone()).await
+            {
+                // Somebody has made it since we looked.
+                Err(error) if error.is_already_exists() => {}
+                done => return done,
+            }
+        }
         resource.strategy.default(&mut draft);
+        if version_of(&draft).is_empty() && VERSIONED.contains(&&**resource.name()) {
+            let mut errors = ErrorList::default();
+            let at = Path::root("metadata");
+            let at = at.child("resourceVersion");
+            errors.invalid(&at, Bare("0x0"), "must be specified for an update");
+            return Err(ApiError::invalid(resource, name, &errors));
+        }
         // A draft that names its version is written at most once, so it need not be kept.
         let versioned = !version_of(&draft).is_empty();
         let mut draft = Some(draft);
@@ -105,6 +149,9 @@ impl Server {
         let mut new = new;
         let sent = new.meta_mut().managed_fields.take();
         let mut new = self.finish_update(user, target, new, old)?;
+        if options.warnings.are_kept() {
+            warn(&target.resource, &new, Some(old), &options.warnings);
+        }
         self.own_changed(user, target, &mut new, old, sent, options)?;
         Ok(new)
     }
@@ -141,7 +188,12 @@ impl Server {
                 resource.strategy.prepare_for_status_update(&mut new, old);
             }
             Some(Subresource::Finalize) => resource.strategy.prepare_for_finalize(&mut new, old),
-            _ => resource.strategy.prepare_for_update(&mut new, old),
+            Some(part) => resource.strategy.prepare_for_part(part, &mut new, old),
+            None => resource.strategy.prepare_for_update(&mut new, old),
+        }
+        if target.subresource.is_some() {
+            let now = Time(self.env().clock().now_seconds());
+            certificates::stamp_conditions(&mut new, old, &now);
         }
         let snapshot = self.snapshot();
         self.admit(&mut AdmissionRequest {
@@ -162,7 +214,8 @@ impl Server {
                 resource.strategy.validate_status_update(&new, old, &mut errors);
             }
             Some(Subresource::Finalize) => {}
-            _ => resource.strategy.validate_update(&new, old, &mut errors),
+            Some(part) => resource.strategy.validate_part(part, &new, old, &mut errors),
+            None => resource.strategy.validate_update(&new, old, &mut errors),
         }
         if errors.is_empty() { Ok(new) } else { Err(ApiError::invalid(resource, name, &errors)) }
     }

@@ -7,8 +7,8 @@ use k8s_openapi::api::certificates::v1::{
 use super::check::{Json, complain, immutable};
 use super::names::rules;
 use super::next_generation;
-use crate::Strategy;
 use crate::field::{ErrorList, Path};
+use crate::{Strategy, Subresource};
 
 /// What a field selector may name.
 pub(super) const FIELDS: &[&str] = &["spec.signerName"];
@@ -146,6 +146,37 @@ impl Strategy for CertificateSigningRequestStrategy {
         if let Some(before) = given(old).filter(|certificate| !certificate.0.is_empty()) {
             let path = Path::root("status");
             immutable(errors, &path.child("certificate"), &given(new), &Some(before));
+        }
+    }
+
+    /// Approval decides; it does not issue.
+    fn prepare_for_part(
+        &self,
+        _: Subresource,
+        new: &mut CertificateSigningRequest,
+        old: &CertificateSigningRequest,
+    ) {
+        new.spec = old.spec.clone();
+        let given = old.status.as_ref().and_then(|status| status.certificate.clone());
+        new.status.get_or_insert_default().certificate = given;
+    }
+
+    fn validate_part(
+        &self,
+        _: Subresource,
+        new: &CertificateSigningRequest,
+        old: &CertificateSigningRequest,
+        errors: &mut ErrorList,
+    ) {
+        let Some(status) = &new.status else { return };
+        validate_conditions(status, errors);
+        let root = Path::root("status");
+        for old in conditions(old) {
+            let kind = &old.type_;
+            if !conditions(new).iter().any(|condition| condition.type_ == *kind) {
+                let why = format!("updates may not remove a condition of type {kind:?}");
+                errors.forbidden(&root.child("conditions"), &why);
+            }
         }
     }
 

@@ -59,6 +59,18 @@ impl Strategy for DeploymentStrategy {
         next_generation(&mut new.metadata, &old.metadata, changed);
     }
 
+    fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
+        let Some(spec) = &new.spec else { return Vec::new() };
+        let before = old.and_then(|old| old.spec.as_ref()).map(|spec| &spec.template);
+        let Some(pod) = spec.template.spec.as_ref().filter(|_| before != Some(&spec.template))
+        else {
+            return Vec::new();
+        };
+        let path = Path::root("spec");
+        let template = path.child("template");
+        pod_spec::pod_warnings(spec.template.metadata.as_ref(), pod, Some(&template))
+    }
+
     fn prepare_for_status_update(&self, new: &mut Deployment, old: &Deployment) {
         new.spec.clone_from(&old.spec);
         new.metadata.labels.clone_from(&old.metadata.labels);

@@ -91,7 +91,12 @@ fn core() -> Vec<Resource> {
             .short(&["po"])
             .category(&["all"])
             .with_status()
-            .with(&[Subresource::Binding])
+            .with(&[
+                Subresource::Binding,
+                Subresource::Eviction,
+                Subresource::EphemeralContainers,
+                Subresource::Resize,
+            ])
             .fields(pod::FIELDS),
         Resource::builtin("podtemplate", replication_controller::PodTemplateStrategy),
         Resource::builtin(
@@ -107,7 +112,9 @@ fn core() -> Vec<Resource> {
             .short(&["quota"])
             .with_status(),
         Resource::builtin("secret", secret::SecretStrategy).fields(&["type"]),
-        Resource::builtin("serviceaccount", service_account::ServiceAccountStrategy).short(&["sa"]),
+        Resource::builtin("serviceaccount", service_account::ServiceAccountStrategy)
+            .short(&["sa"])
+            .with(&[Subresource::Token]),
         Resource::builtin("service", service::ServiceStrategy)
             .short(&["svc"])
             .category(&["all"])

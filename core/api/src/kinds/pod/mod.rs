@@ -2,6 +2,7 @@
 
 mod create;
 mod fields;
+mod parts;
 mod status;
 mod update;
 
@@ -14,8 +15,8 @@ pub(super) use fields::FIELDS;
 
 use super::names::rules;
 use super::{next_generation, pod_spec};
-use crate::Strategy;
 use crate::field::{ErrorList, Path};
+use crate::{Strategy, Subresource};
 
 /// Pods.
 pub(super) struct PodStrategy;
@@ -59,17 +60,42 @@ impl Strategy for PodStrategy {
         fields::field(pod, path)
     }
 
-    fn warnings(&self, pod: &Pod) -> Vec<String> {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let complaints = rules::dns_label(name);
-        if complaints.is_empty() {
-            return Vec::new();
+    fn prepare_for_part(&self, part: Subresource, new: &mut Pod, old: &Pod) {
+        match part {
+            Subresource::EphemeralContainers => parts::keep_all_but_ephemeral_containers(new, old),
+            Subresource::Resize => parts::keep_all_but_resources(new, old),
+            _ => {}
         }
-        vec![format!(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising \
-             behavior; a DNS label is recommended: [{}]",
-            complaints.join(" ")
-        )]
+    }
+
+    fn validate_part(&self, part: Subresource, new: &Pod, old: &Pod, errors: &mut ErrorList) {
+        validate_spec(new, errors);
+        match part {
+            Subresource::EphemeralContainers => {
+                parts::validate_ephemeral_containers(new, old, errors);
+            }
+            Subresource::Resize => parts::validate_resize(new, old, errors),
+            _ => {}
+        }
+    }
+
+    fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
+        let mut texts = Vec::new();
+        let name = new.metadata.name.as_deref().unwrap_or_default();
+        let complaints = rules::dns_label(name);
+        if old.is_none() && !complaints.is_empty() {
+            texts.push(format!(
+                "metadata.name: this is used in the Pod's hostname, which can result in \
+                 surprising behavior; a DNS label is recommended: [{}]",
+                complaints.join(" ")
+            ));
+        }
+        if let Some(spec) = &new.spec
+            && old.is_none_or(|old| old.spec != new.spec)
+        {
+            texts.extend(pod_spec::pod_warnings(Some(&new.metadata), spec, None));
+        }
+        texts
     }
 
     fn grace_period(&self, pod: &Pod, requested: Option<i64>) -> Option<i64> {

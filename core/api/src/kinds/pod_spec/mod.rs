@@ -25,6 +25,7 @@ mod volume_defaults;
 mod volume_disks;
 mod volume_sources;
 mod volumes;
+mod warnings;
 mod windows;
 
 use k8s_openapi::api::core::v1::{PodResourceClaim, PodSpec, SecurityContext};
@@ -41,6 +42,7 @@ pub(super) use template::{
 };
 pub(super) use volume_claims::validate_spec as validate_claim;
 use volumes::Volumes;
+pub(super) use warnings::pod_warnings;
 
 use super::check::{complain, required_choice, text};
 use super::names::rules;
