@@ -241,3 +241,16 @@ fn data_of(template: &PodTemplateSpec) -> Result<Value> {
 fn holds(revision: &ControllerRevision, data: &Value) -> bool {
     revision.data.as_ref().is_some_and(|kept| kept.0 == *data)
 }
+
+/// The template that a revision keeps.
+///
+/// # Errors
+/// When what it keeps is no template, as after somebody has written it by hand.
+pub(crate) fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec> {
+    let data = revision.data.as_ref().map(|data| &data.0["spec"]["template"]);
+    let mut template = data.cloned().unwrap_or_default();
+    if let Some(fields) = template.as_object_mut() {
+        fields.remove("$patch");
+    }
+    serde_json::from_value(template).map_err(|error| ApiError::decode(&error))
+}

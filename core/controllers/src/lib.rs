@@ -20,6 +20,7 @@ mod pod_control;
 mod pod_gc;
 mod pods;
 mod replicaset;
+mod stateful_set;
 mod taint_eviction;
 mod taints;
 mod template_hash;
@@ -48,6 +49,7 @@ impl Controllers {
             deployment::controller(context)?,
             replicaset::controller(context)?,
             daemon_set::controller(context)?,
+            stateful_set::controller(context)?,
             namespace::controller(context)?,
             node_lifecycle::controller(context)?,
             taint_eviction::controller(context)?,
