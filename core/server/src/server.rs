@@ -69,6 +69,9 @@ impl ServerBuilder {
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens } = self;
         let ports = PortsInFlight::default();
+        let mut rules = admission::builtin(&env, tokens.is_some());
+        rules.extend(admission);
+        let admission = rules;
         Server(Arc::new(Inner {
             store,
             catalog,
@@ -96,7 +99,7 @@ impl Server {
             catalog,
             env,
             authorizer: Box::new(MastersOnly),
-            admission: admission::builtin(),
+            admission: Vec::new(),
             services: ServiceNetwork::default(),
             tokens: None,
         }

@@ -47,6 +47,8 @@ impl Fixture {
         let client = server.client(User::host());
         let namespace = from(json!({"metadata": {"name": "default"}}));
         client.of::<Namespace>().unwrap().create(namespace).await.unwrap();
+        let account = from(json!({"metadata": {"name": "default", "namespace": "default"}}));
+        client.of::<ServiceAccount>().unwrap().create(account).await.unwrap();
         Self { client, transport: InProcess::new(server, User::host()) }
     }
 
@@ -285,6 +287,31 @@ async fn tokens_are_made_by_who_is_plugged_in() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_pod_runs_as_an_account_and_has_its_token_where_there_are_tokens() {
+    let fixture = Fixture::new().await;
+    let pod = |spec: Value| {
+        let mut spec = spec;
+        spec["containers"] = json!([{"name": "c", "image": "i"}]);
+        from::<Pod>(
+            json!({"metadata": {"generateName": "p", "namespace": "default"}, "spec": spec}),
+        )
+    };
+    let made = fixture.pods().create(pod(json!({}))).await.unwrap();
+    let spec = made.spec.as_ref().unwrap();
+    assert_eq!(spec.service_account_name.as_deref(), Some("default"));
+    let volume = &spec.volumes.as_ref().unwrap()[0];
+    assert!(volume.name.starts_with("kube-api-access-"));
+    let mount = &spec.containers[0].volume_mounts.as_ref().unwrap()[0];
+    assert_eq!((&mount.name, mount.read_only), (&volume.name, Some(true)));
+    let without = pod(json!({"automountServiceAccountToken": false}));
+    let made = fixture.pods().create(without).await.unwrap();
+    assert!(made.spec.as_ref().unwrap().volumes.is_none());
+    let gone = fixture.pods().create(pod(json!({"serviceAccountName": "x"}))).await.unwrap_err();
+    let part = "error looking up service account default/x: serviceaccount \"x\" not found";
+    assert!(gone.message().contains(part), "{gone}");
 }
 
 #[tokio::test]

@@ -1,12 +1,18 @@
 //! Rules for what may be written, beyond what makes an object valid: each sees the object after
 //! defaulting and before validation, may change it or refuse it.
 
+mod claim_resize;
+mod default_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_priority;
+mod runtime_class;
+mod service_account;
 
 use pinnace_api::{Draft, Key, Object, Resource, Result};
 use pinnace_client::Subresource;
+use pinnace_env::Env;
 use pinnace_store::Snapshot;
 
 use crate::User;
@@ -55,11 +61,24 @@ pub trait Admission: Send + Sync + 'static {
     fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()>;
 }
 
-/// The rules that every server has, in upstream's order.
-pub(crate) fn builtin() -> Vec<Box<dyn Admission>> {
-    vec![
+/// The rules that every server has, in upstream's order. Pods are given tokens only where there
+/// are any, which is when `tokens` are made.
+pub(crate) fn builtin(env: &Env, tokens: bool) -> Vec<Box<dyn Admission>> {
+    let mut rules: Vec<Box<dyn Admission>> = vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
+        Box::new(limit_ranger::LimitRanger),
+    ];
+    if tokens {
+        rules.push(Box::new(service_account::ServiceAccount::new(env.clone())));
+    }
+    let rest: [Box<dyn Admission>; 6] = [
         Box::new(pod_priority::PodPriority),
         Box::new(default_toleration_seconds::DefaultTolerationSeconds),
-    ]
+        Box::new(default_class::DefaultStorageClass),
+        Box::new(claim_resize::PersistentVolumeClaimResize),
+        Box::new(runtime_class::RuntimeClass),
+        Box::new(default_class::DefaultIngressClass),
+    ];
+    rules.extend(rest);
+    rules
 }

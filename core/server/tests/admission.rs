@@ -1,0 +1,173 @@
+//! The rules that every server has for what may be written.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
+use pinnace_api::patch::Patch;
+use pinnace_api::{Catalog, Draft, Key, Object, Result};
+use pinnace_client::{Client, WriteOptions};
+use pinnace_env::Env;
+use pinnace_server::{Server, User};
+use pinnace_store::Store;
+use serde_json::{Value, json};
+
+async fn client() -> Client {
+    let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
+    let client = server.client(User::host());
+    create(&client, "namespace", json!({"metadata": {"name": "default"}})).await.unwrap();
+    client
+}
+
+async fn create(client: &Client, kind: &str, mut object: Value) -> Result<Object> {
+    let api = client.named(kind)?;
+    if api.resource().is_namespaced() {
+        object["metadata"]["namespace"] = "default".into();
+    }
+    object["apiVersion"] = api.resource().api_version().into();
+    object["kind"] = (&*api.resource().kind).into();
+    let draft = Draft::from_value(api.resource().codec, object)?;
+    api.create(draft, WriteOptions::default()).await
+}
+
+fn pod(spec: Value) -> Value {
+    let mut spec = spec;
+    if spec["containers"].is_null() {
+        spec["containers"] = json!([{"name": "c", "image": "i"}]);
+    }
+    json!({"metadata": {"name": "p"}, "spec": spec})
+}
+
+fn check_error(result: Result<Object>, part: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.code(), 403, "{error}");
+    assert!(error.message().contains(part), "{:?} lacks {part:?}", error.message());
+}
+
+#[tokio::test]
+async fn what_names_no_class_gets_the_default_one() {
+    let client = client().await;
+    let class = |name: &str, mark: &str| {
+        json!({
+            "metadata": {"name": name, "annotations": {mark: "true"}},
+            "provisioner": "x.y/z", "spec": {"controller": "x.y/z"}
+        })
+    };
+    let claim = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let ingress = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {
+        "defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}})
+    };
+    let class_of = |object: &Object, field: &str| object.to_value().unwrap()["spec"][field].clone();
+
+    let before = create(&client, "persistentvolumeclaim", claim("a")).await.unwrap();
+    assert_eq!(class_of(&before, "storageClassName"), Value::Null);
+    let mark = "storageclass.kubernetes.io/is-default-class";
+    create(&client, "storageclass", class("b", mark)).await.unwrap();
+    create(&client, "storageclass", class("a", mark)).await.unwrap();
+    let after = create(&client, "persistentvolumeclaim", claim("b")).await.unwrap();
+    assert_eq!(class_of(&after, "storageClassName"), "a", "the first by name of those as new");
+
+    let mark = "ingressclass.kubernetes.io/is-default-class";
+    create(&client, "ingressclass", class("web", mark)).await.unwrap();
+    let made = create(&client, "ingress", ingress("i")).await.unwrap();
+    assert_eq!(class_of(&made, "ingressClassName"), "web");
+}
+
+#[tokio::test]
+async fn a_runtime_says_what_it_costs_and_where_it_is() {
+    let client = client().await;
+    let class = json!({"metadata": {"name": "vm"}, "handler": "vm",
+        "overhead": {"podFixed": {"memory": "100Mi"}},
+        "scheduling": {"nodeSelector": {"vm": "yes"}}});
+    create(&client, "runtimeclass", class).await.unwrap();
+    let made = create(&client, "pod", pod(json!({"runtimeClassName": "vm"}))).await.unwrap();
+    let spec = made.to_value().unwrap()["spec"].clone();
+    assert_eq!(spec["overhead"]["memory"], "100Mi");
+    assert_eq!(spec["nodeSelector"]["vm"], "yes");
+    let cases = [
+        (json!({"runtimeClassName": "x"}), "pod rejected: RuntimeClass \"x\" not found"),
+        (
+            json!({"runtimeClassName": "vm", "nodeSelector": {"vm": "no"}}),
+            "conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; pod.spec.nodeSelector[vm] = no",
+        ),
+        (
+            json!({"overhead": {"memory": "1Mi"}}),
+            "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",
+        ),
+    ];
+    for (spec, part) in cases {
+        check_error(create(&client, "pod", pod(spec)).await, part);
+    }
+}
+
+#[tokio::test]
+async fn limit_ranges_fill_in_and_refuse() {
+    let client = client().await;
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [
+        {"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"},
+         "min": {"cpu": "50m"}, "max": {"cpu": "1"}},
+        {"type": "Pod", "max": {"cpu": "1500m"}},
+        {"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}}
+    ]}});
+    create(&client, "limitrange", range).await.unwrap();
+    let made = create(&client, "pod", pod(json!({}))).await.unwrap().to_value().unwrap();
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "500m"}, "requests": {"cpu": "100m"}})
+    );
+    assert_eq!(
+        made["metadata"]["annotations"]["kubernetes.io/limit-ranger"],
+        "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+    );
+    let with = |limits: &[&str]| {
+        let container = |(index, cpu)| {
+            json!({"name": format!("c{index}"), "image": "i", "resources": {
+                "requests": {"cpu": cpu}, "limits": {"cpu": cpu}}})
+        };
+        let containers: Vec<_> = limits.iter().enumerate().map(container).collect();
+        json!({"metadata": {"name": "q"}, "spec": {"containers": containers}})
+    };
+    let cases = [
+        (with(&["2"]), "maximum cpu usage per Container is 1, but limit is 2"),
+        (with(&["10m"]), "minimum cpu usage per Container is 50m, but request is 10m"),
+        (with(&["1", "1"]), "maximum cpu usage per Pod is 1500m, but limit is 2"),
+    ];
+    for (pod, part) in cases {
+        check_error(create(&client, "pod", pod).await, part);
+    }
+    let claim = json!({"metadata": {"name": "small"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}});
+    let part = "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi";
+    check_error(create(&client, "persistentvolumeclaim", claim).await, part);
+}
+
+#[tokio::test]
+async fn a_claim_grows_where_its_class_allows() {
+    for (allowed, bound, expected) in [
+        (true, true, ""),
+        (true, false, "Only bound persistent volume claims can be expanded"),
+        (false, true, "only dynamically provisioned pvc can be resized"),
+    ] {
+        let client = client().await;
+        let class = json!({"metadata": {"name": "s"}, "provisioner": "x.y/z",
+                           "allowVolumeExpansion": allowed});
+        create(&client, "storageclass", class).await.unwrap();
+        let claim = json!({"metadata": {"name": "c"}, "spec": {"storageClassName": "s",
+            "volumeName": "v",
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        create(&client, "persistentvolumeclaim", claim).await.unwrap();
+        let claims = client.named("persistentvolumeclaim").unwrap();
+        let key = Key::new("default", "c");
+        let phase = if bound { "Bound" } else { "Pending" };
+        let status = Patch::Merge(json!({"status": {"phase": phase}}));
+        claims.patch_status(&key, status, WriteOptions::default()).await.unwrap();
+        let spec = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        let grown = claims.patch(&key, Patch::Merge(spec), WriteOptions::default()).await;
+        match expected {
+            "" => drop(grown.unwrap()),
+            part => check_error(grown, part),
+        }
+    }
+}
