@@ -11,6 +11,8 @@ mod condition;
 mod context;
 mod daemon_set;
 mod deployment;
+mod disruption;
+mod endpoints;
 mod garbage_collector;
 mod history;
 mod job;
@@ -54,6 +56,8 @@ impl Controllers {
             node_lifecycle::controller(context)?,
             taint_eviction::controller(context)?,
             pod_gc::controller(context)?,
+            disruption::controller(context)?,
+            endpoints::controller(context)?,
             job::controller(context)?,
             job::cron_controller(context)?,
             job::ttl_controller(context)?,

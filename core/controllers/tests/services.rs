@@ -1,0 +1,162 @@
+//! Where services are served, and how many pods may be missing.
+
+mod harness;
+
+use harness::{Cluster, condition};
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use pinnace_client::PropagationPolicy::Background;
+use serde_json::{Value, json};
+
+async fn service(cluster: &Cluster, spec: Value) {
+    let mut spec = spec;
+    spec["selector"] = json!({"app": "web"});
+    cluster
+        .make::<Service>(json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec}))
+        .await;
+}
+
+/// A pod `web` with an address that is ready or not.
+async fn pod(cluster: &Cluster, number: usize, ready: bool) {
+    let name = format!("web-{number}");
+    cluster
+        .make::<Pod>(json!({
+            "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
+            "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "i",
+                "ports": [{"name": "http", "containerPort": 8080}]}]}
+        }))
+        .await;
+    let address = format!("10.0.{}.{}", number / 200, number % 200 + 1);
+    let ready = if ready { "True" } else { "False" };
+    let status = json!({"phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
+        "conditions": [{"type": "Ready", "status": ready}]});
+    cluster
+        .report::<Pod>(&format!("default/{name}"), |pod| {
+            pod.status = serde_json::from_value(status.clone()).unwrap();
+        })
+        .await;
+}
+
+/// `address ready serving terminating` of every endpoint.
+async fn endpoints(cluster: &Cluster) -> Vec<String> {
+    let slices = cluster.all::<EndpointSlice>().await;
+    let all = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    let mut all: Vec<_> = all
+        .map(|endpoint| {
+            let is = endpoint.conditions.clone().unwrap();
+            let flag = |value: Option<bool>| if value == Some(true) { "+" } else { "-" };
+            let flags = [is.ready, is.serving, is.terminating].map(flag).concat();
+            format!("{} {flags}", endpoint.addresses[0])
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_served_by_its_pods() {
+    let cluster = Cluster::start().await;
+    cluster.node("a").await;
+    service(&cluster, json!({"ports": [{"port": 80, "targetPort": "http"}]})).await;
+    pod(&cluster, 0, true).await;
+    pod(&cluster, 1, false).await;
+    cluster.pass(1).await;
+    assert_eq!(endpoints(&cluster).await, ["10.0.0.1 ++-", "10.0.0.2 ---"]);
+    let slices = cluster.all::<EndpointSlice>().await;
+    assert_eq!(slices.len(), 1);
+    assert_eq!(slices[0].ports.as_ref().unwrap()[0].port, Some(8080));
+    let labels = slices[0].metadata.labels.clone().unwrap();
+    assert_eq!(labels["kubernetes.io/service-name"], "web");
+    let subsets = cluster.get::<Endpoints>("default/web").await.subsets.clone().unwrap();
+    assert_eq!(subsets[0].addresses.as_ref().unwrap()[0].ip, "10.0.0.1");
+    assert_eq!(subsets[0].not_ready_addresses.as_ref().unwrap()[0].ip, "10.0.0.2");
+    cluster.delete::<Pod>("default/web-0", Background).await;
+    cluster.pass(1).await;
+    assert_eq!(endpoints(&cluster).await, ["10.0.0.1 -++", "10.0.0.2 ---"]);
+    cluster.delete::<Service>("default/web", Background).await;
+    cluster.pass(5).await;
+    assert!(cluster.all::<EndpointSlice>().await.is_empty());
+    assert!(cluster.find::<Endpoints>("default/web").await.is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slices_hold_a_hundred_and_endpoints_stay_where_they_are() {
+    let cluster = Cluster::start().await;
+    cluster.node("a").await;
+    service(&cluster, json!({"ports": [{"port": 80}]})).await;
+    for number in 0..150 {
+        pod(&cluster, number, true).await;
+    }
+    cluster.pass(1).await;
+    let lengths = |slices: Vec<pinnace_api::Typed<EndpointSlice>>| {
+        let mut all: Vec<_> =
+            slices.iter().map(|one| one.endpoints.iter().flatten().count()).collect();
+        all.sort_unstable();
+        all
+    };
+    let before = lengths(cluster.all::<EndpointSlice>().await);
+    assert_eq!(before.iter().sum::<usize>(), 150);
+    assert!(before.iter().all(|length| *length <= 100), "{before:?}");
+    pod(&cluster, 150, true).await;
+    cluster.pass(1).await;
+    assert_eq!(lengths(cluster.all::<EndpointSlice>().await).len(), before.len());
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_may_publish_what_is_not_ready() {
+    let cluster = Cluster::start().await;
+    cluster.node("a").await;
+    service(&cluster, json!({"ports": [{"port": 80}], "publishNotReadyAddresses": true})).await;
+    pod(&cluster, 0, false).await;
+    cluster.pass(1).await;
+    assert_eq!(endpoints(&cluster).await, ["10.0.0.1 +--"]);
+    cluster.stop().await;
+}
+
+async fn budget(cluster: &Cluster, mut spec: Value) {
+    spec["selector"] = json!({"matchLabels": {"app": "web"}});
+    let budget = json!({"metadata": {"name": "b", "namespace": "default"}, "spec": spec});
+    cluster.make::<PodDisruptionBudget>(budget).await;
+    cluster.pass(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_says_how_many_may_go() {
+    let cluster = Cluster::start().await;
+    cluster.node("a").await;
+    for number in 0..3 {
+        pod(&cluster, number, true).await;
+    }
+    budget(&cluster, json!({"minAvailable": 2})).await;
+    let status = cluster.get::<PodDisruptionBudget>("default/b").await.status.clone().unwrap();
+    let counts = [
+        status.current_healthy,
+        status.desired_healthy,
+        status.expected_pods,
+        status.disruptions_allowed,
+    ];
+    assert_eq!(counts, [Some(3), Some(2), Some(3), Some(1)]);
+    cluster.delete::<Pod>("default/web-0", Background).await;
+    cluster.pass(1).await;
+    let budget = cluster.get::<PodDisruptionBudget>("default/b").await;
+    assert_eq!(budget.status.as_ref().unwrap().disruptions_allowed, Some(0));
+    assert_eq!(condition(&*budget, "DisruptionAllowed"), "False InsufficientPods ");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_in_shares_needs_controllers() {
+    let cluster = Cluster::start().await;
+    cluster.node("a").await;
+    pod(&cluster, 0, true).await;
+    budget(&cluster, json!({"maxUnavailable": "50%"})).await;
+    let budget = cluster.get::<PodDisruptionBudget>("default/b").await;
+    assert_eq!(
+        condition(&*budget, "DisruptionAllowed"),
+        "False SyncFailed found no controller ref for pod \"web-0\""
+    );
+    cluster.stop().await;
+}
