@@ -6,6 +6,7 @@
 //! - [`ApiError`]: an error as a Kubernetes `Status`; [`field`]: paths and causes within it.
 //! - [`selector`], [`quantity`], [`patch`]: the small languages of the API.
 //! - [`schema`]: what types objects are made of.
+//! - [`protobuf`]: the form that clients in Go prefer.
 //! - [`printing`]: what `kubectl get` shows.
 //! - [`manifest`]: files of objects, in YAML or JSON.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
@@ -24,6 +25,7 @@ mod object;
 mod ownership;
 pub mod patch;
 pub mod printing;
+pub mod protobuf;
 pub mod quantity;
 mod resource;
 pub mod schedule;

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -272,6 +273,8 @@ struct Inner {
     payload: OnceLock<Result<Box<dyn Payload>, String>>,
     /// Set from the start, or derived from `payload`.
     json: OnceLock<Bytes>,
+    /// Derived from `json`, where somebody asks.
+    protobuf: OnceLock<Result<Bytes>>,
     /// Only for objects that came as JSON and whose typed form nobody has asked for.
     meta: OnceLock<Box<ObjectMeta>>,
     /// Who owns which field. The typed form does not hold it, the JSON form does.
@@ -289,6 +292,7 @@ impl Object {
             codec: payload.codec(),
             payload: OnceLock::from(Ok(payload)),
             json: OnceLock::new(),
+            protobuf: OnceLock::new(),
             meta: OnceLock::new(),
             ownership: Ledger::new(ownership),
         }))
@@ -301,6 +305,7 @@ impl Object {
             codec,
             payload: OnceLock::new(),
             json: OnceLock::from(json),
+            protobuf: OnceLock::new(),
             meta: OnceLock::new(),
             ownership: Ledger::default(),
         }))
@@ -416,6 +421,30 @@ impl Object {
             .clone()
     }
 
+    /// The body of the protobuf form, encoded at most once and shared by all readers;
+    /// [`protobuf::envelope`](crate::protobuf::envelope) puts it into the envelope it is sent in.
+    ///
+    /// # Errors
+    /// `NotAcceptable` for kinds that have no such form, `InternalError` when the stored form
+    /// cannot be read.
+    pub fn protobuf(&self) -> Result<Bytes> {
+        let made = self.0.protobuf.get_or_init(|| {
+            let json = self.json();
+            let body = match self.0.payload.get() {
+                Some(Ok(payload)) => {
+                    crate::protobuf::body(payload.api_version(), payload.kind(), &json)
+                }
+                _ => {
+                    let head: TypeHead<'_> =
+                        serde_json::from_slice(&json).map_err(|error| ApiError::encode(&error))?;
+                    crate::protobuf::body(&head.api_version, &head.kind, &json)
+                }
+            };
+            body.map(Bytes::from)
+        });
+        made.clone()
+    }
+
     /// The JSON form as a tree.
     ///
     /// # Errors
@@ -507,6 +536,15 @@ impl Object {
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// What a stored object says it is, read without the rest.
+#[derive(serde::Deserialize)]
+struct TypeHead<'a> {
+    #[serde(rename = "apiVersion", borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
 }
 
 impl fmt::Debug for Object {
