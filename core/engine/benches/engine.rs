@@ -12,8 +12,9 @@ use futures::StreamExt as _;
 use pinnace::k8s_openapi::api::apps::v1::Deployment;
 use pinnace::k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use pinnace::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pinnace::{Engine, Env, Key, ListOptions, Runtime};
+use pinnace::{Engine, Env, Key, ListOptions, Runtime, ServeConfig};
 use pinnace_env::Stopwatch;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Builder;
 
 const RUNS: usize = 7;
@@ -25,6 +26,16 @@ const WATCHERS: usize = 1_000;
 fn main() {
     if wanted("engine/idle memory") {
         report("engine/idle memory", idle_megabytes(), "MB", Some(30.0));
+    }
+    if wanted("engine/idle memory with the front") {
+        report("engine/idle memory with the front", idle_with_front(), "MB", Some(40.0));
+    }
+    if wanted("engine/start to readyz, warm data directory") {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(2, start_to_ready(directory.path()));
+        least("engine/start to readyz, warm data directory", "ms", Some(50.0), || {
+            block_on(2, start_to_ready(directory.path()))
+        });
     }
     let start = || block_on(2, start_in_memory());
     least("engine/start to first list, memory", "ms", Some(20.0), start);
@@ -254,10 +265,52 @@ fn idle_megabytes() -> f64 {
     block_on(2, async {
         let engine = engine(0).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
+        let megabytes = resident_megabytes();
         engine.shutdown().await.unwrap();
-        let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kilobytes / 1000.0
+        megabytes
     })
+}
+
+/// As [`idle_megabytes`], listening with TLS.
+fn idle_with_front() -> f64 {
+    block_on(2, async {
+        let engine = engine(1).await;
+        let address = Some(([127, 0, 0, 1], 0).into());
+        let config = ServeConfig { address, ..ServeConfig::default() };
+        let serving = engine.serve(config).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let megabytes = resident_megabytes();
+        serving.stop().await;
+        engine.shutdown().await.unwrap();
+        megabytes
+    })
+}
+
+fn resident_megabytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes / 1000.0
+}
+
+/// Milliseconds from nothing until `/readyz` says `ok` to somebody outside, with keys and objects
+/// that are there.
+async fn start_to_ready(directory: &std::path::Path) -> f64 {
+    let stopwatch = Stopwatch::start();
+    let builder = Engine::builder().runtime(Runtime::simulated()).data_dir(directory);
+    let engine = builder.start().await.unwrap();
+    let unix = directory.join("socket");
+    let address = Some(([127, 0, 0, 1], 0).into());
+    let config = ServeConfig { address, unix: Some(unix.clone()), ..ServeConfig::default() };
+    let serving = engine.serve(config).await.unwrap();
+    let mut stream = tokio::net::UnixStream::connect(&unix).await.unwrap();
+    let request = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let elapsed = stopwatch.elapsed();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
+    serving.stop().await;
+    engine.shutdown().await.unwrap();
+    millis(elapsed)
 }

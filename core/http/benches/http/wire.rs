@@ -53,7 +53,7 @@ impl Address {
                 Box::new(connector.connect(name, stream).await.unwrap())
             }
         };
-        Connection { stream, buffer: Vec::new() }
+        Connection { stream, buffer: Vec::with_capacity(32 * 1024) }
     }
 }
 
@@ -75,12 +75,12 @@ impl Connection {
         let (head, status, length) = self.head().await;
         assert!((200..300).contains(&status), "{}", String::from_utf8_lossy(&self.buffer));
         let length = length.unwrap();
-        let mut rest = self.buffer.len() - head;
-        let mut chunk = [0; 64 * 1024];
-        while rest < length {
-            let read = self.stream.read(&mut chunk).await.unwrap();
-            assert!(read > 0);
-            rest += read;
+        let mut come = self.buffer.len() - head;
+        while come < length {
+            self.buffer.clear();
+            let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
+            assert!(read > 0, "the server has hung up");
+            come += read;
         }
         length
     }

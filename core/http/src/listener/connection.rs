@@ -159,7 +159,9 @@ where
         let in_flight = InFlight::begin(&active);
         async move {
             let request = request.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)));
-            let response = front.handle(request, &peer).await;
+            // In a box, which is gone once there is an answer: a connection that only watches has
+            // no use for all that a request may need on its way.
+            let response = Box::pin(front.handle(request, &peer)).await;
             Ok::<_, Infallible>(response.map(|body| Counted { body, _in_flight: in_flight }))
         }
     });
