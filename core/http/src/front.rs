@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
 use crate::discovery::Discovery;
+use crate::encoding::{Accepted, Can};
 use crate::flow_control::{FlowControl, Marks, Refused};
 use crate::handlers::{Call, method_not_allowed, no_such_resource};
 use crate::health::Health;
@@ -170,7 +171,10 @@ impl Front {
             Err(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {
-            let mut response = response::failure(&error);
+            let can = Can { shapes: false, stream: false, protobuf: true };
+            // Whoever takes nothing of it gets what everybody reads.
+            let accepted = Accepted::negotiate(&parts.headers, &query, can);
+            let mut response = response::failure(&error, accepted.unwrap_or(Accepted::JSON));
             if error.reason() == Reason::Unauthorized {
                 let challenge = http::HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

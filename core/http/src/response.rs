@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use pinnace_api::ApiError;
 
 use crate::Body;
+use crate::encoding::{self, Accepted, Encoding};
 
 pub(crate) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 pub(crate) const JSON: &str = "application/json";
@@ -49,10 +50,17 @@ pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     }
 }
 
-/// An error as a `Status`.
-pub(crate) fn failure(error: &ApiError) -> Response<Body> {
-    let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, &error.to_status());
+/// An error as a `Status`, in the encoding that the client takes.
+pub(crate) fn failure(error: &ApiError, accepted: Accepted) -> Response<Body> {
+    let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = error.to_status();
+    let encoded = match accepted.encoding {
+        Encoding::Json if !accepted.pretty => None,
+        _ => serde_json::to_value(&status)
+            .ok()
+            .and_then(|status| encoding::value(code, &status, accepted).ok()),
+    };
+    let mut response = encoded.unwrap_or_else(|| json(code, &status));
     let wait = error.details().and_then(|details| details.retry_after_seconds);
     if let Some(seconds) = wait {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -106,7 +114,7 @@ mod tests {
     #[test]
     fn failures_carry_when_to_come_back() {
         let error = ApiError::too_many_requests("later", std::time::Duration::from_secs(3));
-        let response = failure(&error);
+        let response = failure(&error, Accepted::JSON);
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[RETRY_AFTER], "3");
     }

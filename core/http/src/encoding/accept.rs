@@ -1,18 +1,25 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, USER_AGENT};
 use pinnace_api::printing::IncludeObject;
-use pinnace_api::{ApiError, Reason, Result};
+use pinnace_api::{ApiError, Reason, Result, protobuf};
 
 use crate::request::Query;
 
 /// How many forms a client may name; the rest is not looked at.
 const MAX_CLAUSES: usize = 32;
 
+/// What there is of most answers, and of most watches.
+const FORMS: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const STREAMS: &str =
+    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
 /// An encoding of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
     Yaml,
+    /// Only for objects that are shown whole or by their metadata, of kinds that have such a form.
+    Protobuf,
 }
 
 /// What of an object is shown.
@@ -44,6 +51,8 @@ pub(crate) struct Can {
     pub(crate) shapes: bool,
     /// Events have no form in YAML.
     pub(crate) stream: bool,
+    /// Custom kinds have no form in protobuf.
+    pub(crate) protobuf: bool,
 }
 
 impl Accepted {
@@ -67,10 +76,11 @@ impl Accepted {
         clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
         let include = IncludeObject::parse(query.get("includeObject"))?;
         clauses.iter().find_map(|clause| clause.accept(can, pretty, include)).ok_or_else(|| {
-            let accepted = if can.stream {
-                "application/json;stream=watch"
-            } else {
-                "application/json, application/yaml"
+            let accepted = match (can.stream, can.protobuf) {
+                (true, true) => STREAMS,
+                (true, false) => "application/json;stream=watch",
+                (false, true) => FORMS,
+                (false, false) => "application/json, application/yaml",
             };
             let message = format!("only the following media types are accepted: {accepted}");
             ApiError::new(Reason::NotAcceptable, message)
@@ -82,6 +92,15 @@ impl Accepted {
         match self.encoding {
             Encoding::Json => "application/json",
             Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => protobuf::MEDIA_TYPE,
+        }
+    }
+
+    /// As [`Accepted::media_type`], for a stream of events.
+    pub(crate) fn stream_type(self) -> &'static str {
+        match self.encoding {
+            Encoding::Protobuf => protobuf::MEDIA_TYPE_WATCH,
+            _ => self.media_type(),
         }
     }
 }
@@ -130,11 +149,14 @@ impl<'a> Clause<'a> {
         let encoding = match self.media_type {
             "application/json" | "application/*" | "*/*" => Encoding::Json,
             "application/yaml" if !can.stream => Encoding::Yaml,
+            protobuf::MEDIA_TYPE if can.protobuf => Encoding::Protobuf,
             _ => return None,
         };
         let shape = match self.shape {
             None => Shape::Whole,
             Some((name, "meta.k8s.io", "v1" | "v1beta1")) if can.shapes => match name {
+                // As upstream: tables are of JSON.
+                "Table" if encoding == Encoding::Protobuf => return None,
                 "Table" => Shape::Table(include),
                 "PartialObjectMetadata" => Shape::Metadata,
                 "PartialObjectMetadataList" => Shape::MetadataList,
@@ -167,11 +189,16 @@ mod tests {
 
     #[test]
     fn the_client_gets_what_it_prefers_among_what_there_is() {
-        let can = Can { shapes: true, stream: false };
+        let can = Can { shapes: true, stream: false, protobuf: true };
         let check = |accept: &str, encoding, shape| {
             let accepted = negotiate(accept, can).unwrap();
             assert_eq!((accepted.encoding, accepted.shape), (encoding, shape), "{accept}");
         };
+        let go = "application/vnd.kubernetes.protobuf,application/json";
+        check(go, Encoding::Protobuf, Shape::Whole);
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        let table = format!("{table},application/json;as=Table;v=v1;g=meta.k8s.io");
+        check(&table, Encoding::Json, Shape::Table(IncludeObject::Metadata));
         check("*/*", Encoding::Json, Shape::Whole);
         check("", Encoding::Json, Shape::Whole);
         check("application/yaml;q=0.9, application/json;q=0.5", Encoding::Yaml, Shape::Whole);
@@ -187,10 +214,11 @@ mod tests {
 
     #[test]
     fn who_takes_nothing_of_it_is_told_what_there_is() {
-        let error = negotiate("text/html", Can { shapes: true, stream: false }).unwrap_err();
+        let can = Can { shapes: true, stream: false, protobuf: false };
+        let error = negotiate(protobuf::MEDIA_TYPE, can).unwrap_err();
         assert_eq!(error.code(), 406);
         assert!(error.message().contains("application/json, application/yaml"), "{error}");
-        let stream = Can { shapes: true, stream: true };
+        let stream = Can { shapes: true, stream: true, protobuf: true };
         assert!(
             negotiate("application/yaml", stream).unwrap_err().message().contains("stream=watch")
         );

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use pinnace_api::schema::Schema;
-use pinnace_api::{ApiError, Object, Reason, Resource, Result};
+use pinnace_api::{ApiError, Object, Reason, Resource, Result, protobuf};
 use pinnace_client::List;
 use serde_json::{Value, json};
 
@@ -21,6 +21,11 @@ impl View {
     pub(crate) fn list(&self, resource: &Resource, list: &List<Object>) -> Result<Response<Body>> {
         let (code, accepted) = (StatusCode::OK, self.accepted);
         match accepted.shape {
+            Shape::Whole if accepted.encoding == Encoding::Protobuf => {
+                let (version, kind) = (resource.api_version(), &resource.list_kind);
+                let body = protobuf::list(&version, kind, &list_meta(list), &list.items)?;
+                Ok(reply(code, accepted.media_type(), body))
+            }
             Shape::Whole => {
                 let pieces = whole(resource, list);
                 if accepted.encoding == Encoding::Json && !accepted.pretty {
@@ -37,15 +42,7 @@ impl View {
                 });
                 value(code, &tree, accepted)
             }
-            Shape::Table(include) => {
-                let metadata = ListMeta {
-                    resource_version: Some(list.revision.to_string()),
-                    continue_: list.continue_token.clone(),
-                    remaining_item_count: list.remaining.and_then(|left| i64::try_from(left).ok()),
-                    ..ListMeta::default()
-                };
-                self.table(code, &list.items, include, metadata)
-            }
+            Shape::Table(include) => self.table(code, &list.items, include, list_meta(list)),
             Shape::Metadata => Err(ApiError::new(
                 Reason::NotAcceptable,
                 "you requested PartialObjectMetadata, but the requested object is a list",
@@ -89,6 +86,15 @@ fn whole(resource: &Resource, list: &List<Object>) -> VecDeque<Bytes> {
 fn own_type(resource: &Resource) -> Option<String> {
     Schema::builtin().type_of(&resource.group, &resource.version, &resource.kind)?;
     Some(format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", resource.api_version(), resource.kind))
+}
+
+fn list_meta(list: &List<Object>) -> ListMeta {
+    ListMeta {
+        resource_version: Some(list.revision.to_string()),
+        continue_: list.continue_token.clone(),
+        remaining_item_count: list.remaining.and_then(|left| i64::try_from(left).ok()),
+        ..ListMeta::default()
+    }
 }
 
 fn list_metadata(list: &List<Object>) -> Value {

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use pinnace_api::printing::{self, IncludeObject, Printer, TableOptions};
-use pinnace_api::{ApiError, Object, Reason, Result};
+use pinnace_api::{ApiError, Object, Reason, Result, protobuf};
 use serde_json::{Value, json};
 
 use super::indent::indent;
@@ -16,6 +16,9 @@ use crate::response::reply;
 /// How objects of a kind are shown to a client.
 pub(crate) struct View {
     pub(crate) accepted: Accepted,
+    /// What the objects are.
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
     pub(crate) printer: Arc<dyn Printer>,
     pub(crate) now: Timestamp,
 }
@@ -29,7 +32,11 @@ impl View {
         let accepted = self.accepted;
         match (accepted.shape, accepted.encoding) {
             (Shape::Whole, Encoding::Json) => Ok(json_reply(code, object.json(), accepted)),
-            (Shape::Whole, _) => value(code, &object.to_value()?, accepted),
+            (Shape::Whole, Encoding::Protobuf) => {
+                let body = protobuf::envelope(&self.api_version, &self.kind, &object.protobuf()?);
+                Ok(reply(code, accepted.media_type(), body))
+            }
+            (Shape::Whole, Encoding::Yaml) => value(code, &object.to_value()?, accepted),
             (Shape::Metadata, _) => value(code, &metadata(object)?, accepted),
             (Shape::Table(include), _) => {
                 let metadata = ListMeta {
@@ -75,11 +82,19 @@ pub(super) fn metadata(object: &Object) -> Result<Value> {
 /// # Errors
 /// `InternalError` when it has no text form.
 pub(crate) fn value(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Response<Body>> {
-    if accepted.encoding == Encoding::Yaml {
-        return Ok(reply(code, accepted.media_type(), yaml::to_string(value)));
+    match accepted.encoding {
+        Encoding::Yaml => Ok(reply(code, accepted.media_type(), yaml::to_string(value))),
+        Encoding::Protobuf => {
+            let text = |name: &str| value[name].as_str().unwrap_or_default();
+            let json = serde_json::to_vec(value).map_err(|error| ApiError::encode(&error))?;
+            let body = protobuf::encode(text("apiVersion"), text("kind"), &json)?;
+            Ok(reply(code, accepted.media_type(), body))
+        }
+        Encoding::Json => {
+            let json = serde_json::to_vec(value).map_err(|error| ApiError::encode(&error))?;
+            Ok(json_reply(code, json.into(), accepted))
+        }
     }
-    let json = serde_json::to_vec(value).map_err(|error| ApiError::encode(&error))?;
-    Ok(json_reply(code, json.into(), accepted))
 }
 
 /// JSON in the encoding that the client takes.

@@ -8,15 +8,15 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use pinnace_api::printing::{self, TableOptions};
-use pinnace_api::{ApiError, Object, Reason, Resource, Result};
+use pinnace_api::{ApiError, Object, Reason, Resource, Result, protobuf};
 use pinnace_client::{WatchEvent, WatchStream};
 use pinnace_env::Clock;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::object::metadata;
-use super::{Accepted, Shape};
+use super::{Accepted, Encoding, Shape};
 use crate::BoxError;
 use crate::limits::CHUNK_BYTES;
 
@@ -28,6 +28,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 pub(crate) struct WatchFrames {
     resource: Arc<Resource>,
     shape: Shape,
+    encoding: Encoding,
     clock: Clock,
     /// Whether a table has told its columns, as only the first does.
     headed: bool,
@@ -35,7 +36,8 @@ pub(crate) struct WatchFrames {
 
 impl WatchFrames {
     pub(crate) fn new(resource: Arc<Resource>, accepted: Accepted, clock: &Clock) -> Self {
-        Self { resource, shape: accepted.shape, clock: clock.clone(), headed: false }
+        let Accepted { shape, encoding, .. } = accepted;
+        Self { resource, shape, encoding, clock: clock.clone(), headed: false }
     }
 
     /// Appends one event.
@@ -48,14 +50,18 @@ impl WatchFrames {
             WatchEvent::Modified(object) => self.write_object("MODIFIED", object, out),
             WatchEvent::Deleted(object) => self.write_object("DELETED", object, out),
             WatchEvent::Bookmark(revision, initial_end) => {
-                self.write_bookmark(*revision, *initial_end, out);
-                Ok(())
+                self.write_bookmark(*revision, *initial_end, out)
             }
         }
     }
 
     fn write_object(&mut self, kind: &str, object: &Object, out: &mut BytesMut) -> Result<()> {
         match self.shape {
+            Shape::Whole if self.encoding == Encoding::Protobuf => {
+                let (version, of) = (self.resource.api_version(), &self.resource.kind);
+                let object = protobuf::envelope(&version, of, &object.protobuf()?);
+                out.extend_from_slice(&protobuf::watch_frame(kind, &object));
+            }
             Shape::Whole => frame(kind, &object.json(), out),
             Shape::Table(include) => {
                 let metadata = ListMeta {
@@ -69,15 +75,26 @@ impl WatchFrames {
                 frame(kind, &printing::table(printer, objects, &options, self.clock.now())?, out);
             }
             Shape::Metadata | Shape::MetadataList => {
-                let tree = metadata(object)?;
-                let json = serde_json::to_vec(&tree).map_err(|error| ApiError::encode(&error))?;
-                frame(kind, &json, out);
+                self.write_value(kind, &metadata(object)?, out)?;
             }
         }
         Ok(())
     }
 
-    fn write_bookmark(&self, revision: u64, initial_end: bool, out: &mut BytesMut) {
+    /// Appends an event about something that is in no store.
+    fn write_value(&self, kind: &str, value: &Value, out: &mut BytesMut) -> Result<()> {
+        let json = serde_json::to_vec(value).map_err(|error| ApiError::encode(&error))?;
+        if self.encoding == Encoding::Protobuf {
+            let text = |name: &str| value[name].as_str().unwrap_or_default();
+            let object = protobuf::encode(text("apiVersion"), text("kind"), &json)?;
+            out.extend_from_slice(&protobuf::watch_frame(kind, &object));
+        } else {
+            frame(kind, &json, out);
+        }
+        Ok(())
+    }
+
+    fn write_bookmark(&self, revision: u64, initial_end: bool, out: &mut BytesMut) -> Result<()> {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
@@ -89,19 +106,20 @@ impl WatchFrames {
                     "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
                     "columnDefinitions": null, "rows": [],
                 });
-                return frame("BOOKMARK", table.to_string().as_bytes(), out);
+                return self.write_value("BOOKMARK", &table, out);
             }
             _ => ("PartialObjectMetadata", "meta.k8s.io/v1".into()),
         };
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        frame("BOOKMARK", object.to_string().as_bytes(), out);
+        self.write_value("BOOKMARK", &object, out)
     }
 
     /// Appends an error, which ends a watch.
-    pub(crate) fn write_error(error: &ApiError, out: &mut BytesMut) {
-        match serde_json::to_vec(&error.to_status()) {
-            Ok(status) => frame("ERROR", &status, out),
-            Err(error) => tracing::error!(%error, "a status has no text form"),
+    pub(crate) fn write_error(&self, error: &ApiError, out: &mut BytesMut) {
+        let status = serde_json::to_value(error.to_status());
+        let status = status.map_err(|error| ApiError::encode(&error));
+        if let Err(error) = status.and_then(|status| self.write_value("ERROR", &status, out)) {
+            tracing::error!(%error, "a status has no form");
         }
     }
 }
@@ -171,7 +189,7 @@ impl Stream for WatchBody {
                 this.ended = true;
                 // An engine that ends says so by ending the watch.
                 if error.reason() != Reason::ServiceUnavailable {
-                    WatchFrames::write_error(&error, &mut out);
+                    this.frames.write_error(&error, &mut out);
                 }
             }
         }

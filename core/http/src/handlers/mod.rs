@@ -6,16 +6,17 @@ mod write;
 
 use std::sync::Arc;
 
+use http::header::ACCEPT;
 use http::{HeaderMap, Response};
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::printing;
 use pinnace_api::schema::{Schema, TypeRef};
-use pinnace_api::{ApiError, Key, Reason, Resource, Result, Subresource};
+use pinnace_api::{ApiError, Key, Reason, Resource, Result, Subresource, protobuf};
 use pinnace_client::{Target, Warnings};
 use pinnace_server::{InProcess, Server};
 
 use crate::authentication::Peer;
-use crate::encoding::{Accepted, Can, View};
+use crate::encoding::{Accepted, Can, Encoding, View};
 use crate::request::{Query, RequestInfo};
 use crate::{Body, RequestBody};
 
@@ -94,7 +95,16 @@ impl Call<'_> {
     }
 
     fn accepted(&self) -> Result<Accepted> {
-        Accepted::negotiate(self.headers, self.query, Can { shapes: true, stream: false })
+        let protobuf = self.asks_for_protobuf();
+        Accepted::negotiate(self.headers, self.query, Can { shapes: true, stream: false, protobuf })
+    }
+
+    /// Whether the client takes protobuf, and what it asks for has such a form.
+    fn asks_for_protobuf(&self) -> bool {
+        let accepted = self.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut accepted = accepted.filter(|value| value.contains(protobuf::MEDIA_TYPE));
+        accepted.next().is_some()
+            && protobuf::supports(&self.resource.api_version(), &self.resource.kind)
     }
 
     /// How the client wants to see what this request gives.
@@ -103,7 +113,15 @@ impl Call<'_> {
             Some(Subresource::Scale) => printing::builtin("autoscaling", "v1", "Scale"),
             _ => self.resource.printer.clone(),
         };
-        View { accepted, printer, now: self.server.env().now() }
+        let now = self.server.env().now();
+        let mut view =
+            View { accepted, api_version: String::new(), kind: String::new(), printer, now };
+        if accepted.encoding == Encoding::Protobuf {
+            let shown = self.expected(Subresource::parse(&self.info.subresource));
+            view.api_version = shown.api_version();
+            view.kind = shown.kind;
+        }
+        view
     }
 
     /// The type of the kind, where it is known.

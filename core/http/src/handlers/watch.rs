@@ -19,7 +19,9 @@ use crate::streams::web_socket::{self, Socket};
 
 impl Call<'_> {
     pub(super) async fn watch(&self, upgrade: Option<OnUpgrade>) -> Result<Response<Body>> {
-        let can = Can { shapes: true, stream: true };
+        // Over a WebSocket events are text.
+        let protobuf = !web_socket::is_web_socket(self.headers) && self.asks_for_protobuf();
+        let can = Can { shapes: true, stream: true, protobuf };
         let accepted = Accepted::negotiate(self.headers, self.query, can)?;
         let mut options = options::list_options(self.query, true)?;
         self.narrow(&mut options)?;
@@ -34,12 +36,12 @@ impl Call<'_> {
             // As upstream: the answer to a version that is too old is an event.
             Err(error) if error.is_expired() => {
                 let mut out = BytesMut::new();
-                WatchFrames::write_error(&error, &mut out);
+                frames.write_error(&error, &mut out);
                 Body::from(out.freeze())
             }
             Err(error) => return Err(error),
         };
-        Ok(reply(StatusCode::OK, accepted.media_type(), body))
+        Ok(reply(StatusCode::OK, accepted.stream_type(), body))
     }
 
     /// Events over a WebSocket. As upstream, which names no subprotocol here.
@@ -93,7 +95,7 @@ async fn send(socket: Socket, mut events: WatchStream, mut frames: WatchFrames) 
             let mut out = BytesMut::new();
             let written = event.and_then(|event| frames.write(&event, &mut out));
             if let Err(error) = &written {
-                WatchFrames::write_error(error, &mut out);
+                frames.write_error(error, &mut out);
             }
             let text = String::from_utf8_lossy(out.trim_ascii_end()).into_owned();
             if sink.send(Message::Text(text.into())).await.is_err() || written.is_err() {

@@ -16,10 +16,10 @@ use crate::request::options;
 use crate::{Body, RequestBody};
 
 /// What a body must be.
-struct Expected {
+pub(super) struct Expected {
     group: String,
     version: String,
-    kind: String,
+    pub(super) kind: String,
     codec: &'static Codec,
 }
 
@@ -36,7 +36,7 @@ impl Expected {
         }
     }
 
-    fn api_version(&self) -> String {
+    pub(super) fn api_version(&self) -> String {
         let Self { group, version, .. } = self;
         if group.is_empty() { version.clone() } else { format!("{group}/{version}") }
     }
@@ -97,7 +97,7 @@ impl Call<'_> {
         Ok(options)
     }
 
-    fn expected(&self, part: Option<Subresource>) -> Expected {
+    pub(super) fn expected(&self, part: Option<Subresource>) -> Expected {
         match part {
             Some(Subresource::Scale) => Expected::of::<Scale>(),
             Some(Subresource::Binding) => Expected::of::<Binding>(),
@@ -120,8 +120,9 @@ impl Call<'_> {
     ) -> Result<Draft> {
         let format = content::format(self.headers)?;
         let body = content::read_body(self.headers, body).await?;
-        let mut document = Document::read(format, &body)?;
         let expected = self.expected(part);
+        let mut document =
+            Document::read(format, &body, (&expected.api_version(), &expected.kind))?;
         expected.check(&mut document.value)?;
         document.check_fields(expected.schema(), options)?;
         expected.decode(document.value)
@@ -212,7 +213,7 @@ impl Call<'_> {
         let document = if body.iter().all(u8::is_ascii_whitespace) {
             None
         } else {
-            Some(Document::read(format, &body)?.value)
+            Some(Document::read(format, &body, ("v1", "DeleteOptions"))?.value)
         };
         options::delete_options(self.query, document)
     }

@@ -10,15 +10,13 @@ use http_body_util::BodyExt as _;
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::patch::Patch;
 use pinnace_api::schema::{TypeRef, unknown_fields};
-use pinnace_api::{ApiError, Reason, Result, manifest};
+use pinnace_api::{ApiError, Reason, Result, manifest, protobuf};
 use pinnace_client::{FieldValidation, WriteOptions};
 use serde_json::Value;
 
 use super::options::invalid_named;
 use crate::RequestBody;
 use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
-
-pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Reads a whole body.
 ///
@@ -83,8 +81,8 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format> {
     match media_type(headers) {
         "" | "application/json" | "*/*" | "application/*" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
-        PROTOBUF => Ok(Format::Protobuf),
-        _ => Err(unsupported(&["application/json", "application/yaml", PROTOBUF])),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
+        _ => Err(unsupported(&["application/json", "application/yaml", protobuf::MEDIA_TYPE])),
     }
 }
 
@@ -108,11 +106,11 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads a body.
+    /// Reads a body. `expected` is the version and kind of one in protobuf that says nothing.
     ///
     /// # Errors
     /// `BadRequest`.
-    pub(crate) fn read(format: Format, body: &[u8]) -> Result<Self> {
+    pub(crate) fn read(format: Format, body: &[u8], expected: (&str, &str)) -> Result<Self> {
         match format {
             Format::Json => {
                 let (value, duplicates) = strict::read(body).map_err(|error| {
@@ -121,7 +119,10 @@ impl Document {
                 Ok(Self { value, duplicates })
             }
             Format::Yaml => Ok(Self { value: manifest::read_one(body)?, duplicates: Vec::new() }),
-            Format::Protobuf => Err(unsupported(&["application/json", "application/yaml"])),
+            Format::Protobuf => {
+                let value = protobuf::decode(body, Some(expected))?;
+                Ok(Self { value, duplicates: Vec::new() })
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod forms;
 mod limits;
 mod nodes;
 mod objects;
+mod protobuf;
 mod proxy;
 mod streams;
 mod watches;
