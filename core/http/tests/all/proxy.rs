@@ -25,12 +25,22 @@ async fn world() -> World {
         "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 9000, "targetPort": "http"}]},
     });
+    let slice = json!({
+        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4", "ports": [{"name": "", "port": 8000, "protocol": "TCP"}],
+        "endpoints": [{
+            "addresses": ["10.0.0.9"], "conditions": {"ready": true},
+            "targetRef": {"kind": "Pod", "namespace": "default", "name": "web"},
+        }],
+    });
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
     let admin = world.admin();
     let patch = admin.with("content-type", "application/merge-patch+json");
     for (client, method, path, body) in [
         (&admin, Method::POST, PODS.to_owned(), pod),
         (&patch, Method::PATCH, format!("{PODS}/web/status"), ready),
         (&admin, Method::POST, SERVICES.to_owned(), service),
+        (&admin, Method::POST, slices.to_owned(), slice),
     ] {
         let (code, made) = client.send(method, &path, &body).await;
         assert!(code < 300, "{made}");
