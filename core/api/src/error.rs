@@ -137,6 +137,11 @@ impl ApiError {
 
     /// The object does not pass validation.
     pub fn invalid(resource: &Resource, name: &str, errors: &ErrorList) -> Self {
+        Self::invalid_kind(&resource.group, &resource.kind, name, errors)
+    }
+
+    /// As [`ApiError::invalid`], for kinds that are only parts of others.
+    pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &ErrorList) -> Self {
         let mut texts: Vec<String> = Vec::new();
         for error in errors.iter().map(ToString::to_string) {
             if !texts.contains(&error) {
@@ -147,22 +152,22 @@ impl ApiError {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let message = format!("{} {name:?} is invalid: {list}", resource.qualified_kind());
-        let mut error = Self::about(Reason::Invalid, message, resource, name);
-        if let Some(details) = &mut error.0.details {
-            details.kind = Some(resource.kind.to_string());
-            details.causes = Some(
-                errors
-                    .iter()
-                    .map(|error| StatusCause {
-                        field: Some(error.field.clone()),
-                        message: Some(error.body.clone()),
-                        reason: Some(error.kind.reason().to_owned()),
-                    })
-                    .collect(),
-            );
-        }
-        error
+        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let message = format!("{qualified} {name:?} is invalid: {list}");
+        let causes = errors.iter().map(|error| StatusCause {
+            field: Some(error.field.clone()),
+            message: Some(error.body.clone()),
+            reason: Some(error.kind.reason().to_owned()),
+        });
+        let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let details = StatusDetails {
+            group: text(group),
+            kind: text(kind),
+            name: text(name),
+            causes: Some(causes.collect()),
+            ..Default::default()
+        };
+        Self(Box::new(Inner { reason: Reason::Invalid, message, details: Some(details) }))
     }
 
     /// The verb does not exist for this resource.

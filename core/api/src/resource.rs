@@ -115,6 +115,9 @@ impl Verbs {
 
     /// The same for kinds whose objects are only deleted one by one.
     pub const SINGLE: Self = Self(&["create", "delete", "get", "list", "patch", "update", "watch"]);
+
+    /// What can be done with kinds whose objects are answered and not kept.
+    pub const CREATE: Self = Self(&["create"]);
 }
 
 /// Describes the type of a kind's objects for people and clients.
@@ -176,14 +179,37 @@ impl Resource {
         S::Kind: Kind + k8s_openapi::ListableResource + schemars::JsonSchema,
         <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
     {
-        use k8s_openapi::{ListableResource as _, Resource as _};
+        use k8s_openapi::ListableResource as _;
+        Self::of(singular, S::Kind::LIST_KIND.into(), strategy)
+    }
+
+    /// The catalog entry of a kind whose objects are questions: they are answered when they are
+    /// created, and not kept.
+    pub fn review<S>(singular: &'static str, strategy: S) -> Self
+    where
+        S: Strategy,
+        S::Kind: Kind + k8s_openapi::Resource + schemars::JsonSchema,
+        <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
+    {
+        use k8s_openapi::Resource as _;
+        let list_kind = format!("{}List", S::Kind::KIND);
+        Self::of(singular, list_kind.into(), strategy).verbs(Verbs::CREATE)
+    }
+
+    fn of<S>(singular: &'static str, list_kind: Cow<'static, str>, strategy: S) -> Self
+    where
+        S: Strategy,
+        S::Kind: Kind + k8s_openapi::Resource + schemars::JsonSchema,
+        <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
+    {
+        use k8s_openapi::Resource as _;
         let group = S::Kind::GROUP;
         let plural = S::Kind::URL_PATH_SEGMENT;
         Self {
             group: group.into(),
             version: S::Kind::VERSION.into(),
             kind: S::Kind::KIND.into(),
-            list_kind: S::Kind::LIST_KIND.into(),
+            list_kind,
             plural: plural.into(),
             singular: singular.into(),
             short_names: Cow::Borrowed(&[]),

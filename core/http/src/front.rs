@@ -19,7 +19,7 @@ use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, InProcess, Server, User};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection};
+use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection, ServiceAccounts};
 use crate::discovery::Discovery;
 use crate::encoding::{Accepted, Can};
 use crate::flow_control::{FlowControl, Marks, Refused};
@@ -34,6 +34,9 @@ use crate::{Authenticator, Body, BoxError, Peer, RequestBody, TokenAuthenticator
 
 /// Bytes of an audit id that a client may choose.
 const MAX_AUDIT_ID: usize = 64;
+/// Where those who check tokens by themselves find who signs them, and with which keys.
+const ISSUER_PATH: &str = "/.well-known/openid-configuration";
+const KEYS_PATH: &str = "/openid/v1/jwks";
 
 /// The API over HTTP: a function from request to response. Cheap to clone; clones share.
 #[derive(Clone)]
@@ -97,7 +100,8 @@ impl FrontBuilder {
         let health = Health::default();
         let metrics = Metrics::new(&server);
         let mut paths = health.paths();
-        paths.extend(["/metrics", "/openapi/v2", "/openapi/v3"].map(str::to_owned));
+        let others = ["/metrics", "/openapi/v2", "/openapi/v3", ISSUER_PATH, KEYS_PATH];
+        paths.extend(others.map(str::to_owned));
         let discovery = Discovery::new(server.catalog().clone(), paths);
         let openapi = OpenApi::new(server.catalog().clone());
         let flow_control = FlowControl::new();
@@ -122,9 +126,13 @@ impl fmt::Debug for FrontBuilder {
 }
 
 impl Front {
-    /// A front of a server. It knows callers by what their connection proves.
+    /// A front of a server. It knows callers by what their connection proves, and service accounts
+    /// by their tokens.
     pub fn builder(server: Server) -> FrontBuilder {
-        FrontBuilder { server, authenticators: vec![Box::new(Connection)], nodes: None }
+        let accounts = BearerTokens(Arc::new(ServiceAccounts(server.clone())));
+        let authenticators: Vec<Box<dyn Authenticator>> =
+            vec![Box::new(Connection), Box::new(accounts)];
+        FrontBuilder { server, authenticators, nodes: None }
     }
 
     /// What `/healthz`, `/livez` and `/readyz` check; more can be added.
@@ -287,6 +295,14 @@ impl Front {
         let Inner { server, discovery, openapi, health, metrics, .. } = &*self.0;
         let response = match parts.uri.path() {
             "/metrics" => Some(metrics.respond()),
+            ISSUER_PATH => {
+                let configuration = server.signing_key()?.configuration();
+                Some(response::shared("application/json", &configuration))
+            }
+            KEYS_PATH => {
+                let keys = server.signing_key()?.key_set();
+                Some(response::shared("application/jwk-set+json", &keys))
+            }
             path if path.starts_with("/openapi/") => openapi.respond(parts, server.env().now()),
             _ => discovery.respond(parts).or_else(|| health.respond(parts)),
         };

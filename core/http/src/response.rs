@@ -50,6 +50,17 @@ pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     }
 }
 
+/// A document that anybody may keep for an hour.
+pub(crate) fn shared(media_type: &str, value: &serde_json::Value) -> Response<bytes::Bytes> {
+    let mut response = Response::new(value.to_string().into());
+    let headers = response.headers_mut();
+    if let Ok(media_type) = HeaderValue::from_str(media_type) {
+        headers.insert(CONTENT_TYPE, media_type);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
+}
+
 /// An error as a `Status`, in the encoding that the client takes.
 pub(crate) fn failure(error: &ApiError, accepted: Accepted) -> Response<Body> {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
 /// Who makes a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -16,6 +18,7 @@ pub struct User {
 
 /// The group that may do everything.
 pub(crate) const MASTERS: &str = "system:masters";
+const AUTHENTICATED: &str = "system:authenticated";
 
 impl User {
     /// A user with groups.
@@ -36,6 +39,14 @@ impl User {
     /// A component of the engine.
     pub fn system(component: &str) -> Self {
         Self::new(&format!("system:{component}"), [MASTERS.to_owned()])
+    }
+
+    /// The user as a member of the group of all who are known.
+    pub fn authenticated(mut self) -> Self {
+        if !self.groups.iter().any(|group| group == AUTHENTICATED) {
+            self.groups = self.groups.iter().cloned().chain([AUTHENTICATED.to_owned()]).collect();
+        }
+        self
     }
 }
 
@@ -90,6 +101,22 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync + 'static {
     /// Whether it may be done.
     fn authorize(&self, request: &Attributes<'_>) -> Decision;
+
+    /// What a user may do in a namespace, as far as it can be listed.
+    fn rules_for(&self, _user: &User, _namespace: &str) -> Rules {
+        Rules { incomplete: true, ..Rules::default() }
+    }
+}
+
+/// What somebody may do in a namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// The rules.
+    pub rules: Vec<PolicyRule>,
+    /// Whether there may be more.
+    pub incomplete: bool,
+    /// What went wrong while they were gathered, empty for nothing.
+    pub problems: String,
 }
 
 /// Allows everything to the group `system:masters` and nothing to anybody else.
@@ -103,5 +130,19 @@ impl Authorizer for MastersOnly {
         } else {
             Decision::Deny(String::new())
         }
+    }
+
+    fn rules_for(&self, user: &User, _namespace: &str) -> Rules {
+        let all = || Some(vec!["*".to_owned()]);
+        let verbs = || vec!["*".to_owned()];
+        let objects = PolicyRule {
+            verbs: verbs(),
+            api_groups: all(),
+            resources: all(),
+            ..Default::default()
+        };
+        let paths = PolicyRule { verbs: verbs(), non_resource_urls: all(), ..Default::default() };
+        let may = user.groups.iter().any(|group| group == MASTERS);
+        Rules { rules: if may { vec![objects, paths] } else { Vec::new() }, ..Rules::default() }
     }
 }

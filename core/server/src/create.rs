@@ -7,7 +7,7 @@ use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 
 use crate::certificates;
 use crate::server::WRITE_ATTEMPTS;
-use crate::{AdmissionRequest, Operation, Server, User};
+use crate::{AdmissionRequest, Operation, Server, User, reviews};
 
 /// Characters that `generateName` appends, and the longest prefix that leaves room for them.
 const SUFFIX: usize = 5;
@@ -27,6 +27,9 @@ impl Server {
         let namespace = target.key.namespace();
         let name = target.key.name();
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
+        if let Some(answer) = reviews::of(resource) {
+            return self.review(user, &target, draft, answer);
+        }
         self.create_authorized(user, target, draft, options).await
     }
 

@@ -60,7 +60,7 @@ impl Transport for InProcess {
             Some(Subresource::Eviction) => {
                 self.server.evict(&self.user, target, draft, options).await
             }
-            Some(Subresource::Token) => self.server.token(&self.user, target, draft, options).await,
+            Some(Subresource::Token) => self.server.create_token(&self.user, &target, draft),
             Some(_) => Err(ApiError::method_not_supported(&target.resource, "create")),
         }
     }

@@ -9,6 +9,7 @@
 
 mod admission;
 mod apply;
+pub mod authentication;
 mod authorization;
 mod binding;
 mod certificates;
@@ -21,16 +22,15 @@ mod ownership;
 mod patching;
 pub mod rbac;
 mod read;
+mod reviews;
 mod scale;
 mod server;
 mod service;
-mod token;
 mod update;
 mod watch;
 
 pub use admission::{Admission, AdmissionRequest, Operation};
-pub use authorization::{Attributes, Authorizer, Decision, MastersOnly, User};
+pub use authorization::{Attributes, Authorizer, Decision, MastersOnly, Rules, User};
 pub use in_process::InProcess;
 pub use server::{Server, ServerBuilder};
 pub use service::ServiceNetwork;
-pub use token::{TokenIssuer, TokenOrder};

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
@@ -8,8 +8,9 @@ use pinnace_env::Env;
 use pinnace_store::{Snapshot, Store};
 
 use crate::admission::{self, Admission, AdmissionRequest};
+use crate::authentication::SigningKey;
 use crate::service::{PortsInFlight, ServiceNetwork};
-use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, TokenIssuer, User};
+use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
 
 /// How often a write is tried anew when other writers come between, before its caller is told.
 pub(crate) const WRITE_ATTEMPTS: usize = 64;
@@ -26,7 +27,8 @@ struct Inner {
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
     ports: PortsInFlight,
-    tokens: Option<Arc<dyn TokenIssuer>>,
+    /// Made when it is first needed, where none was given.
+    tokens: OnceLock<SigningKey>,
 }
 
 /// Puts a [`Server`] together.
@@ -37,7 +39,7 @@ pub struct ServerBuilder {
     authorizer: Box<dyn Authorizer>,
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
-    tokens: Option<Arc<dyn TokenIssuer>>,
+    tokens: OnceLock<SigningKey>,
 }
 
 impl ServerBuilder {
@@ -59,9 +61,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets who makes the tokens of service accounts; without, there are none to be had.
-    pub fn tokens(mut self, issuer: Arc<dyn TokenIssuer>) -> Self {
-        self.tokens = Some(issuer);
+    /// Sets the key that signs the tokens of service accounts. Without it they end with the server.
+    pub fn signing_key(mut self, key: SigningKey) -> Self {
+        self.tokens = key.into();
         self
     }
 
@@ -69,7 +71,7 @@ impl ServerBuilder {
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens } = self;
         let ports = PortsInFlight::default();
-        let mut rules = admission::builtin(&env, tokens.is_some());
+        let mut rules = admission::builtin(&env, tokens.get().is_some());
         rules.extend(admission);
         let admission = rules;
         Server(Arc::new(Inner {
@@ -101,7 +103,7 @@ impl Server {
             authorizer: Box::new(MastersOnly),
             admission: Vec::new(),
             services: ServiceNetwork::default(),
-            tokens: None,
+            tokens: OnceLock::new(),
         }
     }
 
@@ -130,12 +132,25 @@ impl Server {
         &self.0.services
     }
 
-    pub(crate) fn token_issuer(&self) -> Option<&Arc<dyn TokenIssuer>> {
-        self.0.tokens.as_ref()
-    }
-
     pub(crate) fn ports(&self) -> &PortsInFlight {
         &self.0.ports
+    }
+
+    pub(crate) fn authorizer(&self) -> &dyn Authorizer {
+        &*self.0.authorizer
+    }
+
+    /// The key that signs tokens, made when it is first needed.
+    ///
+    /// # Errors
+    /// `InternalError` when the machine gives no randomness.
+    pub fn signing_key(&self) -> Result<&SigningKey> {
+        let kept = &self.0.tokens;
+        if kept.get().is_none() {
+            // Who comes second at the same time drops the key that was made for nothing.
+            let _ = kept.set(SigningKey::generate()?);
+        }
+        kept.get().ok_or_else(|| ApiError::internal("there is no key that signs tokens"))
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

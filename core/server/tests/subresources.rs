@@ -2,37 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestStatus};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Kind, Object, Result, Subresource};
 use pinnace_client::{Api, Client, Target, Transport as _, Warnings, WriteOptions};
 use pinnace_env::Env;
-use pinnace_server::{InProcess, Server, TokenIssuer, TokenOrder, User};
+use pinnace_server::authentication::SigningKey;
+use pinnace_server::{InProcess, Server, User};
 use pinnace_store::Store;
 use serde_json::{Value, json};
-
-struct Echo;
-
-#[async_trait]
-impl TokenIssuer for Echo {
-    async fn issue(&self, order: TokenOrder) -> Result<TokenRequest> {
-        let seconds = order.request.spec.as_ref().unwrap().expiration_seconds.unwrap();
-        let bound = order.bound.map(|bound| bound.name().to_owned()).unwrap_or_default();
-        let status = TokenRequestStatus {
-            token: Some(format!("{} {seconds} {bound}", order.account.object().name())),
-            expiration_timestamp: Some(Time(Env::simulated(1).clock().now_seconds())),
-        };
-        Ok(TokenRequest { status: Some(status), ..order.request })
-    }
-}
 
 struct Fixture {
     client: Client,
@@ -43,7 +24,7 @@ impl Fixture {
     async fn new() -> Self {
         let env = Env::simulated(1);
         let builder = Server::builder(Store::memory(), Catalog::builtin(), env);
-        let server = builder.tokens(Arc::new(Echo)).build();
+        let server = builder.signing_key(SigningKey::generate().unwrap()).build();
         let client = server.client(User::host());
         let namespace = from(json!({"metadata": {"name": "default"}}));
         client.of::<Namespace>().unwrap().create(namespace).await.unwrap();
@@ -256,37 +237,6 @@ async fn a_request_for_a_certificate_says_who_asks_and_is_approved_apart() {
     let error = fixture.transport.patch(target, patch(json!({"conditions": []})), options()).await;
     let error = error.unwrap_err();
     assert!(error.message().contains("may not remove a condition of type \"Approved\""), "{error}");
-}
-
-#[tokio::test]
-async fn tokens_are_made_by_who_is_plugged_in() {
-    let fixture = Fixture::new().await;
-    let accounts: Api<ServiceAccount> = fixture.client.of().unwrap();
-    let meta = json!({"name": "a", "namespace": "default"});
-    accounts.create(from(json!({"metadata": meta}))).await.unwrap();
-    fixture.pod("p", "Running", "True").await;
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "p"});
-    let cases = [
-        (json!({}), Ok("a 3600 ")),
-        (json!({"expirationSeconds": 700}), Ok("a 700 ")),
-        (json!({"expirationSeconds": 1}), Err("may not specify a duration less than 10 minutes")),
-        (json!({"boundObjectRef": pod}), Err("pod running with different serviceaccount name")),
-    ];
-    for (spec, expected) in cases {
-        let mut spec = spec;
-        spec["audiences"] = json!([]);
-        let request: TokenRequest = from(json!({"spec": spec}));
-        let made = accounts.token(&key("a"), request).await;
-        match expected {
-            Ok(token) => {
-                assert_eq!(made.unwrap().status.as_ref().unwrap().token.as_deref(), Some(token))
-            }
-            Err(part) => {
-                let error = made.unwrap_err();
-                assert!(error.message().contains(part), "{error}");
-            }
-        }
-    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ mod rbac;
 mod replica_set;
 mod replicated;
 mod replication_controller;
+mod reviews;
 mod runtime_class;
 mod secret;
 mod service;
@@ -46,6 +47,8 @@ pub fn all() -> Vec<Resource> {
     let groups = [
         core(),
         apps(),
+        authentication(),
+        authorization(),
         autoscaling(),
         batch(),
         certificates(),
@@ -172,6 +175,23 @@ fn storage() -> Vec<Resource> {
         Resource::builtin("volumeattachment", storage::VolumeAttachmentStrategy).with_status(),
         Resource::builtin("volumeattributesclass", storage::VolumeAttributesClassStrategy)
             .short(&["vac"]),
+    ]
+}
+
+fn authentication() -> Vec<Resource> {
+    vec![
+        Resource::review("selfsubjectreview", reviews::SelfSubjectReviewStrategy),
+        Resource::review("tokenreview", reviews::TokenReviewStrategy),
+    ]
+}
+
+fn authorization() -> Vec<Resource> {
+    use reviews::{LocalSubjectAccessReviewStrategy, SelfSubjectAccessReviewStrategy};
+    vec![
+        Resource::review("localsubjectaccessreview", LocalSubjectAccessReviewStrategy),
+        Resource::review("selfsubjectaccessreview", SelfSubjectAccessReviewStrategy),
+        Resource::review("selfsubjectrulesreview", reviews::SelfSubjectRulesReviewStrategy),
+        Resource::review("subjectaccessreview", reviews::SubjectAccessReviewStrategy),
     ]
 }
 

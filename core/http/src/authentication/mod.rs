@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use certificate::certificate_user;
 pub(crate) use impersonation::impersonate;
 pub use token::TokenAuthenticator;
-pub(crate) use token::{BearerTokens, bearer_token};
+pub(crate) use token::{BearerTokens, ServiceAccounts, bearer_token};
 
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";

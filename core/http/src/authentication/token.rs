@@ -5,9 +5,9 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use pinnace_api::Result;
-use pinnace_server::User;
+use pinnace_server::{Server, User};
 
-use super::{Authenticator, Peer};
+use super::{Authenticator, Peer, unauthorized};
 
 /// The subprotocol by which clients that can set no headers bring a token over a WebSocket.
 const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
@@ -31,6 +31,22 @@ impl Authenticator for BearerTokens {
         match bearer_token(&request.headers) {
             Some(token) => self.0.authenticate(&token).await,
             None => Ok(None),
+        }
+    }
+}
+
+/// The service accounts, by the tokens that the server has given.
+pub(crate) struct ServiceAccounts(pub(crate) Server);
+
+#[async_trait]
+impl TokenAuthenticator for ServiceAccounts {
+    async fn authenticate(&self, token: &str) -> Result<Option<User>> {
+        match self.0.authenticate_token(token, &[]) {
+            Ok(proven) => Ok(proven.map(|proven| proven.user)),
+            Err(why) => {
+                tracing::debug!(why, "a token of a service account was refused");
+                Err(unauthorized())
+            }
         }
     }
 }

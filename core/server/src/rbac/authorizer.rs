@@ -10,7 +10,7 @@ use pinnace_store::{Change, Cursor, Store};
 use super::index::{Index, TABLES};
 use super::rule::Request;
 use crate::authorization::MASTERS;
-use crate::{Attributes, Authorizer, Decision, User};
+use crate::{Attributes, Authorizer, Decision, Rules, User};
 
 /// Decides by the roles and bindings in the store. Cheap to clone; clones share.
 ///
@@ -135,6 +135,11 @@ impl Authorizer for Rbac {
             ControlFlow::Break(()) => Decision::Allow,
             ControlFlow::Continue(()) => Decision::Deny(reason(problems)),
         }
+    }
+
+    fn rules_for(&self, user: &User, namespace: &str) -> Rules {
+        let (rules, problems) = Rbac::rules_for(self, user, namespace);
+        Rules { rules, incomplete: false, problems: listed(problems) }
     }
 }
 

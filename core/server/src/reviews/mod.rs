@@ -1,0 +1,95 @@
+//! Kinds whose objects are questions: `create` answers them and keeps nothing.
+
+mod access;
+mod identity;
+mod rules;
+
+use k8s_openapi::api::authentication::v1::UserInfo;
+use pinnace_api::field::ErrorList;
+use pinnace_api::{ApiError, Draft, Kind, Object, Resource, Result};
+use pinnace_client::Target;
+
+use crate::{Server, User};
+
+/// A kind of question.
+trait Review {
+    /// Its objects.
+    type Kind: Kind + k8s_openapi::Resource;
+
+    /// Writes the answer into the status.
+    fn answer(server: &Server, user: &User, review: &mut Self::Kind) -> Result<()>;
+}
+
+/// Answers a draft of one kind.
+type Answer = fn(&Server, &User, &mut Draft) -> Result<()>;
+
+/// How each kind of question is answered.
+struct Entry {
+    group: &'static str,
+    kind: &'static str,
+    answer: Answer,
+}
+
+const fn entry<R: Review>() -> Entry {
+    use k8s_openapi::Resource as _;
+    Entry {
+        group: R::Kind::GROUP,
+        kind: R::Kind::KIND,
+        answer: |server, user, draft| match draft.get_mut::<R::Kind>() {
+            Some(review) => R::answer(server, user, review),
+            None => Err(ApiError::bad_request("the body of a review must be of its kind")),
+        },
+    }
+}
+
+const REVIEWS: [Entry; 6] = [
+    entry::<identity::OwnIdentity>(),
+    entry::<identity::Token>(),
+    entry::<access::Local>(),
+    entry::<access::Own>(),
+    entry::<access::Subject>(),
+    entry::<rules::OwnRules>(),
+];
+
+/// How objects of a kind are answered; `None` for kinds that are kept.
+pub(crate) fn of(resource: &Resource) -> Option<Answer> {
+    let found = REVIEWS.iter().find(|one| one.kind == resource.kind && one.group == resource.group);
+    found.map(|one| one.answer)
+}
+
+impl Server {
+    /// Answers a question from somebody who may ask it.
+    ///
+    /// # Errors
+    /// `Invalid` and `BadRequest` for what is no question.
+    pub(crate) fn review(
+        &self,
+        user: &User,
+        target: &Target,
+        mut draft: Draft,
+        answer: Answer,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        Self::check_kind(resource, &draft)?;
+        Self::check_namespace(&mut draft, resource, target.key.namespace())?;
+        resource.strategy.default(&mut draft);
+        let mut errors = ErrorList::default();
+        resource.strategy.validate(&draft, &mut errors);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(resource, "", &errors));
+        }
+        answer(self, user, &mut draft)?;
+        Ok(draft.freeze())
+    }
+}
+
+/// A user as the API shows it.
+pub(crate) fn user_info(user: &User) -> UserInfo {
+    let extra = &user.extra;
+    UserInfo {
+        username: Some(user.name.to_string()),
+        uid: user.uid.as_deref().map(str::to_owned),
+        groups: (!user.groups.is_empty()).then(|| user.groups.to_vec()),
+        extra: (!extra.is_empty()).then(|| (**extra).clone()),
+    }
+}
