@@ -53,7 +53,7 @@ impl Server {
         let account = snapshot.get(resource.name(), &target.key);
         let account = account.ok_or_else(|| ApiError::not_found(resource, name))?;
         account.get::<ServiceAccount>()?;
-        let mut claims = self.claims(account, spec, seconds);
+        let mut claims = self.token_claims(account, spec, seconds);
         if let Some(bound) = &spec.bound_object_ref {
             self.bind_token(&mut claims.kubernetes, account, bound, &snapshot)?;
         }
@@ -71,7 +71,7 @@ impl Server {
         Ok(draft.freeze())
     }
 
-    fn claims(&self, account: &Object, spec: &TokenRequestSpec, seconds: i64) -> Claims {
+    fn token_claims(&self, account: &Object, spec: &TokenRequestSpec, seconds: i64) -> Claims {
         let now = self.env().now().as_second();
         let (namespace, name) = (account.namespace(), account.name());
         Claims {
