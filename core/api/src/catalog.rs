@@ -18,6 +18,8 @@ struct Entries {
     generation: u64,
     /// By `plural.group`; the preferred version.
     by_name: HashMap<Arc<str>, Arc<Resource>, ahash::RandomState>,
+    /// By table in the store; the stored version.
+    by_table: HashMap<Arc<str>, Arc<Resource>, ahash::RandomState>,
 }
 
 impl Catalog {
@@ -47,6 +49,7 @@ impl Catalog {
             let mut entries = Entries::clone(entries);
             entries.all.retain(|entry| entry.group != group || entry.plural != plural);
             entries.by_name.retain(|_, entry| entry.group != group || entry.plural != plural);
+            entries.by_table.retain(|_, entry| entry.group != group || entry.plural != plural);
             entries.generation += 1;
             entries
         });
@@ -77,6 +80,11 @@ impl Catalog {
     /// A kind by its `plural.group`.
     pub fn by_name(&self, name: &str) -> Option<Arc<Resource>> {
         self.0.load().by_name.get(name).cloned()
+    }
+
+    /// What a table of the store holds: the kind in the version that is stored.
+    pub fn by_table(&self, table: &str) -> Option<Arc<Resource>> {
+        self.0.load().by_table.get(table).cloned()
     }
 
     /// A kind by group, version and plural, as in a request's path.
@@ -138,6 +146,9 @@ impl Entries {
     fn insert(&mut self, resource: Arc<Resource>) {
         self.generation += 1;
         self.by_name.entry(resource.name().clone()).or_insert_with(|| resource.clone());
+        if resource.is_stored() {
+            self.by_table.insert(resource.table().clone(), resource.clone());
+        }
         let same = |entry: &Arc<Resource>| {
             entry.name() == resource.name() && entry.version == resource.version
         };
@@ -183,6 +194,10 @@ mod tests {
             });
             let draft = crate::Draft::from_value(resource.codec, value).unwrap();
             assert_eq!(draft.kind(), resource.kind);
+            let stored = resource.to_stored(draft).unwrap();
+            let holder = Catalog::builtin().by_table(resource.table()).unwrap();
+            assert_eq!(stored.api_version(), holder.api_version(), "{resource:?}");
+            assert_eq!(resource.draft_to_served(&stored).unwrap().kind(), resource.kind);
         }
     }
 }

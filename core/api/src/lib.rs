@@ -15,6 +15,7 @@
 //! cheapest to document and test.
 
 mod catalog;
+mod conversion;
 mod dynamic;
 mod error;
 pub mod field;
@@ -34,6 +35,7 @@ pub mod selector;
 mod strategy;
 
 pub use catalog::Catalog;
+pub use conversion::{AnyConversion, Conversion};
 pub use dynamic::DynamicObject;
 pub use error::{ApiError, Reason, Result};
 pub use k8s_openapi;

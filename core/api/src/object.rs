@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ownership::{Ledger, Ownership};
-use crate::{ApiError, DynamicObject, Key, Result};
+use crate::{ApiError, DynamicObject, Key, Result, conversion};
 
 /// A type that an object can be read as: every top-level type of `k8s-openapi`, and
 /// [`DynamicObject`] for kinds that are known only at run time.
@@ -202,6 +202,19 @@ impl Draft {
 
     fn of(payload: Box<dyn Payload>) -> Self {
         Self(payload, Ownership::default())
+    }
+
+    /// The draft made into one of another type. Who owns which field stays as it is.
+    ///
+    /// # Errors
+    /// Those of `map`, and `InternalError` when the draft is no `A`.
+    pub(crate) fn try_map<A: Kind, B: Kind>(
+        self,
+        map: impl FnOnce(A) -> Result<B>,
+    ) -> Result<Self> {
+        let any: Box<dyn Any> = self.0;
+        let value = any.downcast::<A>().map_err(|_| conversion::mismatch::<A>())?;
+        Ok(Self(Box::new(map(*value)?), self.1))
     }
 
     /// The JSON form as text.
@@ -395,6 +408,17 @@ impl Object {
     /// `InternalError` when the stored form cannot be read.
     pub fn draft(&self) -> Result<Draft> {
         Ok(Draft(self.payload()?.boxed(), Ownership::kept(self)))
+    }
+
+    /// The same version of the object as another type. Whose the fields are is found out when
+    /// somebody asks.
+    ///
+    /// # Errors
+    /// Those of `map`, and `InternalError` when the object is no `A`.
+    pub(crate) fn view<A: Kind, B: Kind>(&self, map: impl FnOnce(&A) -> Result<B>) -> Result<Self> {
+        let value = map(self.get::<A>()?)?;
+        let draft = Draft(Box::new(value), Ownership::kept(self));
+        Ok(Self::from_draft(draft, self.revision()))
     }
 
     /// The JSON form: encoded at most once, shared by all readers.

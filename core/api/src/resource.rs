@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::printing::{self, Printer};
-use crate::{AnyStrategy, Codec, Kind, Strategy};
+use crate::{AnyConversion, AnyStrategy, Codec, Conversion, Draft, Kind, Object, Result, Strategy};
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,12 +164,16 @@ pub struct Resource {
     pub schema: KindSchema,
     /// How it is read.
     pub codec: &'static Codec,
-    /// How it is defaulted, validated and prepared.
+    /// How it is defaulted, validated and prepared, in the version that is stored.
     pub strategy: Arc<dyn AnyStrategy>,
     /// What `kubectl get` shows of it.
     pub printer: Arc<dyn Printer>,
-    /// `plural.group`, the name of its table in the store and in error messages.
+    /// `plural.group`, as error messages name it.
     name: Arc<str>,
+    /// Its table in the store.
+    table: Arc<str>,
+    /// `None` for the version that is stored.
+    conversion: Option<Arc<dyn AnyConversion>>,
 }
 
 impl Resource {
@@ -223,7 +228,33 @@ impl Resource {
             strategy: Arc::new(strategy),
             printer: printing::builtin(group, S::Kind::VERSION, S::Kind::KIND),
             name: qualified(plural, group),
+            table: qualified(plural, group),
+            conversion: None,
         }
+    }
+
+    /// The catalog entry of a built-in kind that is stored as another version, or in another
+    /// group: that of `strategy`, which is about what is stored. The stored one has an entry of
+    /// its own, made by [`Resource::builtin`].
+    pub fn converted<S, C>(singular: &'static str, strategy: S, conversion: C) -> Self
+    where
+        S: Strategy,
+        S::Kind: k8s_openapi::ListableResource,
+        C: Conversion<Stored = S::Kind>,
+        C::Served: k8s_openapi::ListableResource + schemars::JsonSchema,
+        <C::Served as k8s_openapi::Resource>::Scope: StaticScope,
+    {
+        use k8s_openapi::Resource as _;
+        let table = qualified(S::Kind::URL_PATH_SEGMENT, S::Kind::GROUP);
+        let shape = Self::builtin(singular, Shape::<C::Served>(PhantomData));
+        Self { strategy: Arc::new(strategy), ..shape }.stored_in(table, conversion)
+    }
+
+    /// Says that its objects are stored as another version, in that version's table.
+    pub fn stored_in(mut self, table: Arc<str>, conversion: impl AnyConversion) -> Self {
+        self.table = table;
+        self.conversion = Some(Arc::new(conversion));
+        self
     }
 
     /// Adds short names.
@@ -273,6 +304,56 @@ impl Resource {
         &self.name
     }
 
+    /// The table in which the store keeps its objects: the name of the kind as it is stored.
+    pub fn table(&self) -> &Arc<str> {
+        &self.table
+    }
+
+    /// Whether its objects are stored as they are served.
+    pub fn is_stored(&self) -> bool {
+        self.conversion.is_none()
+    }
+
+    /// What a client has sent, as it is stored.
+    ///
+    /// # Errors
+    /// `BadRequest` when the stored version cannot say it.
+    pub fn to_stored(&self, draft: Draft) -> Result<Draft> {
+        match &self.conversion {
+            None => Ok(draft),
+            Some(conversion) => conversion.to_stored(draft),
+        }
+    }
+
+    /// What is stored, as a client of this version sees it.
+    ///
+    /// # Errors
+    /// `InternalError` when this version cannot show it.
+    pub fn to_served(&self, object: Object) -> Result<Object> {
+        match &self.conversion {
+            None => Ok(object),
+            Some(conversion) => conversion.to_served(&object),
+        }
+    }
+
+    /// As [`Resource::to_served`], for what is about to be stored.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn draft_to_served<'a>(&self, draft: &'a Draft) -> Result<Cow<'a, Draft>> {
+        match &self.conversion {
+            None => Ok(Cow::Borrowed(draft)),
+            Some(conversion) => conversion.draft_to_served(draft).map(Cow::Owned),
+        }
+    }
+
+    /// The value of a selectable field of an object as it is stored.
+    pub fn field<'a>(&self, object: &'a Object, path: &str) -> Option<Cow<'a, str>> {
+        let conversion = self.conversion.as_ref();
+        let path = conversion.map_or(path, |conversion| conversion.stored_field(path));
+        self.strategy.field(object, path)
+    }
+
     /// `apiVersion`.
     pub fn api_version(&self) -> Cow<'_, str> {
         if self.group.is_empty() {
@@ -301,6 +382,13 @@ impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Resource({}/{})", self.name, self.version)
     }
+}
+
+/// Stands in for the strategy of a version that has none of its own.
+struct Shape<K>(PhantomData<fn() -> K>);
+
+impl<K: Kind> Strategy for Shape<K> {
+    type Kind = K;
 }
 
 /// The scopes of `k8s-openapi`, as a value.

@@ -27,7 +27,8 @@ pub struct Informers(Arc<Shared>);
 
 struct Shared {
     client: Client,
-    by_resource: Mutex<HashMap<Arc<str>, Informer>>,
+    /// By name and version.
+    by_resource: Mutex<HashMap<(Arc<str>, String), Informer>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -61,7 +62,7 @@ impl Informers {
     pub fn resource(&self, resource: Arc<Resource>) -> Informer {
         let mut by_resource = self.0.by_resource.lock();
         by_resource
-            .entry(resource.name().clone())
+            .entry((resource.name().clone(), resource.version.to_string()))
             .or_insert_with(|| {
                 let informer = Informer::new(resource.clone());
                 let api = self.0.client.resource(resource);

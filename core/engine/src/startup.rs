@@ -184,7 +184,7 @@ async fn open_store(builder: &EngineBuilder, catalog: &Catalog) -> Result<Store>
         let backend = pinnace_store::DiskBackend::open(&directory.join("store"))?;
         let catalog = catalog.clone();
         let codecs = Arc::new(move |table: &str| {
-            catalog.by_name(table).map_or_else(Codec::of::<DynamicObject>, |kind| kind.codec)
+            catalog.by_table(table).map_or_else(Codec::of::<DynamicObject>, |kind| kind.codec)
         });
         Ok(Store::open(Box::new(backend), codecs).await?)
     }

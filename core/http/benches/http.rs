@@ -118,7 +118,7 @@ impl World {
                 let codecs = Arc::new({
                     let catalog = catalog.clone();
                     move |table: &str| {
-                        let kind = catalog.by_name(table);
+                        let kind = catalog.by_table(table);
                         kind.map_or_else(Codec::of::<DynamicObject>, |kind| kind.codec)
                     }
                 });

@@ -25,11 +25,11 @@ impl Server {
         }
         let resource = &*target.resource;
         for _ in 0..WRITE_ATTEMPTS {
-            let found = self.snapshot().get(resource.name(), &target.key).is_some();
+            let found = self.snapshot().get(resource.table(), &target.key).is_some();
             let done = if found {
                 self.rewrite(&target, &options, |old| {
                     let new = self.merged(user, &target, Some(old), applied, &options)?;
-                    Self::check_unmoved(resource, &new, old)?;
+                    Self::check_unmoved(&new, old)?;
                     self.finish_update(user, &target, new, old)
                 })
                 .await
@@ -56,7 +56,7 @@ impl Server {
         Err(ApiError::modified(resource, target.key.name()))
     }
 
-    /// The object after the apply, with the book of its fields, not defaulted yet.
+    /// The object after the apply, accepted, with the book of its fields.
     fn merged(
         &self,
         user: &User,
@@ -71,14 +71,13 @@ impl Server {
         })?;
         let writer = self.writer(user, resource, kind, target.subresource, options);
         let live = match old {
-            Some(old) => old.to_unmanaged_value()?,
+            Some(old) => resource.to_served(old.clone())?.to_unmanaged_value()?,
             None => Value::Object(serde_json::Map::new()),
         };
         let book = old.map(Object::managed_fields).unwrap_or_default();
         let by = writer.manager();
         let (object, book) = patch::apply(kind, &live, applied, book, &by, options.force)?;
-        let mut new = Draft::from_value(resource.codec, object)?;
-        resource.strategy.default(&mut new);
+        let mut new = Self::accept(resource, Draft::from_value(resource.codec, object)?)?;
         new.set_ownership(Ownership::known(book));
         Ok(new)
     }

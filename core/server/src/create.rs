@@ -30,25 +30,24 @@ impl Server {
         if let Some(answer) = reviews::of(resource) {
             return self.review(user, &target, draft, answer);
         }
-        self.create_authorized(user, target, draft, options).await
+        let draft = Self::accept(resource, draft)?;
+        self.create_accepted(user, target, draft, options).await
     }
 
-    /// As [`Server::create`], for a user who has been asked whether they may.
-    pub(crate) async fn create_authorized(
+    /// As [`Server::create`], for a user who has been asked whether they may, and a draft that has
+    /// been accepted.
+    pub(crate) async fn create_accepted(
         &self,
         user: &User,
         target: Target,
         mut draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
-        let resource = &*target.resource;
-        Self::check_kind(resource, &draft)?;
-        resource.strategy.default(&mut draft);
         self.own_new(user, &target, &mut draft, &options)?;
         self.create_owned(user, target, draft, options).await
     }
 
-    /// As [`Server::create`], for a draft that is defaulted and knows who owns its fields.
+    /// As [`Server::create_accepted`], for a draft that knows who owns its fields.
     pub(crate) async fn create_owned(
         &self,
         user: &User,
@@ -58,7 +57,6 @@ impl Server {
     ) -> Result<Object> {
         let resource = &*target.resource;
         let namespace = target.key.namespace();
-        Self::check_kind(resource, &draft)?;
         if resource.is_namespaced() && namespace.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }
@@ -92,7 +90,7 @@ impl Server {
         }
         let exists = || ApiError::already_exists(resource, key.name());
         if options.dry_run {
-            if snapshot.get(resource.name(), &key).is_some() {
+            if snapshot.get(resource.table(), &key).is_some() {
                 return Err(exists());
             }
             self.claim(resource, &mut draft, None)?;
@@ -104,7 +102,7 @@ impl Server {
             let unclaimed = Self::claims(resource).then(|| draft.clone());
             let mut claims = self.claim(resource, &mut draft, None)?;
             let mut transaction = Transaction::new();
-            transaction.put(resource.name(), key.clone(), Expect::Absent, draft);
+            transaction.put(resource.table(), key.clone(), Expect::Absent, draft);
             self.write_claims(&mut claims, &mut transaction)?;
             let committed = self.store().commit(transaction).await;
             drop(claims);
@@ -148,7 +146,7 @@ impl Server {
         for _ in 0..NAME_ATTEMPTS {
             let name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));
             draft.meta_mut().name = Some(name);
-            if snapshot.get(resource.name(), &draft.key()).is_none() {
+            if snapshot.get(resource.table(), &draft.key()).is_none() {
                 return;
             }
         }

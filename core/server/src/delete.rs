@@ -54,7 +54,7 @@ impl Server {
         for _ in 0..WRITE_ATTEMPTS {
             let snapshot = self.snapshot();
             let old = snapshot
-                .get(resource.name(), &target.key)
+                .get(resource.table(), &target.key)
                 .ok_or_else(|| ApiError::not_found(resource, name))?
                 .clone();
             check_preconditions(resource, &old, &options)?;
@@ -76,10 +76,10 @@ impl Server {
                 Step::Mark(draft) if options.dry_run => return Ok(draft.freeze()),
                 Step::Remove if options.dry_run => return Ok(old),
                 Step::Mark(draft) => {
-                    transaction.put(resource.name(), target.key.clone(), expect, *draft);
+                    transaction.put(resource.table(), target.key.clone(), expect, *draft);
                 }
                 Step::Remove => {
-                    transaction.delete(resource.name(), target.key.clone(), expect);
+                    transaction.delete(resource.table(), target.key.clone(), expect);
                     self.write_claims(&mut self.release(resource, &old)?, &mut transaction)?;
                 }
             }

@@ -59,7 +59,7 @@ impl Server {
         let whole = Target::new(target.resource.clone(), target.key.clone());
         for _ in 0..WRITE_ATTEMPTS {
             let snapshot = self.snapshot();
-            let found = snapshot.get(resource.name(), &target.key);
+            let found = snapshot.get(resource.table(), &target.key);
             let object = found.ok_or_else(|| ApiError::not_found(resource, name))?.clone();
             drop(snapshot);
             let pod = object.get::<Pod>()?;

@@ -7,6 +7,7 @@ use pinnace_client::{
     DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchStream, WriteOptions,
 };
 
+use crate::versions::{served, served_events, served_list};
 use crate::{Server, User};
 
 /// The way from a client to the server in the same process: a function call.
@@ -30,7 +31,7 @@ impl Transport for InProcess {
     }
 
     async fn get(&self, target: Target) -> Result<Object> {
-        self.server.get(&self.user, &target)
+        served(&target, self.server.get(&self.user, &target))
     }
 
     async fn list(
@@ -39,7 +40,7 @@ impl Transport for InProcess {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<List<Object>> {
-        self.server.list(&self.user, &resource, namespace, &options)
+        served_list(&resource, self.server.list(&self.user, &resource, namespace, &options))
     }
 
     async fn watch(
@@ -48,12 +49,16 @@ impl Transport for InProcess {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<WatchStream> {
-        self.server.watch(&self.user, resource, namespace, &options)
+        let stream = self.server.watch(&self.user, resource.clone(), namespace, &options)?;
+        Ok(served_events(resource, stream))
     }
 
     async fn create(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
         match target.subresource {
-            None => self.server.create(&self.user, target, draft, options).await,
+            None => {
+                let created = self.server.create(&self.user, target.clone(), draft, options).await;
+                served(&target, created)
+            }
             Some(Subresource::Binding) => {
                 self.server.bind(&self.user, target, draft, options).await
             }
@@ -66,15 +71,17 @@ impl Transport for InProcess {
     }
 
     async fn update(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
-        self.server.update(&self.user, target, draft, options).await
+        let updated = self.server.update(&self.user, target.clone(), draft, options).await;
+        served(&target, updated)
     }
 
     async fn patch(&self, target: Target, patch: Patch, options: WriteOptions) -> Result<Object> {
-        self.server.patch(&self.user, target, patch, options).await
+        let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
+        served(&target, patched)
     }
 
     async fn delete(&self, target: Target, options: DeleteOptions) -> Result<Object> {
-        self.server.delete(&self.user, target, options).await
+        served(&target, self.server.delete(&self.user, target.clone(), options).await)
     }
 
     async fn delete_collection(
@@ -85,6 +92,10 @@ impl Transport for InProcess {
         options: DeleteOptions,
     ) -> Result<List<Object>> {
         let user = &self.user;
-        self.server.delete_collection(user, resource, namespace, selection, options).await
+        let deleted = self
+            .server
+            .delete_collection(user, resource.clone(), namespace, selection, options)
+            .await;
+        served_list(&resource, deleted)
     }
 }

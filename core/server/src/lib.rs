@@ -27,6 +27,7 @@ mod scale;
 mod server;
 mod service;
 mod update;
+mod versions;
 mod watch;
 
 pub use admission::{Admission, AdmissionRequest, Operation};

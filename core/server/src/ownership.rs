@@ -24,7 +24,8 @@ const NOT_SPEC: Paths = &[&["spec"]];
 const NOT_APPROVAL: Paths = &[&["spec"], &["status", "certificate"]];
 
 impl Server {
-    /// Notes who owns the fields of a new object, which is defaulted and not prepared yet.
+    /// Notes who owns the fields of a new object, which is accepted and not prepared yet: of the
+    /// fields that the writer sees.
     pub(crate) fn own_new(
         &self,
         user: &User,
@@ -36,9 +37,9 @@ impl Server {
         let Some(kind) = type_of(&target.resource) else { return Ok(()) };
         let writer = self.writer(user, &target.resource, kind, target.subresource, options);
         let ownership = match sent.filter(|sent| !sent.is_empty()) {
-            None => Ownership::created(writer, draft)?,
+            None => Ownership::created(writer, &*target.resource.draft_to_served(draft)?)?,
             sent => {
-                let value = draft.to_value()?;
+                let value = target.resource.draft_to_served(draft)?.to_value()?;
                 let by = writer.manager();
                 Ownership::known(track_update(kind, None, &value, sent.as_deref(), &by))
             }
@@ -65,12 +66,16 @@ impl Server {
         // Most who send it have read it before.
         let sent = sent
             .filter(|sent| target.subresource.is_none() && sent.as_slice() != old.managed_fields());
+        let resource = &target.resource;
         let ownership = match sent {
-            None => Ownership::changed(writer, old),
-            Some(sent) => {
-                let (before, after) = (old.to_unmanaged_value()?, new.to_value()?);
+            None if resource.is_stored() => Ownership::changed(writer, old),
+            // What is worked out later is worked out of the stored form, so this is done now.
+            sent => {
+                let before = resource.to_served(old.clone())?.to_unmanaged_value()?;
+                let after = resource.draft_to_served(new)?.to_value()?;
                 let live = Some((&before, old.managed_fields()));
-                Ownership::known(track_update(kind, live, &after, Some(&sent), &writer.manager()))
+                let by = writer.manager();
+                Ownership::known(track_update(kind, live, &after, sent.as_deref(), &by))
             }
         };
         new.set_ownership(ownership);

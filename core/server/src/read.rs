@@ -20,7 +20,7 @@ impl Server {
         Self::check_part(resource, name, target.subresource)?;
         let snapshot = self.snapshot();
         let object = snapshot
-            .get(resource.name(), &target.key)
+            .get(resource.table(), &target.key)
             .ok_or_else(|| ApiError::not_found(resource, name))?;
         match target.subresource {
             Some(Subresource::Scale) => Ok(Object::new(scale_of(resource, object)?)),
@@ -57,7 +57,7 @@ impl Server {
         let token = options.continue_token.as_deref().map(ListToken::decode).transpose()?;
         let snapshot = self.snapshot_for(options, token.as_ref())?;
         let revision = snapshot.revision();
-        let table = resource.name();
+        let table = resource.table();
         let limit = options.limit.filter(|limit| *limit > 0);
         let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
 
@@ -149,7 +149,7 @@ impl Filter {
                 fields.matches(|path| match path {
                     "metadata.name" => Some(Cow::Borrowed(object.name())),
                     "metadata.namespace" => Some(Cow::Borrowed(object.namespace())),
-                    path => resource.strategy.field(object, path),
+                    path => resource.field(object, path),
                 })
             })
     }

@@ -35,15 +35,15 @@ const VERSIONED: [&str; 4] = [
 impl Server {
     /// Whether an update of what is not there makes it.
     fn is_made_by(&self, target: &Target) -> bool {
-        let name = target.resource.name();
-        MADE_BY_UPDATES.contains(&&**name) && self.snapshot().get(name, &target.key).is_none()
+        let table = target.resource.table();
+        MADE_BY_UPDATES.contains(&&**table) && self.snapshot().get(table, &target.key).is_none()
     }
 
     pub(crate) async fn update(
         &self,
         user: &User,
         target: Target,
-        mut draft: Draft,
+        draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
         let resource = &*target.resource;
@@ -54,7 +54,7 @@ impl Server {
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(user, target, draft, options).await;
         }
-        Self::check_kind(resource, &draft)?;
+        let mut draft = Self::accept(resource, draft)?;
         Self::check_namespace(&mut draft, resource, namespace)?;
         let given = draft.meta().name.as_deref().unwrap_or_default();
         if given != name {
@@ -64,14 +64,12 @@ impl Server {
         }
         if target.subresource.is_none() && self.is_made_by(&target) {
             self.authorize(user, "create", resource, None, namespace, name)?;
-            match self.create_authorized(user, target.clone(), draft.clone(), options.clone()).await
-            {
+            match self.create_accepted(user, target.clone(), draft.clone(), options.clone()).await {
                 // Somebody has made it since we looked.
                 Err(error) if error.is_already_exists() => {}
                 done => return done,
             }
         }
-        resource.strategy.default(&mut draft);
         if version_of(&draft).is_empty() && VERSIONED.contains(&&**resource.name()) {
             let mut errors = ErrorList::default();
             let at = Path::root("metadata");
@@ -110,23 +108,22 @@ impl Server {
         }
         let kind = type_of(resource);
         self.rewrite(&target, &options, |old| {
+            let served = resource.to_served(old.clone())?;
             let before = if patch.touches_managed_fields() {
-                old.to_value()?
+                served.to_value()?
             } else {
-                old.to_unmanaged_value()?
+                served.to_unmanaged_value()?
             };
             let patched = apply_patch(kind, &patch, before)?;
-            let mut new = Draft::from_value(resource.codec, patched)?;
-            Self::check_unmoved(resource, &new, old)?;
-            resource.strategy.default(&mut new);
+            let new = Self::accept(resource, Draft::from_value(resource.codec, patched)?)?;
+            Self::check_unmoved(&new, old)?;
             self.finish_tracked(user, &target, new, old, &options)
         })
         .await
     }
 
     /// Checks that a patch has not made the object another one.
-    pub(crate) fn check_unmoved(resource: &Resource, new: &Draft, old: &Object) -> Result<()> {
-        Self::check_kind(resource, new)?;
+    pub(crate) fn check_unmoved(new: &Draft, old: &Object) -> Result<()> {
         if new.key() != old.key() {
             return Err(ApiError::bad_request(format!(
                 "a patch may not change the name or namespace of an object ({} to {})",
@@ -230,7 +227,7 @@ impl Server {
         mut change: impl FnMut(&Object) -> Result<Draft>,
     ) -> Result<Object> {
         let resource = &*target.resource;
-        let (table, key) = (resource.name(), &target.key);
+        let (table, key) = (resource.table(), &target.key);
         for _ in 0..WRITE_ATTEMPTS {
             let snapshot = self.snapshot();
             let old = snapshot

@@ -46,7 +46,7 @@ impl Server {
             }
         };
         let cursor =
-            self.store().watch(resource.name(), from).map_err(|error| storage_error(&error))?;
+            self.store().watch(resource.table(), from).map_err(|error| storage_error(&error))?;
         let next_bookmark = options.bookmarks.then(|| Instant::now() + BOOKMARK_INTERVAL);
         let state = Watch { resource, filter, initial, cursor, next_bookmark, ended: false };
         Ok(futures::stream::unfold(state, Watch::step).boxed())

@@ -1,5 +1,6 @@
 //! Defaulting, validation and preparation of the built-in kinds, a file each.
 
+mod autoscaling_v1;
 mod certificate_signing_request;
 mod check;
 mod config_map;
@@ -159,6 +160,14 @@ fn autoscaling() -> Vec<Resource> {
             .short(&["hpa"])
             .category(&["all"])
             .with_status(),
+        Resource::converted(
+            "horizontalpodautoscaler",
+            horizontal_pod_autoscaler::HorizontalPodAutoscalerStrategy,
+            autoscaling_v1::CpuAutoscalers,
+        )
+        .short(&["hpa"])
+        .category(&["all"])
+        .with_status(),
     ]
 }
 

@@ -16,4 +16,5 @@ mod service;
 mod storage;
 #[cfg(test)]
 mod support;
+mod versions;
 mod workloads;

@@ -105,6 +105,8 @@ impl Namespaces {
         };
         let deletable = |kind: &Arc<Resource>| {
             kind.is_namespaced()
+                // What is another kind's too goes with that.
+                && kind.table() == kind.name()
                 && ["list", "delete"].iter().all(|verb| kind.verbs.0.contains(verb))
         };
         catalog.all().into_iter().filter(|kind| deletable(kind) && preferred(kind)).collect()

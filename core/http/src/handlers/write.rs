@@ -204,7 +204,7 @@ impl Call<'_> {
     }
 
     fn current(&self, target: &Target) -> Option<Object> {
-        self.server.store().snapshot().get(target.resource.name(), &target.key).cloned()
+        self.server.store().snapshot().get(target.resource.table(), &target.key).cloned()
     }
 
     async fn delete_options(&self, body: RequestBody) -> Result<DeleteOptions> {

@@ -50,7 +50,7 @@ impl Server {
             spec.audiences = Some(vec![ISSUER.to_owned()]);
         }
         let snapshot = self.snapshot();
-        let account = snapshot.get(resource.name(), &target.key);
+        let account = snapshot.get(resource.table(), &target.key);
         let account = account.ok_or_else(|| ApiError::not_found(resource, name))?;
         account.get::<ServiceAccount>()?;
         let mut claims = self.token_claims(account, spec, seconds);
@@ -169,7 +169,7 @@ fn find<'s>(
     snapshot: &'s Snapshot,
 ) -> Result<&'s Object> {
     let key = if resource.is_namespaced() { Key::new(namespace, name) } else { Key::cluster(name) };
-    let found = snapshot.get(resource.name(), &key);
+    let found = snapshot.get(resource.table(), &key);
     found.ok_or_else(|| ApiError::not_found(resource, name))
 }
 

@@ -1,0 +1,118 @@
+//! Kinds in versions in which they are not stored.
+
+use pinnace_api::{Catalog, Draft};
+use serde_json::{Value, json};
+
+/// An autoscaler of `autoscaling/v2`, as `autoscaling/v1` shows it, and back.
+fn there_and_back(rest: Value) -> (Value, Value) {
+    let mut stored = rest;
+    stored["apiVersion"] = json!("autoscaling/v2");
+    stored["kind"] = json!("HorizontalPodAutoscaler");
+    let catalog = Catalog::builtin();
+    let find = |version| catalog.by_path("autoscaling", version, "horizontalpodautoscalers");
+    let (new, old) = (find("v2").unwrap(), find("v1").unwrap());
+    let draft = Draft::from_value(new.codec, stored).unwrap();
+    let served = old.draft_to_served(&draft).unwrap().into_owned();
+    let shown = served.to_value().unwrap();
+    let back = old.to_stored(served).unwrap();
+    assert_eq!(old.table(), new.table());
+    (shown, back.to_value().unwrap())
+}
+
+fn spec(metrics: Value) -> Value {
+    let target = json!({"kind": "Deployment", "name": "web"});
+    json!({"maxReplicas": 5, "minReplicas": 1, "scaleTargetRef": target, "metrics": metrics})
+}
+
+#[test]
+fn an_autoscaler_by_cpu_needs_no_annotations_in_v1() {
+    let cpu = json!({
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}},
+    });
+    let stored = json!({"metadata": {"name": "a"}, "spec": spec(json!([cpu]))});
+    let (shown, back) = there_and_back(stored.clone());
+    assert_eq!(shown["spec"]["targetCPUUtilizationPercentage"], 60);
+    assert_eq!(shown["metadata"], json!({"name": "a"}));
+    assert_eq!(back["spec"], stored["spec"]);
+}
+
+#[test]
+fn what_v1_has_no_field_for_travels_in_annotations() {
+    let metrics = json!([
+        {"type": "Pods", "pods": {
+            "metric": {"name": "requests", "selector": {"matchLabels": {"a": "b"}}},
+            "target": {"type": "AverageValue", "averageValue": "10"}}},
+        {"type": "Object", "object": {
+            "describedObject": {"kind": "Ingress", "name": "i", "apiVersion": "networking.k8s.io/v1"},
+            "metric": {"name": "hits"}, "target": {"type": "Value", "value": "2k"}}},
+        {"type": "Object", "object": {
+            "describedObject": {"kind": "Ingress", "name": "i"},
+            "metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "2"}}},
+        {"type": "External", "external": {
+            "metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "30"}}},
+        {"type": "Resource", "resource": {
+            "name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
+        {"type": "ContainerResource", "containerResource": {
+            "container": "main", "name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": 40}}},
+        {"type": "Resource", "resource": {
+            "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}},
+    ]);
+    let mut stored = json!({
+        "metadata": {"name": "a", "annotations": {"kept": "yes"}},
+        "spec": spec(metrics),
+        "status": {
+            "currentReplicas": 2, "desiredReplicas": 3,
+            "conditions": [{"type": "AbleToScale", "status": "True", "reason": "Ready"}],
+            "currentMetrics": [
+                {"type": "Resource", "resource": {
+                    "name": "cpu", "current": {"averageUtilization": 55, "averageValue": "110m"}}},
+                {"type": "Pods", "pods": {
+                    "metric": {"name": "requests"}, "current": {"averageValue": "9"}}},
+            ],
+        },
+    });
+    stored["spec"]["behavior"] = json!({
+        "scaleDown": {
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+            "selectPolicy": "Min", "stabilizationWindowSeconds": 30, "tolerance": "50m",
+        },
+    });
+    let (shown, back) = there_and_back(stored.clone());
+    for part in ["metadata", "spec", "status"] {
+        assert_eq!(back[part], stored[part], "{part}");
+    }
+    assert_eq!(shown["status"]["currentCPUUtilizationPercentage"], 55);
+    let note = |name: &str| -> Value {
+        let name = format!("autoscaling.alpha.kubernetes.io/{name}");
+        serde_json::from_str(shown["metadata"]["annotations"][name].as_str().unwrap()).unwrap()
+    };
+    assert_eq!(note("metrics").as_array().unwrap().len(), 6, "all but the share of CPU");
+    assert_eq!(
+        note("metrics")[0],
+        json!({"type": "Pods", "pods": {
+            "metricName": "requests", "targetAverageValue": "10",
+            "selector": {"matchLabels": {"a": "b"}}}})
+    );
+    assert_eq!(note("behavior")["ScaleDown"]["Policies"][0]["PeriodSeconds"], 60);
+    assert_eq!(note("current-metrics")[0]["resource"]["currentAverageUtilization"], 55);
+    assert_eq!(note("conditions")[0]["type"], "AbleToScale");
+}
+
+#[test]
+fn annotations_that_cannot_be_read_say_nothing() {
+    let catalog = Catalog::builtin();
+    let old = catalog.by_path("autoscaling", "v1", "horizontalpodautoscalers").unwrap();
+    let served = json!({
+        "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "a", "annotations": {
+            "autoscaling.alpha.kubernetes.io/metrics": "[{", "kept": "yes"}},
+        "spec": {"maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "web"}},
+    });
+    let mut stored = old.to_stored(Draft::from_value(old.codec, served).unwrap()).unwrap();
+    old.strategy.default(&mut stored);
+    let stored = stored.to_value().unwrap();
+    assert_eq!(stored["metadata"]["annotations"], json!({"kept": "yes"}));
+    assert_eq!(stored["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+}
