@@ -177,6 +177,17 @@ impl ErrorList {
         self.push(path, ErrorKind::TooMany, body);
     }
 
+    /// Takes what another list has, behind what is there.
+    pub fn append(&mut self, other: Self) {
+        let room = Self::MAX - self.0.len();
+        self.0.extend(other.0.into_iter().take(room));
+    }
+
+    /// Puts the errors in the order of their texts.
+    pub fn sort(&mut self) {
+        self.0.sort_by_cached_key(ToString::to_string);
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

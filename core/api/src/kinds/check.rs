@@ -37,6 +37,18 @@ pub(super) fn complain<V>(
     }
 }
 
+/// Adds all complaints about a value as one.
+pub(super) fn complain_once<V: Shown>(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    value: V,
+    complaints: &[String],
+) {
+    if !complaints.is_empty() {
+        errors.invalid(path, value, &complaints.join(","));
+    }
+}
+
 /// A number may not be below zero.
 pub(super) fn non_negative(errors: &mut ErrorList, path: &Path<'_>, value: impl Into<i64>) {
     let value = value.into();

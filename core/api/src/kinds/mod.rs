@@ -1,14 +1,20 @@
 //! Defaulting, validation and preparation of the built-in kinds, a file each.
 
+mod admission;
+mod api_service;
 mod autoscaling_v1;
 mod certificate_signing_request;
 mod check;
+mod conditions;
 mod config_map;
 mod controller_revision;
+mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
+mod devices;
 mod endpoints;
 mod event;
+mod expressions;
 mod flow_control;
 mod horizontal_pod_autoscaler;
 mod job;
@@ -38,6 +44,7 @@ mod service;
 mod service_account;
 mod stateful_set;
 mod storage;
+mod webhook_client;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -47,6 +54,9 @@ use crate::{Resource, Subresource, Verbs};
 pub fn all() -> Vec<Resource> {
     let groups = [
         core(),
+        admission(),
+        api_extensions(),
+        api_registration(),
         apps(),
         authentication(),
         authorization(),
@@ -60,6 +70,7 @@ pub fn all() -> Vec<Resource> {
         node(),
         policy(),
         rbac(),
+        resource(),
         scheduling(),
         storage(),
     ];
@@ -124,6 +135,48 @@ fn core() -> Vec<Resource> {
             .category(&["all"])
             .with_status()
             .fields(&["spec.clusterIP", "spec.type"]),
+    ]
+}
+
+fn admission() -> Vec<Resource> {
+    use admission::{
+        MutatingAdmissionPolicyBindingStrategy, MutatingAdmissionPolicyStrategy,
+        MutatingWebhookConfigurationStrategy, ValidatingAdmissionPolicyBindingStrategy,
+        ValidatingAdmissionPolicyStrategy, ValidatingWebhookConfigurationStrategy,
+    };
+    vec![
+        Resource::builtin("mutatingadmissionpolicy", MutatingAdmissionPolicyStrategy),
+        Resource::builtin("mutatingadmissionpolicybinding", MutatingAdmissionPolicyBindingStrategy),
+        Resource::builtin("mutatingwebhookconfiguration", MutatingWebhookConfigurationStrategy)
+            .category(&["api-extensions"]),
+        Resource::builtin("validatingadmissionpolicy", ValidatingAdmissionPolicyStrategy)
+            .category(&["api-extensions"])
+            .with_status(),
+        Resource::builtin(
+            "validatingadmissionpolicybinding",
+            ValidatingAdmissionPolicyBindingStrategy,
+        )
+        .category(&["api-extensions"]),
+        Resource::builtin("validatingwebhookconfiguration", ValidatingWebhookConfigurationStrategy)
+            .category(&["api-extensions"]),
+    ]
+}
+
+fn api_extensions() -> Vec<Resource> {
+    let strategy = custom_resource_definition::CustomResourceDefinitionStrategy;
+    vec![
+        Resource::builtin("customresourcedefinition", strategy)
+            .short(&["crd", "crds"])
+            .category(&["api-extensions"])
+            .with_status(),
+    ]
+}
+
+fn api_registration() -> Vec<Resource> {
+    vec![
+        Resource::builtin("apiservice", api_service::ApiServiceStrategy)
+            .category(&["api-extensions"])
+            .with_status(),
     ]
 }
 
@@ -261,6 +314,15 @@ fn rbac() -> Vec<Resource> {
         Resource::builtin("clusterrole", rbac::ClusterRoleStrategy),
         Resource::builtin("rolebinding", rbac::RoleBindingStrategy),
         Resource::builtin("role", rbac::RoleStrategy),
+    ]
+}
+
+fn resource() -> Vec<Resource> {
+    vec![
+        Resource::builtin("deviceclass", devices::DeviceClassStrategy),
+        Resource::builtin("resourceclaim", devices::ResourceClaimStrategy).with_status(),
+        Resource::builtin("resourceclaimtemplate", devices::ResourceClaimTemplateStrategy),
+        Resource::builtin("resourceslice", devices::ResourceSliceStrategy).fields(devices::FIELDS),
     ]
 }
 

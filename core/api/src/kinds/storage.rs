@@ -102,7 +102,7 @@ fn parameters(
     }
 }
 
-fn driver_name(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
+pub(super) fn driver_name(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
     if name.is_empty() {
         errors.required(path, "");
     }

@@ -1,8 +1,11 @@
 //! Defaulting, validation and preparation of the built-in kinds: what goes in, and what comes out
 //! or is said of it, in upstream's words.
 
+mod admission;
 #[cfg(test)]
 mod batch;
+mod custom_resource_definition;
+mod devices;
 mod groups;
 mod metadata;
 mod objects;

@@ -1,0 +1,101 @@
+//! Conditions in CEL that requests must meet.
+
+use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Variable};
+
+use crate::field::{ErrorList, Path};
+use crate::kinds::check::complain;
+use crate::kinds::expressions::{Compiled, Scope, Yields, compile, is_identifier};
+use crate::kinds::names::rules;
+
+/// Most conditions of a webhook or a policy.
+const MAX: usize = 64;
+
+/// What an expression about a request may refer to.
+pub(super) fn variables(params: bool, authorizer: bool) -> Vec<&'static str> {
+    let mut all = vec!["object", "oldObject", "request", "namespaceObject"];
+    if params {
+        all.push("params");
+    }
+    if authorizer {
+        all.push("authorizer");
+    }
+    all
+}
+
+/// Compiles an expression and notes what is wrong with it.
+pub(super) fn validate_expression(
+    text: &str,
+    scope: Scope<'_>,
+    yields: Yields,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) -> Option<Compiled> {
+    match compile(text, scope, yields) {
+        Ok(compiled) => Some(compiled),
+        Err(why) => {
+            errors.invalid(path, text, &why);
+            None
+        }
+    }
+}
+
+/// Checks conditions for which a webhook or a policy is asked.
+pub(super) fn validate(
+    conditions: &[MatchCondition],
+    params: bool,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    if conditions.len() > MAX {
+        errors.too_many(path, conditions.len(), MAX);
+    }
+    let scope = Scope { variables: &variables(params, true), composed: None, has: None };
+    for (index, condition) in conditions.iter().enumerate() {
+        let path = path.index(index);
+        let at = path.child("expression");
+        match condition.expression.trim() {
+            "" => errors.required(&at, ""),
+            text => {
+                validate_expression(text, scope, Yields::Bool, &at, errors);
+            }
+        }
+        let at = path.child("name");
+        let name = &condition.name;
+        if name.is_empty() {
+            errors.required(&at, "");
+            continue;
+        }
+        complain(errors, &at, name, rules::qualified_name(name));
+        if conditions[..index].iter().any(|other| other.name == *name) {
+            errors.duplicate(&at, name);
+        }
+    }
+}
+
+/// Checks the variables of a policy, each of which may refer to those before it.
+pub(super) fn validate_variables(
+    all: &[Variable],
+    params: bool,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    let known = variables(params, true);
+    let mut before: Vec<&str> = Vec::new();
+    for (index, variable) in all.iter().enumerate() {
+        let path = path.index(index);
+        let at = path.child("name");
+        if variable.name.trim().is_empty() {
+            errors.required(&at, "name is not specified");
+        } else if !is_identifier(&variable.name) {
+            errors.invalid(&at, &variable.name, "name is not a valid CEL identifier");
+        }
+        let at = path.child("expression");
+        if variable.expression.trim().is_empty() {
+            errors.required(&at, "expression is not specified");
+        } else {
+            let scope = Scope { variables: &known, composed: Some(&before), has: None };
+            validate_expression(&variable.expression, scope, Yields::Anything, &at, errors);
+        }
+        before.push(&variable.name);
+    }
+}

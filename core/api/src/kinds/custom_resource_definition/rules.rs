@@ -1,0 +1,155 @@
+//! Rules in CEL within schemas.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, ValidationRule,
+};
+
+use super::schema::{Context, Found};
+use super::versions::list;
+use super::{json_path, walk};
+use crate::field::{ErrorList, Path};
+use crate::kinds::check::{Json, text};
+use crate::kinds::expressions::{Scope, Yields, compile, is_reserved};
+
+const REASONS: [&str; 4] =
+    ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+/// What every object has, whatever its schema says.
+const OF_OBJECTS: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// Checks the rules of a schema.
+pub(super) fn validate(
+    schema: &JSONSchemaProps,
+    context: &Context<'_>,
+    path: &Path<'_>,
+    found: &mut Found,
+) {
+    let rules = list(&schema.x_kubernetes_validations);
+    let at = path.child("x-kubernetes-validations");
+    for (index, rule) in rules.iter().enumerate() {
+        validate_form(rule, schema, &at.index(index), &mut found.schema);
+    }
+    if !context.compiles || !found.schema.is_empty() {
+        return;
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        validate_expressions(rule, schema, context, &at.index(index), &mut found.rules);
+    }
+}
+
+fn validate_form(
+    rule: &ValidationRule,
+    schema: &JSONSchemaProps,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    let breaks = |text: &str| text.contains(['\n', '\r']);
+    let message = text(&rule.message);
+    let at = path.child("message");
+    if rule.rule.trim().is_empty() {
+        errors.required(&path.child("rule"), "rule is not specified");
+    } else if !message.is_empty() && message.trim().is_empty() {
+        errors.invalid(&at, message, "message must be non-empty if specified");
+    } else if breaks(message.trim()) {
+        errors.invalid(&at, message, "message must not contain line breaks");
+    } else if breaks(rule.rule.trim()) && message.is_empty() {
+        errors.required(&at, "message must be specified if rule contains line breaks");
+    }
+    let expression = text(&rule.message_expression);
+    if !expression.is_empty() && expression.trim().is_empty() {
+        let why = "messageExpression must be non-empty if specified";
+        errors.required(&path.child("messageExpression"), why);
+    }
+    if let Some(reason) = rule.reason.as_deref().filter(|reason| !REASONS.contains(reason)) {
+        errors.not_supported(&path.child("reason"), reason, &REASONS);
+    }
+    let field = text(&rule.field_path);
+    if field.is_empty() {
+        return;
+    }
+    let at = path.child("fieldPath");
+    if field.trim().is_empty() {
+        errors.invalid(&at, field, "fieldPath must be non-empty if specified");
+    }
+    if breaks(field) {
+        errors.invalid(&at, field, "fieldPath must not contain line breaks");
+    }
+    if json_path::resolve(field, schema, true).is_err() {
+        errors.invalid(&at, field, "fieldPath must be a valid path");
+    }
+}
+
+fn validate_expressions(
+    rule: &ValidationRule,
+    schema: &JSONSchemaProps,
+    context: &Context<'_>,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
+    let is_object = context.is_object(schema);
+    let has = |fields: &[&str]| has_field(schema, is_object, fields);
+    let variables = ["self", "oldSelf"];
+    let scope = Scope { variables: &variables, composed: None, has: Some(&has) };
+    let at = path.child("rule");
+    match compile(&rule.rule, scope, Yields::RuleBool) {
+        Err(why) => errors.invalid(&at, Json(rule), &why),
+        Ok(compiled) => {
+            let uses_old = compiled.uses("oldSelf");
+            if let Some(above) = context.uncorrelated.filter(|_| uses_old) {
+                let why = format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within \
+                     {above}"
+                );
+                errors.invalid(&at, &rule.rule, &why);
+            }
+            if let Some(given) = rule.optional_old_self.filter(|_| !uses_old) {
+                let why = "may not be set if oldSelf is not used in rule";
+                errors.invalid(&path.child("optionalOldSelf"), given, why);
+            }
+        }
+    }
+    let expression = text(&rule.message_expression);
+    if !expression.is_empty()
+        && let Err(why) = compile(expression, scope, Yields::RuleText)
+    {
+        let why = why.replacen("compilation failed", "messageExpression compilation failed", 1);
+        errors.invalid(&path.child("messageExpression"), Json(rule), &why);
+    }
+}
+
+/// Whether a rule may refer to a field: `fields` leads to it from `self`. What the schema leaves
+/// open is not said to be missing.
+fn has_field(schema: &JSONSchemaProps, is_object: bool, fields: &[&str]) -> bool {
+    let Some((last, before)) = fields.split_last() else { return true };
+    let mut here = schema;
+    let mut is_object = is_object;
+    for field in before {
+        let Some(next) = property(here, field) else { return true };
+        here = next;
+        is_object = here.x_kubernetes_embedded_resource == Some(true);
+    }
+    let is_closed = here.type_.as_deref() == Some("object")
+        && here.properties.as_ref().is_some_and(|all| !all.is_empty())
+        && here.additional_properties.is_none();
+    !is_closed || (is_object && OF_OBJECTS.contains(last)) || property(here, last).is_some()
+}
+
+fn property<'a>(schema: &'a JSONSchemaProps, field: &str) -> Option<&'a JSONSchemaProps> {
+    if let Some(values) = walk::additional(schema) {
+        return Some(values);
+    }
+    let all = schema.properties.as_ref()?;
+    all.get(field).or_else(|| {
+        all.iter().find(|(name, _)| escaped(name) == field).map(|(_, property)| property)
+    })
+}
+
+/// The name of a property as expressions write it.
+fn escaped(name: &str) -> String {
+    if is_reserved(name) {
+        return format!("__{name}__");
+    }
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
+}
