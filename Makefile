@@ -6,10 +6,10 @@ PYTHON ?= python3
 CARGO ?= cargo
 VENV := target/venv
 
-.PHONY: help build test test-rust test-python test-c lint bench quickstart install deps clean
+.PHONY: help build test test-rust test-python test-c test-clients lint bench quickstart install deps clean
 
 help:
-	@echo 'make test        everything: Rust, Python and C'
+	@echo 'make test        everything: Rust, Python, C and clients'
 	@echo 'make quickstart  the main job in real containers (RUNTIME=process without containerd)'
 	@echo 'make bench       the benchmarks: a table, and target/bench.json'
 	@echo 'make lint        formatting, clippy, the committed header'
@@ -21,7 +21,7 @@ deps:
 build: deps
 	$(CARGO) build --workspace
 
-test: test-rust test-python test-c
+test: test-rust test-python test-c test-clients
 
 test-rust: deps
 	$(CARGO) test --workspace --features pinnace/cli --no-fail-fast
@@ -31,6 +31,11 @@ test-python: deps
 
 test-c: deps
 	sh bindings-c/run-tests.sh
+
+# Others' clients; in the virtual environment that the tests of the Python package have made.
+test-clients: test-python
+	$(CARGO) build --package pinnace --features cli
+	$(VENV)/bin/python -m pytest --quiet -p no:cacheprovider tests/clients
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -1,0 +1,111 @@
+"""An engine that others' clients talk to, and kubectl."""
+
+import itertools
+import json
+import os
+import pathlib
+import select
+import shutil
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+CALL_SECONDS = 60
+NUMBERS = itertools.count(1)
+
+
+def program():
+    """The program that serves, as `cargo build` leaves it, or what $PINNACE names."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return os.environ.get("PINNACE", str(target / "debug" / "pinnace"))
+
+
+class Kubectl:
+    def __init__(self, path, kubeconfig):
+        self.path = path
+        self.env = {**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(kubeconfig.parent)}
+
+    def run(self, *args, input=None, code=0, **env):
+        """What a command prints, standard output and errors; it must end with `code`."""
+        done = subprocess.run(
+            [self.path, *args],
+            input=input,
+            env={**self.env, **env},
+            text=True,
+            capture_output=True,
+            timeout=CALL_SECONDS,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    __call__ = run
+
+    def get(self, *args):
+        return json.loads(self("get", *args, "-o", "json"))
+
+    def start(self, *args):
+        return subprocess.Popen(
+            [self.path, *args], env=self.env, text=True, stdout=subprocess.PIPE
+        )
+
+
+def wait_for_line(process, start):
+    """Reads what a program prints until a line that begins so."""
+    deadline = time.monotonic() + START_SECONDS
+    seen = b""
+    while not any(line.startswith(start.encode()) for line in seen.splitlines()):
+        left = deadline - time.monotonic()
+        ready, _, _ = select.select([process.stdout], [], [], max(left, 0))
+        assert ready, f"no {start!r} in {seen!r}"
+        read = os.read(process.stdout.fileno(), 65536)
+        assert read, f"ended with {process.wait()} after {seen!r}"
+        seen += read
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory):
+    path = tmp_path_factory.mktemp("engine") / "kubeconfig"
+    command = [program(), "up", "--listen", "127.0.0.1:0", "--runtime", "simulated"]
+    command += ["--nodes", "3", "--kubeconfig", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            wait_for_line(process, "export KUBECONFIG=")
+            yield path
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def kubectl_path():
+    path = shutil.which(os.environ.get("KUBECTL", "kubectl"))
+    if path is None:
+        pytest.skip("there is no kubectl: set KUBECTL")
+    return path
+
+
+@pytest.fixture
+def kubectl(kubectl_path, kubeconfig):
+    return Kubectl(kubectl_path, kubeconfig)
+
+
+@pytest.fixture
+def spaced(kubectl, request):
+    """A namespace of the test's own, and kubectl in it."""
+    name = f"{request.function.__name__.replace('_', '-')}-{next(NUMBERS)}"
+    kubectl("create", "namespace", name)
+
+    class Spaced(Kubectl):
+        namespace = name
+
+        def run(self, *args, **more):
+            return super().run(args[0], "-n", name, *args[1:], **more)
+
+        __call__ = run
+
+        def start(self, *args):
+            return super().start(args[0], "-n", name, *args[1:])
+
+    return Spaced(kubectl.path, pathlib.Path(kubectl.env["KUBECONFIG"]))

@@ -1,0 +1,233 @@
+"""Commands of kubectl, each with what it prints or stores."""
+
+import json
+
+import pytest
+
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "registry.example/web:1"}]}
+"""
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '%s'}\n"
+
+
+@pytest.fixture
+def web(spaced):
+    spaced("apply", "-f", "-", input=WEB)
+    spaced("rollout", "status", "deploy/web", "--timeout=30s")
+    return spaced
+
+
+def config(kubectl, value="1"):
+    return kubectl("apply", "-f", "-", input=CONFIG % value)
+
+
+def test_apply(spaced):
+    assert [config(spaced, value) for value in "112"] == [
+        "configmap/a created\n",
+        "configmap/a unchanged\n",
+        "configmap/a configured\n",
+    ]
+    assert spaced.get("cm", "a")["data"] == {"x": "2"}
+
+
+def test_apply_on_the_server(spaced):
+    apply = ["apply", "--server-side", "-f", "-"]
+    assert spaced(*apply, input=CONFIG % 1) == "configmap/a serverside-applied\n"
+    other = spaced(*apply, "--field-manager=other", input=CONFIG % 2, code=1)
+    assert 'conflict with "kubectl"' in other and ".data.x" in other
+    spaced(*apply, "--field-manager=other", "--force-conflicts", input=CONFIG % 2)
+    assert spaced.get("cm", "a")["data"] == {"x": "2"}
+
+
+@pytest.mark.parametrize(
+    "command, stored",
+    [
+        ("deployment a --image=web:1", "deployment.apps/a"),
+        ("configmap a --from-literal=x=1", "configmap/a"),
+        ("secret generic a --from-literal=x=1", "secret/a"),
+        ("job a --image=job:1", "job.batch/a"),
+        ("cronjob a --image=job:1 --schedule=0_0_*_*_*", "cronjob.batch/a"),
+        ("role a --verb=get --resource=pods", "role.rbac.authorization.k8s.io/a"),
+        ("rolebinding a --role=a --user=u", "rolebinding.rbac.authorization.k8s.io/a"),
+        ("pdb a --selector=a=b --min-available=1", "poddisruptionbudget.policy/a"),
+        ("ingress a --rule=a.example/=s:80", "ingress.networking.k8s.io/a"),
+        ("serviceaccount a", "serviceaccount/a"),
+    ],
+)
+def test_create(spaced, command, stored):
+    words = [word.replace("_", " ") for word in command.split()]
+    assert spaced("create", *words) == f"{stored} created\n"
+    assert spaced("get", stored, "-o", "name") == f"{stored}\n"
+    assert "already exists" in spaced("create", *words, code=1)
+
+
+@pytest.mark.parametrize(
+    "form, printed",
+    [
+        ("name", "configmap/a\n"),
+        ("jsonpath={.data.x}", "1"),
+        ("go-template={{.data.x}}", "1"),
+        ("custom-columns=NAME:.metadata.name,X:.data.x", "NAME   X\na      1\n"),
+    ],
+)
+def test_get(spaced, form, printed):
+    config(spaced)
+    assert spaced("get", "cm", "a", "-o", form) == printed
+    assert "x: \"1\"" in spaced("get", "cm", "a", "-o", "yaml")
+
+
+def test_get_wide(web):
+    lines = web("get", "deploy", "-o", "wide").splitlines()
+    assert lines[0].split() == (
+        "NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR".split()
+    )
+    row = lines[1].split()
+    assert row[:4] == ["web", "2/2", "2", "2"]
+    assert row[5:] == ["web", "registry.example/web:1", "app=web"]
+
+
+def test_get_watch(spaced):
+    config(spaced)
+    with spaced.start("get", "cm", "a", "-w", "-o", "jsonpath={.data.x}{\"\\n\"}") as watch:
+        try:
+            assert watch.stdout.readline() == "1\n"
+            config(spaced, "2")
+            assert watch.stdout.readline() == "2\n"
+        finally:
+            watch.terminate()
+
+
+def test_describe(web):
+    said = web("describe", "deploy", "web")
+    assert "2 desired | 2 updated | 2 total | 2 available | 0 unavailable" in said
+    assert "ScalingReplicaSet" in said
+    assert "Successfully assigned" in web("describe", "pods")
+
+
+def test_edit(spaced):
+    config(spaced)
+    said = spaced("edit", "cm", "a", KUBE_EDITOR="sed -i s/x:/z:/")
+    assert said == "configmap/a edited\n"
+    assert spaced.get("cm", "a")["data"] == {"z": "1"}
+
+
+@pytest.mark.parametrize(
+    "kind, patch",
+    [
+        ("merge", {"spec": {"paused": True}}),
+        ("strategic", {"spec": {"paused": True}}),
+        ("json", [{"op": "add", "path": "/spec/paused", "value": True}]),
+    ],
+)
+def test_patch(spaced, kind, patch):
+    spaced("apply", "-f", "-", input=WEB)
+    said = spaced("patch", "deploy", "web", "--type", kind, "-p", json.dumps(patch))
+    assert said == "deployment.apps/web patched\n"
+    assert spaced.get("deploy", "web")["spec"]["paused"] is True
+
+
+def test_label_and_annotate(spaced):
+    config(spaced)
+    assert spaced("label", "cm", "a", "l=1") == "configmap/a labeled\n"
+    assert spaced("annotate", "cm", "a", "n=2") == "configmap/a annotated\n"
+    metadata = spaced.get("cm", "-l", "l=1")["items"][0]["metadata"]
+    assert metadata["annotations"]["n"] == "2"
+    assert spaced("label", "cm", "a", "l-") == "configmap/a unlabeled\n"
+
+
+@pytest.mark.parametrize("cascade, left", [("background", 0), ("foreground", 0), ("orphan", 1)])
+def test_delete(web, cascade, left):
+    said = web("delete", "deploy", "web", f"--cascade={cascade}")
+    assert said.startswith('deployment.apps "web" deleted')
+    if not left:
+        web("wait", "rs", "-l", "app=web", "--for=delete", "--timeout=30s")
+    assert len(web.get("rs")["items"]) == left
+
+
+def test_wait(web):
+    said = web("wait", "deploy/web", "--for=condition=Available", "--timeout=30s")
+    assert said == "deployment.apps/web condition met\n"
+    late = web("wait", "deploy/web", "--for=condition=Never", "--timeout=100ms", code=1)
+    assert "timed out waiting for the condition on deployments/web" in late
+
+
+def test_explain(kubectl):
+    said = kubectl("explain", "deployment", "--recursive")
+    assert "GROUP:      apps" in said and "maxUnavailable\t<IntOrString>" in said
+
+
+def test_discovery(kubectl):
+    names = kubectl("api-resources", "-o", "name").split()
+    assert {"pods", "deployments.apps", "jobs.batch", "roles.rbac.authorization.k8s.io"} <= {*names}
+    assert {"v1", "apps/v1", "batch/v1"} <= {*kubectl("api-versions").split()}
+
+
+def test_diff(spaced):
+    config(spaced)
+    assert spaced("diff", "-f", "-", input=CONFIG % 1) == ""
+    said = spaced("diff", "-f", "-", input=CONFIG % 2, code=1).splitlines()
+    assert '-  x: "1"' in said and '+  x: "2"' in said
+
+
+def test_replace(spaced):
+    config(spaced)
+    assert spaced("replace", "-f", "-", input=CONFIG % 3) == "configmap/a replaced\n"
+    assert spaced.get("cm", "a")["data"] == {"x": "3"}
+
+
+def test_scale(web):
+    assert web("scale", "deploy/web", "--replicas=4") == "deployment.apps/web scaled\n"
+    web("wait", "deploy/web", "--for=jsonpath={.status.availableReplicas}=4", "--timeout=30s")
+
+
+def test_rollout_and_set_image(web):
+    assert web("set", "image", "deploy/web", "web=web:2") == "deployment.apps/web image updated\n"
+    assert "successfully rolled out" in web("rollout", "status", "deploy/web", "--timeout=30s")
+    history = web("rollout", "history", "deploy/web").splitlines()
+    assert [line.split()[0] for line in history if line][1:] == ["REVISION", "1", "2"]
+    assert web("rollout", "undo", "deploy/web") == "deployment.apps/web rolled back\n"
+    containers = web.get("deploy", "web")["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == "registry.example/web:1"
+    for verb, done in [("restart", "restarted"), ("pause", "paused"), ("resume", "resumed")]:
+        assert web("rollout", verb, "deploy/web") == f"deployment.apps/web {done}\n"
+
+
+def test_expose(web):
+    assert web("expose", "deploy/web", "--port=80") == "service/web exposed\n"
+    assert web.get("svc", "web")["spec"]["selector"] == {"app": "web"}
+
+
+def test_run(spaced):
+    assert spaced("run", "a", "--image=web:1") == "pod/a created\n"
+    spaced("wait", "pod/a", "--for=condition=Ready", "--timeout=30s")
+    assert spaced.get("pod", "a")["metadata"]["labels"] == {"run": "a"}
+
+
+def test_cordon_and_taint(kubectl):
+    node = kubectl("get", "nodes", "-o", "name").split()[-1]
+    name = node.split("/")[1]
+    assert kubectl("cordon", name) == f"{node} cordoned\n"
+    assert kubectl.get(node)["spec"]["unschedulable"] is True
+    assert kubectl("uncordon", name) == f"{node} uncordoned\n"
+    assert kubectl("taint", "node", name, "k=v:NoSchedule") == f"{node} tainted\n"
+    assert {"key": "k", "value": "v", "effect": "NoSchedule"} in kubectl.get(node)["spec"]["taints"]
+    assert kubectl("taint", "node", name, "k-") == f"{node} untainted\n"
+
+
+def test_events(web):
+    said = web("events", "--for", "deploy/web")
+    assert "ScalingReplicaSet" in said and "Deployment/web" in said
+
+
+def test_kustomize(spaced, tmp_path):
+    (tmp_path / "a.yaml").write_text(CONFIG % 1)
+    (tmp_path / "kustomization.yaml").write_text("namePrefix: my-\nresources: [a.yaml]\n")
+    assert spaced("apply", "-k", str(tmp_path)) == "configmap/my-a created\n"
