@@ -188,7 +188,8 @@ fn nesting_is_bounded() {
 fn every_kind_of_the_catalog_has_a_form() {
     for resource in crate::Catalog::builtin().all() {
         assert!(supports(&resource.api_version(), &resource.kind), "{resource:?}");
-        assert!(supports(&resource.api_version(), &resource.list_kind), "{resource:?}");
+        let listed = resource.verbs.0.contains(&"list");
+        assert!(!listed || supports(&resource.api_version(), &resource.list_kind), "{resource:?}");
     }
     assert!(table::Table::builtin().kinds().count() > 100);
     let pod = Object::new(Pod::default());

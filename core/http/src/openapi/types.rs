@@ -63,7 +63,10 @@ impl Types {
             KindSchema::Any => self.custom(resource, json!({"type": "object"})),
         };
         self.kinds.entry(name.clone()).or_default().insert(kind.clone());
-        self.add_list(resource, &name);
+        // What is only created, such as a review, is never listed.
+        if resource.verbs.0.contains(&"list") {
+            self.add_list(resource, &name);
+        }
         self.resources.insert(kind, name);
     }
 
