@@ -105,7 +105,9 @@ fn without_prose(value: &Value) -> Value {
             .iter()
             .filter(|(name, value)| {
                 !(matches!(&***name, "description") && value.is_string()
-                    || matches!(&***name, "default") && !value.get("$ref").is_some())
+                    || matches!(&***name, "default") && !value.get("$ref").is_some()
+                    // Upstream calls the bytes of one field an atomic list, which they are anyway.
+                    || *name == "x-kubernetes-list-type" && object.get("format") == Some(&json!("byte")))
             })
             .map(|(name, value)| {
                 let mut value = without_prose(value);
