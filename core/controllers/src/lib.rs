@@ -50,6 +50,7 @@ impl Controllers {
         let mut controllers = vec![
             deployment::controller(context)?,
             replicaset::controller(context)?,
+            replicaset::replication_controller(context)?,
             daemon_set::controller(context)?,
             stateful_set::controller(context)?,
             namespace::controller(context)?,

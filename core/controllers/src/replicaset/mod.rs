@@ -1,5 +1,7 @@
-//! ReplicaSets: as many pods of a template as asked for.
+//! ReplicaSets and ReplicationControllers: as many pods of a template as asked for. The two differ
+//! in how they say so, and in nothing that is done about it.
 
+mod kind;
 mod ranking;
 mod status;
 
@@ -7,10 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pinnace_api::selector::Selector;
-use pinnace_api::{ApiError, Key, Result, Typed};
+use pinnace_api::{Key, Result, Typed};
 use pinnace_client::{Api, Lister};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
@@ -20,14 +21,24 @@ use crate::claim::{Claims, controller_reference, enqueue_owners};
 use crate::pod_control::{BURST, PodControl};
 use crate::pods;
 use crate::written::Written;
+use kind::ReplicaKind;
 
 /// How long changes of pods are collected before their ReplicaSet is looked at: a thousand pods
 /// that become ready in one moment are one look.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// The controller.
+/// The controller of ReplicaSets.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
-    let sets = context.informers.of::<ReplicaSet>()?;
+    controller_of::<ReplicaSet>(context)
+}
+
+/// The controller of ReplicationControllers.
+pub(crate) fn replication_controller(context: &Context) -> Result<Controller> {
+    controller_of::<ReplicationController>(context)
+}
+
+fn controller_of<K: ReplicaKind>(context: &Context) -> Result<Controller> {
+    let sets = context.informers.of::<K>()?.index_by_controller();
     let claims = Claims::new(context)?;
     let pods = claims.pods().clone();
     let reconciler = ReplicaSets {
@@ -35,12 +46,12 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         pods: pods.clone(),
         claims,
         set_api: context.client().of()?,
-        control: PodControl::new(context, "replicaset-controller")?,
+        control: PodControl::new(context, K::COMPONENT)?,
         env: context.env.clone(),
         written: Written::default(),
     };
     let by_namespace = sets.clone();
-    let selects = |set: &ReplicaSet| selector_of(set).ok();
+    let selects = |set: &K| set.selector().ok();
     Ok(Controller::new(reconciler, &context.env)
         .watches(sets.informer())
         .maps(pods.informer(), move |delta, queue| {
@@ -48,28 +59,28 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         }))
 }
 
-struct ReplicaSets {
-    sets: Lister<ReplicaSet>,
+struct ReplicaSets<K> {
+    sets: Lister<K>,
     pods: Lister<Pod>,
-    claims: Claims<ReplicaSet>,
-    set_api: Api<ReplicaSet>,
+    claims: Claims<K>,
+    set_api: Api<K>,
     control: PodControl,
     env: Env,
     written: Written,
 }
 
 #[async_trait]
-impl Reconciler for ReplicaSets {
+impl<K: ReplicaKind> Reconciler for ReplicaSets<K> {
     fn name(&self) -> &str {
-        "replicaset"
+        K::CONTROLLER
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
         self.written.seen_by(self.pods.informer(), key).await;
         let Some(set) = self.sets.get(key) else { return Ok(Action::Done) };
-        let selector = selector_of(&set)?;
+        let selector = set.selector()?;
         let owned = self.claims.claim(&set, &selector, &self.written, pods::is_active).await?;
-        let failed = if set.metadata.deletion_timestamp.is_none() {
+        let failed = if !set.object().is_deleting() {
             let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
             self.adjust(&set, active).await.err()
         } else {
@@ -85,24 +96,16 @@ impl Reconciler for ReplicaSets {
 }
 
 /// The replicas that are asked for.
-fn desired(set: &ReplicaSet) -> usize {
-    let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    usize::try_from(replicas).unwrap_or(0)
+fn desired<K: ReplicaKind>(set: &K) -> usize {
+    usize::try_from(set.replicas().unwrap_or(1)).unwrap_or(0)
 }
 
-fn selector_of(set: &ReplicaSet) -> Result<Selector> {
-    match set.spec.as_ref() {
-        Some(spec) => Selector::from_label_selector(&spec.selector),
-        None => Err(ApiError::internal("a ReplicaSet has no spec")),
-    }
-}
-
-impl ReplicaSets {
+impl<K: ReplicaKind> ReplicaSets<K> {
     /// Makes or deletes pods until their number is right, or [`BURST`] are.
-    async fn adjust(&self, set: &Typed<ReplicaSet>, active: Vec<Typed<Pod>>) -> Result<()> {
-        let (have, want) = (active.len(), desired(set));
+    async fn adjust(&self, set: &Typed<K>, active: Vec<Typed<Pod>>) -> Result<()> {
+        let (have, want) = (active.len(), desired(&**set));
         let failure = if have < want {
-            let pods = (0..(want - have).min(BURST)).map(|_| pod_of(set)).collect();
+            let pods = (0..(want - have).min(BURST)).map(|_| pod_of(&**set)).collect();
             self.control.create(set.object(), pods, &self.written).await.1
         } else if have > want {
             let surplus = (have - want).min(BURST);
@@ -116,15 +119,12 @@ impl ReplicaSets {
     }
 
     /// Pods of all ReplicaSets of the same owner: where many of them run, one is missed least.
-    fn pods_on_same_nodes(&self, set: &Typed<ReplicaSet>) -> Vec<Typed<Pod>> {
-        let owner = set.object().controller().map(|owner| owner.uid.clone());
-        let siblings =
-            self.sets.list(Some(set.object().namespace())).into_iter().filter(|sibling| {
-                sibling.object().uid() == set.object().uid()
-                    || (owner.is_some()
-                        && sibling.object().controller().map(|owner| &owner.uid) == owner.as_ref())
-            });
-        siblings.flat_map(|sibling| self.pods.owned_by(sibling.object().uid())).collect()
+    fn pods_on_same_nodes(&self, set: &Typed<K>) -> Vec<Typed<Pod>> {
+        let siblings = match set.object().controller() {
+            Some(owner) => self.sets.owned_by(&owner.uid),
+            None => vec![set.clone()],
+        };
+        siblings.iter().flat_map(|sibling| self.pods.owned_by(sibling.object().uid())).collect()
     }
 }
 
@@ -132,22 +132,19 @@ impl ReplicaSets {
 const MAX_PREFIX: usize = 253 - 5;
 
 /// A pod of the template.
-fn pod_of(set: &ReplicaSet) -> Pod {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+fn pod_of<K: ReplicaKind>(set: &K) -> Pod {
+    let template = set.template();
     let meta = template.and_then(|template| template.metadata.as_ref());
-    let prefix = format!("{}-", set.metadata.name.as_deref().unwrap_or_default());
+    let own = set.meta();
+    let prefix = format!("{}-", own.name.as_deref().unwrap_or_default());
     Pod {
         metadata: ObjectMeta {
             generate_name: Some(prefix).filter(|prefix| prefix.len() <= MAX_PREFIX),
-            namespace: set.metadata.namespace.clone(),
+            namespace: own.namespace.clone(),
             labels: meta.and_then(|meta| meta.labels.clone()),
             annotations: meta.and_then(|meta| meta.annotations.clone()),
             finalizers: meta.and_then(|meta| meta.finalizers.clone()),
-            owner_references: Some(vec![controller_reference(
-                "apps/v1",
-                "ReplicaSet",
-                &set.metadata,
-            )]),
+            owner_references: Some(vec![controller_reference(K::API_VERSION, K::KIND, own)]),
             ..Default::default()
         },
         spec: template.and_then(|template| template.spec.clone()),

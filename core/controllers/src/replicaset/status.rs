@@ -1,29 +1,30 @@
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::{ApiError, Result, Typed};
 
+use super::kind::ReplicaKind;
 use super::{ReplicaSets, desired};
 use crate::condition;
 use crate::pods::{self, Availability};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
-impl ReplicaSets {
+impl<K: ReplicaKind> ReplicaSets<K> {
     /// Writes the status if it has changed. Gives the time after which the next pod becomes
     /// available, if nothing changes before.
     pub(super) async fn write_status(
         &self,
-        set: &Typed<ReplicaSet>,
+        set: &Typed<K>,
         owned: &[Typed<Pod>],
         failed: Option<&ApiError>,
     ) -> Result<Option<Duration>> {
         let (status, wait) = self.status_of(set, owned, failed);
-        if set.status.as_ref() != Some(&status) {
-            let mut new = set.to_owned();
-            new.status = Some(status);
+        let mut new = set.to_owned();
+        new.set_status(status);
+        if new != **set {
             match self.set_api.update_status(new).await {
                 Ok(_) => {}
                 // Somebody else wrote, so this look was at an old state: the change brings the
@@ -37,15 +38,15 @@ impl ReplicaSets {
 
     fn status_of(
         &self,
-        set: &Typed<ReplicaSet>,
+        set: &Typed<K>,
         owned: &[Typed<Pod>],
         failed: Option<&ApiError>,
     ) -> (ReplicaSetStatus, Option<Duration>) {
-        let spec = set.spec.as_ref();
-        let min_ready = spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let min_ready = set.min_ready_seconds().unwrap_or(0);
         let min_ready = Duration::from_secs(u64::try_from(min_ready).unwrap_or(0));
-        let labels = spec
-            .and_then(|spec| spec.template.as_ref()?.metadata.as_ref()?.labels.as_ref())
+        let labels = set
+            .template()
+            .and_then(|template| template.metadata.as_ref()?.labels.as_ref())
             .cloned()
             .unwrap_or_default();
         let now = self.env.now();
@@ -74,11 +75,11 @@ impl ReplicaSets {
                 }
             }
         }
-        let mut conditions = set.status.as_ref().and_then(|status| status.conditions.clone());
+        let mut conditions = set.conditions();
         match failed {
             None => condition::remove(&mut conditions, REPLICA_FAILURE),
             Some(error) => {
-                let short = owned.iter().filter(|pod| pods::is_active(pod)).count() < desired(set);
+                let short = owned.iter().filter(|pod| pods::is_active(pod)).count() < desired(&**set);
                 let reason = if short { "FailedCreate" } else { "FailedDelete" };
                 condition::set(
                     &mut conditions,
@@ -98,7 +99,7 @@ impl ReplicaSets {
             ready_replicas: some(ready),
             available_replicas: some(available),
             terminating_replicas: Some(terminating),
-            observed_generation: set.metadata.generation,
+            observed_generation: set.meta().generation,
             conditions,
         };
         (status, wait)

@@ -1,8 +1,6 @@
 //! Where services are served, and how many pods may be missing.
 
-mod harness;
-
-use harness::{Cluster, condition};
+use crate::harness::{Cluster, condition};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;

@@ -1,8 +1,6 @@
 //! Namespaces that are deleted.
 
-mod harness;
-
-use harness::{Cluster, condition};
+use crate::harness::{Cluster, condition, key};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use pinnace_client::DeleteOptions;
 use pinnace_client::PropagationPolicy::Background;
@@ -49,7 +47,7 @@ async fn pods_go_first_and_the_rest_as_soon_as_they_have() {
     assert!(!cluster.get::<ConfigMap>("shop/a").await.object().is_deleting());
     assert!(cluster.get::<Pod>("shop/p").await.object().is_deleting());
     let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
-    cluster.api::<Pod>().delete(&harness::key("shop/p"), now).await.unwrap();
+    cluster.api::<Pod>().delete(&key("shop/p"), now).await.unwrap();
     cluster.pass(1).await;
     assert!(cluster.find::<Namespace>("shop").await.is_none());
     cluster.stop().await;

@@ -1,8 +1,6 @@
 //! Pods that nobody ends.
 
-mod harness;
-
-use harness::{Cluster, condition};
+use crate::harness::{Cluster, condition};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use pinnace_client::PropagationPolicy::Background;
 use serde_json::json;

@@ -1,8 +1,6 @@
 //! Jobs and CronJobs.
 
-mod harness;
-
-use harness::{Cluster, condition};
+use crate::harness::{Cluster, condition};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_api::Typed;

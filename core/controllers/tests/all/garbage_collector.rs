@@ -1,8 +1,6 @@
 //! What happens to the dependents of an object that is deleted.
 
-mod harness;
-
-use harness::Cluster;
+use crate::harness::Cluster;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use pinnace_api::Catalog;

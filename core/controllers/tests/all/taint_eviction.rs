@@ -1,8 +1,6 @@
 //! Pods on nodes that drive them away.
 
-mod harness;
-
-use harness::{Cluster, condition};
+use crate::harness::{Cluster, condition};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};

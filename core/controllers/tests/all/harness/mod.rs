@@ -1,8 +1,5 @@
 //! A control plane in memory, on virtual time: store, server, caches and every controller.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use k8s_openapi::Resource;
@@ -145,11 +142,6 @@ impl Cluster {
             let found = self.find::<K>(name).await.map(|object| object.object().to_value());
             panic!("{} {name} is {found:?}", K::KIND);
         }
-    }
-
-    /// Lets time pass until an object is gone.
-    pub(crate) async fn gone<K: Kind + Resource>(&self, name: &str) {
-        self.until::<K>(name, |found| found.is_none()).await;
     }
 
     /// The messages of all events of a reason, in order.

@@ -1,10 +1,8 @@
 //! DaemonSets.
 
-mod harness;
-
 use std::collections::BTreeMap;
 
-use harness::Cluster;
+use crate::harness::Cluster;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use pinnace_api::Typed;

@@ -1,8 +1,6 @@
 //! Nodes that fall silent or complain.
 
-mod harness;
-
-use harness::{Cluster, condition};
+use crate::harness::{Cluster, condition};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;

@@ -1,10 +1,8 @@
 //! Cluster roles that gather the rules of others.
 
-mod harness;
-
 use std::marker::PhantomData;
 
-use harness::Cluster;
+use crate::harness::Cluster;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use pinnace_api::{Catalog, Kind, Resource, Strategy};
 use serde_json::{Value, json};

@@ -1,8 +1,6 @@
 //! StatefulSets.
 
-mod harness;
-
-use harness::Cluster;
+use crate::harness::Cluster;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use pinnace_client::PropagationPolicy::Background;

@@ -1,0 +1,16 @@
+//! The controllers on virtual time, with a server and a store in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
+mod clusterrole_aggregation;
+mod daemon_sets;
+mod garbage_collector;
+mod harness;
+mod jobs;
+mod namespace;
+mod node_lifecycle;
+mod pod_gc;
+mod replication_controllers;
+mod services;
+mod stateful_sets;
+mod taint_eviction;
