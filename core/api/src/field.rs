@@ -141,6 +141,11 @@ impl ErrorList {
         self.push(path, ErrorKind::Invalid, body);
     }
 
+    /// Values do not go together; none is shown, for none is wrong by itself.
+    pub fn inconsistent(&mut self, path: &Path<'_>, detail: &str) {
+        self.push(path, ErrorKind::Invalid, with_detail("Invalid value", detail));
+    }
+
     /// A value is none of those that are known, which are listed as they are given.
     pub fn not_supported(&mut self, path: &Path<'_>, value: impl Shown, supported: &[&str]) {
         let names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();

@@ -109,10 +109,11 @@ fn validate_spec(spec: &DaemonSetSpec, path: &Path<'_>, errors: &mut ErrorList) 
     let at = path.child("selector");
     label_selector::validate(&spec.selector, &at, errors);
     let template = path.child("template");
+    pod_spec::selects(&spec.selector, &spec.template, &template, errors);
     if label_selector::is_empty(&spec.selector) {
         errors.invalid(&at, Json(&spec.selector), "empty selector is invalid for daemonset");
     }
-    pod_spec::validate_daemon_template(&spec.template, &spec.selector, &template, errors);
+    pod_spec::validate_daemon_template(&spec.template, &template, errors);
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     non_negative(errors, &path.child("minReadySeconds"), min_ready);
     if let Some(strategy) = &spec.update_strategy {
@@ -133,13 +134,7 @@ fn validate_update_strategy(
             validate_rolling(rolling, &path.child("rollingUpdate"), errors);
         }
         ("RollingUpdate", None) => errors.required(&path.child("rollingUpdate"), ""),
-        (_, _) => {
-            errors.not_supported(
-                &path.child("type"),
-                text(&strategy.type_),
-                &["OnDelete", "RollingUpdate"],
-            );
-        }
+        (_, _) => errors.not_supported(path, Json(strategy), &["RollingUpdate", "OnDelete"]),
     }
 }
 

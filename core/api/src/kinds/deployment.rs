@@ -175,6 +175,7 @@ fn validate_status(
         replicas: status.replicas.unwrap_or(0),
         ready: status.ready_replicas.unwrap_or(0),
         available: status.available_replicas.unwrap_or(0),
+        ready_is_called: "readyReplicas",
         parts: &[("updatedReplicas", status.updated_replicas.unwrap_or(0))],
         others: &[
             ("observedGeneration", status.observed_generation.unwrap_or(0)),

@@ -27,6 +27,8 @@ pub(super) struct Counts<'a> {
     pub(super) ready: i32,
     /// Those that have been ready for long enough.
     pub(super) available: i32,
+    /// How a message calls the count of those that are ready.
+    pub(super) ready_is_called: &'a str,
     /// Other counts of some of the pods.
     pub(super) parts: &'a [(&'a str, i32)],
     /// Counts of other things.
@@ -48,8 +50,8 @@ impl Counts<'_> {
             errors.invalid(&path.child(field), count, WHOLE);
         }
         if self.available > self.ready {
-            let why = "cannot be greater than readyReplicas";
-            errors.invalid(&path.child("availableReplicas"), self.available, why);
+            let why = format!("cannot be greater than {}", self.ready_is_called);
+            errors.invalid(&path.child("availableReplicas"), self.available, &why);
         }
     }
 }

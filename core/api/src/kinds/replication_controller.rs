@@ -84,6 +84,7 @@ impl Strategy for ReplicationControllerStrategy {
             replicas: status.replicas,
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
+            ready_is_called: "readyReplicas",
             parts: &[("fullyLabeledReplicas", status.fully_labeled_replicas.unwrap_or(0))],
             others: &[("observedGeneration", status.observed_generation.unwrap_or(0))],
         };

@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::check::{Json, non_negative, required_choice, text};
 use super::pod_spec::{self, defaults};
 use super::replicated::{self, Counts};
-use super::{fill, label_selector, names, next_generation, omit_empty, persistent_volume_claim};
+use super::{
+    fill, is_blank, label_selector, names, next_generation, omit_empty, persistent_volume_claim,
+};
 use crate::field::{ErrorList, Path};
 use crate::{ScaleView, Strategy};
 
@@ -24,9 +26,14 @@ impl Strategy for StatefulSetStrategy {
         omit_empty!(spec; min_ready_seconds);
         fill(&mut spec.pod_management_policy, "OrderedReady");
         let strategy = spec.update_strategy.get_or_insert_default();
-        fill(&mut strategy.type_, "RollingUpdate");
-        if strategy.type_.as_deref() == Some("RollingUpdate") {
-            strategy.rolling_update.get_or_insert_default().partition.get_or_insert(0);
+        if is_blank(&strategy.type_) {
+            fill(&mut strategy.type_, "RollingUpdate");
+            strategy.rolling_update.get_or_insert_default();
+        }
+        if strategy.type_.as_deref() == Some("RollingUpdate")
+            && let Some(rolling) = &mut strategy.rolling_update
+        {
+            rolling.partition.get_or_insert(0);
         }
         let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
         fill(&mut retention.when_deleted, "Retain");
@@ -94,6 +101,7 @@ impl Strategy for StatefulSetStrategy {
             replicas: status.replicas,
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
+            ready_is_called: "status.readyReplicas",
             parts: &[
                 ("currentReplicas", status.current_replicas.unwrap_or(0)),
                 ("updatedReplicas", status.updated_replicas.unwrap_or(0)),
@@ -134,7 +142,7 @@ fn validate_spec(spec: &StatefulSetSpec, path: &Path<'_>, errors: &mut ErrorList
     }
     if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
         let at = path.child("persistentVolumeClaimRetentionPolicy");
-        let choices = ["Delete", "Retain"];
+        let choices = ["Retain", "Delete"];
         required_choice(errors, &at.child("whenDeleted"), &retention.when_deleted, &choices);
         required_choice(errors, &at.child("whenScaled"), &retention.when_scaled, &choices);
     }

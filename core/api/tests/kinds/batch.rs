@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{check, check_update, defaulted, with};
+use crate::support::{check, check_status, check_update, defaulted, with};
 
 fn job() -> Value {
     json!({
@@ -64,7 +64,7 @@ fn jobs_are_checked() {
             "completionMode",
             json!("Sorted"),
             &[
-                "spec.completionMode: Unsupported value: \"Sorted\": supported values: \"Indexed\", \"NonIndexed\"",
+                "spec.completionMode: Unsupported value: \"Sorted\": supported values: \"NonIndexed\", \"Indexed\"",
             ],
         ),
         (
@@ -76,7 +76,7 @@ fn jobs_are_checked() {
             "template/spec/restartPolicy",
             json!("Always"),
             &[
-                "spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"Never\", \"OnFailure\"",
+                "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
             ],
         ),
         (
@@ -91,6 +91,21 @@ fn jobs_are_checked() {
             rule(json!({"action": "Stop", "onPodConditions": [{"type": "Ready"}]})),
             &[
                 "spec.podFailurePolicy.rules[0].action: Unsupported value: \"Stop\": supported values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\"",
+            ],
+        ),
+        (
+            "podFailurePolicy",
+            rule(json!({"action": "FailJob"})),
+            &[
+                "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required",
+            ],
+        ),
+        (
+            "managedBy",
+            json!("Me.io/a b"),
+            &[
+                "spec.managedBy: Invalid value: \"Me.io\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                "spec.managedBy: Invalid value: \"a b\": Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')",
             ],
         ),
         (
@@ -144,6 +159,21 @@ fn cron_jobs_are_checked() {
         ),
         ("timeZone", json!("Europe/Berlin"), &[]),
         (
+            "timeZone",
+            json!("Moon/Sea"),
+            &["spec.timeZone: Invalid value: \"Moon/Sea\": unknown time zone Moon/Sea"],
+        ),
+        (
+            "timeZone",
+            json!("../etc"),
+            &["spec.timeZone: Invalid value: \"../etc\": unknown time zone ../etc"],
+        ),
+        (
+            "timeZone",
+            json!(""),
+            &["spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string"],
+        ),
+        (
             "concurrencyPolicy",
             json!("Maybe"),
             &[
@@ -185,4 +215,82 @@ fn budgets_are_checked() {
             "spec: Invalid value: {\"maxUnavailable\":1,\"minAvailable\":1}: minAvailable and maxUnavailable cannot be both set",
         ],
     );
+}
+
+#[test]
+fn the_template_of_a_cron_job_keeps_what_it_says() {
+    let said = json!({"completions": 1, "parallelism": 1, "backoffLimit": 6, "suspend": false});
+    let mut job = cron_job();
+    for (field, value) in said.as_object().unwrap() {
+        job = with(job, &format!("/spec/jobTemplate/spec/{field}"), value.clone());
+    }
+    let value = defaulted("cronjobs.batch", job).to_value().unwrap();
+    let spec = &value["spec"]["jobTemplate"]["spec"];
+    for (field, value) in said.as_object().unwrap() {
+        assert_eq!(spec[field], *value, "{field}");
+    }
+    let value = defaulted("cronjobs.batch", cron_job()).to_value().unwrap();
+    let fields = value["spec"]["jobTemplate"]["spec"].as_object().unwrap();
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["template"]);
+}
+
+#[test]
+fn a_job_that_is_over_stays_so() {
+    let at = |second: u8| format!("2026-01-01T00:00:{second:02}Z");
+    let conditions = |kinds: &[&str]| -> Value {
+        kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect()
+    };
+    let done = json!({
+        "startTime": at(1), "completionTime": at(5), "succeeded": 1,
+        "conditions": conditions(&["SuccessCriteriaMet", "Complete"]),
+    });
+    let runs = json!({"startTime": at(1), "active": 1, "failed": 1});
+    let status = |value: &Value| with(job(), "/status", value.clone());
+    let cases: &[(&Value, Value, &[&str])] = &[
+        (
+            &runs,
+            done.clone(),
+            &["status.failed: Invalid value: 0: cannot decrease the failed counter"],
+        ),
+        (
+            &done,
+            with(done.clone(), "/conditions", json!([])),
+            &[
+                "status.completionTime: Invalid value: \"2026-01-01T00:00:05Z\": cannot set completionTime when there is no Complete=True condition",
+                "status.conditions: Invalid value: cannot disable the terminal Complete=True condition",
+                "status.conditions: Invalid value: cannot disable the SuccessCriteriaMet=True condition",
+            ],
+        ),
+        (
+            &runs,
+            with(runs.clone(), "/conditions", conditions(&["Failed"])),
+            &[
+                "status.conditions: Invalid value: cannot set Failed=True condition without the FailureTarget=true condition",
+                "status.active: Invalid value: 1: active>0 is invalid for finished job",
+            ],
+        ),
+        (
+            &runs,
+            with(runs.clone(), "/completedIndexes", json!("3,1")),
+            &[
+                "status.completedIndexes: Invalid value: \"3,1\": error parsing completedIndexes: too large index: \"3\"",
+                "status.completedIndexes: Invalid value: \"3,1\": cannot set non-empty completedIndexes when non-indexed completion mode",
+            ],
+        ),
+        (
+            &runs,
+            with(
+                runs.clone(),
+                "/uncountedTerminatedPods",
+                json!({"succeeded": ["a", ""], "failed": ["a"]}),
+            ),
+            &[
+                "status.uncountedTerminatedPods.succeeded[1]: Invalid value: \"\": must not be empty",
+                "status.uncountedTerminatedPods.failed[0]: Duplicate value: \"a\"",
+            ],
+        ),
+    ];
+    for (old, new, expected) in cases {
+        check_status("jobs.batch", status(old), status(new), expected);
+    }
 }

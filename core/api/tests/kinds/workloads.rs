@@ -201,6 +201,10 @@ fn a_stateful_set_is_filled_in() {
         spec["persistentVolumeClaimRetentionPolicy"],
         json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
     );
+    // A strategy that is given is not filled in beyond what it says.
+    let rolling = with(stateful_set(), "/spec/updateStrategy", json!({"type": "RollingUpdate"}));
+    let rolling = defaulted("statefulsets.apps", rolling).to_value().unwrap();
+    assert_eq!(rolling["spec"]["updateStrategy"], json!({"type": "RollingUpdate"}));
     let claim = &spec["volumeClaimTemplates"][0];
     assert_eq!(claim["spec"]["volumeMode"], "Filesystem");
     assert_eq!(claim["status"]["phase"], "Pending");
@@ -232,6 +236,13 @@ fn stateful_sets_are_checked() {
             ],
         ),
     ];
+    let deadline = with(stateful_set(), "/spec/template/spec/activeDeadlineSeconds", json!(5));
+    check(
+        "statefulsets.apps",
+        deadline,
+        &["spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in \
+           StatefulSet is not Supported"],
+    );
     for (field, value, expected) in cases {
         let set = with(stateful_set(), &format!("/spec/{field}"), value.clone());
         check("statefulsets.apps", set, expected);
@@ -252,6 +263,11 @@ fn daemon_sets_are_checked() {
     let rolling = |rolling: Value| json!({"type": "RollingUpdate", "rollingUpdate": rolling});
     let cases: &[(Value, &[&str])] = &[
         (rolling(json!({"maxUnavailable": "10%"})), &[]),
+        (
+            json!({"type": "Never"}),
+            &["spec.updateStrategy: Unsupported value: {\"type\":\"Never\"}: supported values: \
+               \"RollingUpdate\", \"OnDelete\""],
+        ),
         (
             rolling(json!({"maxUnavailable": 0, "maxSurge": 0})),
             &[

@@ -1,8 +1,8 @@
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec};
 
 use super::super::check::{Json, non_negative, required_choice, text};
-use super::super::{fill, names, next_generation, omit_empty};
-use super::{default_spec, optional, spec};
+use super::super::{fill, names, next_generation};
+use super::{default_template, optional, spec};
 use crate::Strategy;
 use crate::field::{Bare, ErrorList, Path};
 use crate::schedule::Schedule;
@@ -12,6 +12,10 @@ const SUCCESSFUL_HISTORY_LIMIT: i32 = 3;
 const FAILED_HISTORY_LIMIT: i32 = 1;
 /// Longest name: a Job's is made of it, a dash and ten characters, and a pod's of that.
 const NAME_MAX: usize = 63 - 11;
+/// What begins the name of a zone in a schedule.
+const ZONE: &str = "TZ";
+/// Most bytes of a part of the name of a zone.
+const ZONE_PART_MAX: usize = 14;
 
 /// Jobs at certain times.
 pub(in crate::kinds) struct CronJobStrategy;
@@ -21,27 +25,12 @@ impl Strategy for CronJobStrategy {
 
     fn default(&self, job: &mut CronJob) {
         let spec = &mut job.spec;
-        omit_empty!(spec; time_zone);
         fill(&mut spec.concurrency_policy, "Allow");
         spec.suspend.get_or_insert(false);
         spec.successful_jobs_history_limit.get_or_insert(SUCCESSFUL_HISTORY_LIMIT);
         spec.failed_jobs_history_limit.get_or_insert(FAILED_HISTORY_LIMIT);
-        let template = spec.job_template.spec.get_or_insert_default();
-        let default_mode = template.completion_mode.is_none();
-        default_spec(template);
-        // Upstream leaves these to the Job that is made.
-        if default_mode {
-            template.completion_mode = None;
-        }
-        template.suspend = template.suspend.filter(|suspend| *suspend);
-        template.backoff_limit = template.backoff_limit.filter(|limit| *limit != 6);
-        if template.pod_failure_policy.is_none() {
-            template.pod_replacement_policy = None;
-        }
-        if template.completions == Some(1) && template.parallelism == Some(1) {
-            template.completions = None;
-            template.parallelism = None;
-        }
+        // The rest of its spec is left to the Job that is made.
+        default_template(spec.job_template.spec.get_or_insert_default());
     }
 
     fn prepare_for_create(&self, job: &mut CronJob) {
@@ -50,13 +39,13 @@ impl Strategy for CronJobStrategy {
     }
 
     fn validate(&self, job: &CronJob, errors: &mut ErrorList) {
+        validate_spec(&job.spec, None, &Path::root("spec"), errors);
         let name = text(&job.metadata.name);
         if name.len() > NAME_MAX {
             let meta = Path::root("metadata");
             let why = format!("must be no more than {NAME_MAX} characters");
             errors.invalid(&meta.child("name"), name, &why);
         }
-        validate_spec(&job.spec, true, &Path::root("spec"), errors);
     }
 
     fn validate_name(&self, name: &str) -> Result<(), String> {
@@ -70,9 +59,7 @@ impl Strategy for CronJobStrategy {
     }
 
     fn validate_update(&self, new: &CronJob, old: &CronJob, errors: &mut ErrorList) {
-        // A schedule that was stored when this was still allowed may stay.
-        let kept = old.spec.schedule == new.spec.schedule;
-        validate_spec(&new.spec, !kept, &Path::root("spec"), errors);
+        validate_spec(&new.spec, Some(&old.spec), &Path::root("spec"), errors);
     }
 
     fn prepare_for_status_update(&self, new: &mut CronJob, old: &CronJob) {
@@ -82,18 +69,20 @@ impl Strategy for CronJobStrategy {
 
 fn validate_spec(
     spec: &CronJobSpec,
-    zone_forbidden: bool,
+    old: Option<&CronJobSpec>,
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {
-    validate_schedule(spec, zone_forbidden, &path.child("schedule"), errors);
+    validate_schedule(spec, old, &path.child("schedule"), errors);
     let deadline = spec.starting_deadline_seconds.unwrap_or(0);
     non_negative(errors, &path.child("startingDeadlineSeconds"), deadline);
-    let policies = ["Allow", "Forbid", "Replace"];
-    required_choice(errors, &path.child("concurrencyPolicy"), &spec.concurrency_policy, &policies);
-    if let Some(zone) = spec.time_zone.as_deref() {
+    if let Some(zone) = spec.time_zone.as_deref()
+        && old.is_none_or(|old| old.time_zone != spec.time_zone)
+    {
         validate_zone(zone, &path.child("timeZone"), errors);
     }
+    let policies = ["Allow", "Forbid", "Replace"];
+    required_choice(errors, &path.child("concurrencyPolicy"), &spec.concurrency_policy, &policies);
     let template = path.child("jobTemplate");
     if let Some(job) = &spec.job_template.spec {
         let at = template.child("spec");
@@ -117,7 +106,7 @@ fn validate_spec(
 
 fn validate_schedule(
     spec: &CronJobSpec,
-    zone_forbidden: bool,
+    old: Option<&CronJobSpec>,
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {
@@ -125,29 +114,53 @@ fn validate_schedule(
     if schedule.is_empty() {
         return errors.required(path, "");
     }
-    if schedule.contains("TZ") && (zone_forbidden || spec.time_zone.is_some()) {
-        let why = if spec.time_zone.is_some() {
-            "cannot use both timeZone field and TZ or CRON_TZ in schedule"
-        } else {
-            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        };
-        return errors.invalid(path, schedule, why);
-    }
-    if let Err(why) = Schedule::parse(schedule) {
+    if let Err(why) = Schedule::parse(without_zone(schedule)) {
         errors.invalid(path, schedule, &why);
     }
+    // A zone in a schedule that was stored when this was still allowed may stay.
+    let allowed = old.is_some_and(|old| old.schedule.contains(ZONE));
+    match (schedule.contains(ZONE), allowed) {
+        (true, true) if spec.time_zone.is_some() => {
+            let why = "cannot use both timeZone field and TZ or CRON_TZ in schedule";
+            errors.invalid(path, schedule, why);
+        }
+        (true, false) => {
+            let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+            errors.invalid(path, schedule, why);
+        }
+        _ => {}
+    }
+}
+
+/// A schedule without the zone in front of it, which is complained of by itself.
+fn without_zone(schedule: &str) -> &str {
+    if !schedule.starts_with("TZ=") && !schedule.starts_with("CRON_TZ=") {
+        return schedule;
+    }
+    schedule.split_once(' ').map_or("", |(_, rest)| rest.trim())
 }
 
 fn validate_zone(zone: &str, path: &Path<'_>, errors: &mut ErrorList) {
     if zone.is_empty() {
-        errors.invalid(path, zone, "timeZone must be nil or non-empty string");
-    } else if zone.eq_ignore_ascii_case("Local") {
-        errors.invalid(
-            path,
-            zone,
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-        );
-    } else if let Err(why) = jiff::tz::TimeZone::get(zone) {
-        errors.invalid(path, zone, &why.to_string());
+        return errors.invalid(path, zone, "timeZone must be nil or non-empty string");
     }
+    if !zone.split('/').all(is_zone_part) {
+        return errors.invalid(path, zone, &format!("unknown time zone {zone}"));
+    }
+    if zone.eq_ignore_ascii_case("Local") {
+        let why = "timeZone must be an explicit time zone as defined in \
+                   https://www.iana.org/time-zones";
+        errors.invalid(path, zone, why);
+    } else if jiff::tz::TimeZone::get(zone).is_err() {
+        errors.invalid(path, zone, &format!("unknown time zone {zone}"));
+    }
+}
+
+/// A part of the name of a time zone, as the database of time zones names its files.
+fn is_zone_part(part: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'+');
+    (1..=ZONE_PART_MAX).contains(&part.len())
+        && !matches!(part, "." | "..")
+        && !part.starts_with('-')
+        && part.bytes().all(fits)
 }

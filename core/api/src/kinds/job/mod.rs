@@ -3,6 +3,7 @@
 mod cron_job;
 mod policies;
 mod spec;
+mod status;
 mod update;
 
 use std::collections::BTreeMap;
@@ -52,11 +53,9 @@ impl Strategy for JobStrategy {
             && let Some(completions) = spec.completions.filter(|count| *count > 0)
         {
             let last = format!("{}-{}", text(&job.metadata.name), completions - 1);
-            if let Err(why) = names::dns_label(&last) {
+            if names::dns_label(&last).is_err() {
                 let meta = Path::root("metadata");
-                let why = format!(
-                    "will not able to create pod with invalid DNS hostname {last:?}: {why}"
-                );
+                let why = format!("will not able to create pod with invalid DNS label: {last}");
                 errors.invalid(&meta.child("name"), text(&job.metadata.name), &why);
             }
         }
@@ -80,9 +79,7 @@ impl Strategy for JobStrategy {
     }
 
     fn validate_status_update(&self, new: &Job, old: &Job, errors: &mut ErrorList) {
-        if let Some(status) = &new.status {
-            update::validate_status(status, old.status.as_ref(), &Path::root("status"), errors);
-        }
+        status::validate(new, old, errors);
     }
 
     fn field<'a>(&self, job: &'a Job, path: &str) -> Option<std::borrow::Cow<'a, str>> {
@@ -108,6 +105,11 @@ fn default_spec(spec: &mut JobSpec) {
     let failed_only = spec.pod_failure_policy.is_some();
     let replacement = if failed_only { "Failed" } else { "TerminatingOrFailed" };
     fill(&mut spec.pod_replacement_policy, replacement);
+    default_template(spec);
+}
+
+/// Fills in what is the pods' and the policies' own.
+fn default_template(spec: &mut JobSpec) {
     defaults::template(&mut spec.template);
     for rule in spec.pod_failure_policy.iter_mut().flat_map(|policy| &mut policy.rules) {
         for pattern in rule.on_pod_conditions.iter_mut().flatten() {
@@ -150,8 +152,9 @@ fn validate_own_selector(job: &Job, spec: &JobSpec, errors: &mut ErrorList) {
     let at = meta.child("labels");
     let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
     let mut expected = BTreeMap::new();
-    for (keys, value) in [(UID_LABELS, uid), (NAME_LABELS, name)] {
-        for key in keys {
+    for form in [1, 0] {
+        for (keys, value) in [(UID_LABELS, uid), (NAME_LABELS, name)] {
+            let key = keys[form];
             expected.insert(key.to_owned(), value.to_owned());
             match labels.and_then(|labels| labels.get(key)) {
                 None => errors.required(&at.key(key), &format!("must be '{value}'")),

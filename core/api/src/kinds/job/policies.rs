@@ -7,6 +7,7 @@ use k8s_openapi::api::batch::v1::{
 
 use super::super::check::{Json, complain, required_choice, text};
 use super::super::names::rules;
+use super::optional;
 use crate::field::{ErrorList, Path};
 
 /// Most rules, exit codes and patterns in a rule, and bytes of a list of indexes.
@@ -23,8 +24,9 @@ pub(super) fn validate(spec: &JobSpec, path: &Path<'_>, errors: &mut ErrorList) 
         let at = path.child("successPolicy");
         if text(&spec.completion_mode) != "Indexed" {
             errors.invalid(&at, Json(policy), "requires indexed completion mode");
+        } else {
+            validate_success(spec, policy, &at, errors);
         }
-        validate_success(spec, policy, &at, errors);
     }
     let at = path.child("podReplacementPolicy");
     let all: &[&str] = match spec.pod_failure_policy {
@@ -88,11 +90,11 @@ fn validate_rule(
     match (rule.on_exit_codes.is_some(), !patterns.is_empty()) {
         (true, true) => {
             let why = "specifying both OnExitCodes and OnPodConditions is not supported";
-            errors.invalid(path, Json(rule), why);
+            errors.inconsistent(path, why);
         }
         (false, false) => {
             let why = "specifying one of OnExitCodes and OnPodConditions is required";
-            errors.invalid(path, Json(rule), why);
+            errors.inconsistent(path, why);
         }
         _ => {}
     }
@@ -170,88 +172,98 @@ fn validate_success_rule(
     errors: &mut ErrorList,
 ) {
     let completions = spec.completions.unwrap_or(0);
-    let mut listed = None;
+    if rule.succeeded_count.is_none() && rule.succeeded_indexes.is_none() {
+        let why = "at least one of succeededCount or succeededIndexes must be specified";
+        errors.required(path, why);
+    }
+    let mut listed = 0;
     if let Some(text) = rule.succeeded_indexes.as_deref() {
         let at = path.child("succeededIndexes");
         if text.len() > INDEXES_MAX {
             errors.too_long(&at, INDEXES_MAX);
-        } else {
-            match count_indexes(text, completions) {
-                Ok(count) => listed = Some(count),
-                Err(why) => {
-                    let why = format!("error parsing succeededIndexes: {why}");
-                    errors.invalid(&at, text, &why);
-                }
+        }
+        match count_indexes(text, completions) {
+            Ok(count) => listed = count,
+            Err(why) => {
+                errors.invalid(&at, text, &format!("error parsing succeededIndexes: {why}"));
             }
         }
     }
+    let Some(count) = rule.succeeded_count else { return };
     let at = path.child("succeededCount");
-    match rule.succeeded_count {
-        Some(count) if count < 1 => {
-            errors.invalid(&at, count, "must be greater than or equal to 1");
-        }
-        Some(count) if count > completions => {
-            let why = format!(
-                "must be less than or equal to {completions} (the number of specified completions)"
-            );
+    optional(errors, &at, Some(count));
+    let mut at_most = |most: i32, what: &str| {
+        if count > most {
+            let why = format!("must be less than or equal to {most} (the number of {what})");
             errors.invalid(&at, count, &why);
         }
-        Some(count) if listed.is_some_and(|listed| count > listed) => {
-            let listed = listed.unwrap_or(0);
-            let why = format!(
-                "must be less than or equal to {listed} (the number of indexes in the specified succeededIndexes field)"
-            );
-            errors.invalid(&at, count, &why);
-        }
-        None if rule.succeeded_indexes.is_none() => {
-            errors.required(
-                path,
-                "at least one of succeededCount or succeededIndexes must be specified",
-            );
-        }
-        _ => {}
+    };
+    at_most(completions, "specified completions");
+    if rule.succeeded_indexes.is_some() {
+        at_most(listed, "indexes in the specified succeededIndexes field");
     }
 }
 
 /// How many indexes a list such as `1,3-5` names, in order and below `completions`.
 pub(super) fn count_indexes(text: &str, completions: i32) -> Result<i32, String> {
     let mut count = 0;
-    let mut last = -1;
+    let mut last = None;
     if text.is_empty() {
         return Ok(0);
     }
     for item in text.split(',') {
-        let number = |text: &str| -> Result<i32, String> {
-            let index: i32 = text
-                .parse()
-                .map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
-            if index >= completions {
-                return Err(format!("too large index: {text:?}"));
-            }
-            Ok(index)
-        };
-        let mut ends = item.split('-');
-        let (first, end) = (ends.next().unwrap_or_default(), ends.next());
-        if ends.next().is_some() {
-            return Err(format!(
-                "the fragment {item:?} violates the requirement that an index interval can have at most two parts separated by '-'"
-            ));
-        }
-        let first = number(first)?;
-        if last >= first {
+        let (first, end) = interval(item, completions)?;
+        if let Some(last) = last.filter(|last| *last >= first) {
             return Err(format!("non-increasing order, previous: {last}, current: {first}"));
         }
-        last = match end {
-            None => first,
-            Some(end) => {
-                let end = number(end)?;
-                if first >= end {
-                    return Err(format!("non-increasing order, previous: {first}, current: {end}"));
-                }
-                end
-            }
-        };
-        count += last - first + 1;
+        count += end - first + 1;
+        last = Some(end);
     }
     Ok(count)
+}
+
+/// The first index that two such lists both name. What cannot be read names nothing.
+pub(super) fn overlap(one: &str, other: &str, completions: i32) -> Option<i32> {
+    let intervals = |text: &str| -> Vec<(i32, i32)> {
+        text.split(',').filter_map(|item| interval(item, completions).ok()).collect()
+    };
+    let (one, other) = (intervals(one), intervals(other));
+    let (mut left, mut right) = (one.iter().peekable(), other.iter().peekable());
+    while let (Some((a, b)), Some((c, d))) = (left.peek(), right.peek()) {
+        if a <= d && c <= b {
+            return Some(*a.max(c));
+        }
+        if a <= c {
+            left.next()
+        } else {
+            right.next()
+        };
+    }
+    None
+}
+
+/// The ends of `3-5`, or twice the index where there is but one.
+fn interval(item: &str, completions: i32) -> Result<(i32, i32), String> {
+    let number = |text: &str| -> Result<i32, String> {
+        let index: i64 = text
+            .parse()
+            .map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
+        let index = i32::try_from(index).ok().filter(|index| *index < completions);
+        index.ok_or_else(|| format!("too large index: {text:?}"))
+    };
+    let mut ends = item.split('-');
+    let (first, end) = (ends.next().unwrap_or_default(), ends.next());
+    if ends.next().is_some() {
+        return Err(format!(
+            "the fragment {item:?} violates the requirement that an index interval can have at \
+             most two parts separated by '-'"
+        ));
+    }
+    let first = number(first)?;
+    let Some(end) = end else { return Ok((first, first)) };
+    let end = number(end)?;
+    if first >= end {
+        return Err(format!("non-increasing order, previous: {first}, current: {end}"));
+    }
+    Ok((first, end))
 }

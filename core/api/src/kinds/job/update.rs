@@ -1,9 +1,7 @@
 use k8s_openapi::api::batch::v1::{JobSpec, JobStatus};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Affinity, PodSpec, PodTemplateSpec};
 
 use super::super::check::{Json, immutable, text};
-use super::optional;
-use super::policies::count_indexes;
 use crate::field::{ErrorList, Path};
 
 /// Checks what an update changes.
@@ -18,8 +16,8 @@ pub(super) fn validate(
         let at = path.child("completions");
         if text(&new.completion_mode) != "Indexed" {
             immutable(errors, &at, &new.completions, &old.completions);
-        } else if new.completions.is_none() || new.completions != new.parallelism {
-            let why = "can only be modified in tandem with parallelism";
+        } else if new.completions.is_some() && new.completions != new.parallelism {
+            let why = "can only be modified in tandem with spec.parallelism";
             errors.invalid(&at, Json(&new.completions), why);
         }
     }
@@ -54,68 +52,16 @@ fn with_placement(new: &PodTemplateSpec, old: &PodTemplateSpec) -> PodTemplateSp
         spec.node_selector.clone_from(&before.node_selector);
         spec.tolerations.clone_from(&before.tolerations);
         spec.scheduling_gates.clone_from(&before.scheduling_gates);
-        spec.affinity.clone_from(&before.affinity);
+        place_by_node(spec, before);
     }
     same
 }
 
-/// Checks a status: counts, lists of indexes, and that what is over stays over.
-pub(super) fn validate_status(
-    new: &JobStatus,
-    old: Option<&JobStatus>,
-    path: &Path<'_>,
-    errors: &mut ErrorList,
-) {
-    let counts = [
-        ("active", new.active),
-        ("succeeded", new.succeeded),
-        ("failed", new.failed),
-        ("ready", new.ready),
-        ("terminating", new.terminating),
-    ];
-    for (field, count) in counts {
-        optional(errors, &path.child(field), count);
-    }
-    if new.ready.unwrap_or(0) > new.active.unwrap_or(0) {
-        let why = "cannot set more ready pods than active";
-        errors.invalid(&path.child("ready"), new.ready.unwrap_or(0), why);
-    }
-    for (field, indexes) in
-        [("completedIndexes", &new.completed_indexes), ("failedIndexes", &new.failed_indexes)]
-    {
-        if let Err(why) = count_indexes(text(indexes), i32::MAX) {
-            let why = format!("error parsing {field}: {why}");
-            errors.invalid(&path.child(field), text(indexes), &why);
-        }
-    }
-    let is = |status: Option<&JobStatus>, kind: &str| {
-        let conditions = status.and_then(|status| status.conditions.as_ref());
-        conditions.into_iter().flatten().any(|one| one.type_ == kind && one.status == "True")
-    };
-    let at = path.child("conditions");
-    if is(Some(new), "Complete") && is(Some(new), "Failed") {
-        errors.invalid(
-            &at,
-            Json(&new.conditions),
-            "cannot set Complete=True and Failed=true conditions",
-        );
-    }
-    for kind in ["Complete", "Failed"] {
-        if is(old, kind) && !is(Some(new), kind) {
-            let why = format!("cannot disable the {kind}=True condition");
-            errors.invalid(&at, Json(&new.conditions), &why);
-        }
-    }
-    let finished = is(Some(new), "Complete") || is(Some(new), "Failed");
-    if finished && new.active.unwrap_or(0) > 0 {
-        errors.invalid(
-            &path.child("active"),
-            new.active.unwrap_or(0),
-            "active>0 is invalid for finished job",
-        );
-    }
-    if new.completion_time.is_some() && !is(Some(new), "Complete") {
-        let why = "cannot set completionTime when there is no Complete=True condition";
-        errors.invalid(&path.child("completionTime"), Json(&new.completion_time), why);
-    }
+/// Only the affinity to nodes says where; that to other pods stays.
+fn place_by_node(spec: &mut PodSpec, before: &PodSpec) {
+    let of_old = before.affinity.as_ref();
+    let mut affinity = spec.affinity.take().unwrap_or_default();
+    affinity.node_affinity = of_old.and_then(|affinity| affinity.node_affinity.clone());
+    let nothing = affinity == Affinity::default();
+    spec.affinity = Some(affinity).filter(|_| !nothing || of_old.is_some());
 }

@@ -48,25 +48,25 @@ pub(in crate::kinds) fn validate_set_template(
     validate_pod_annotations(meta, spec, &annotations, errors);
     let at = path.child("spec");
     always_restarts(spec, &at, errors);
-    if let Some(seconds) = spec.active_deadline_seconds {
-        errors.invalid(&at.child("activeDeadlineSeconds"), seconds, "must not be specified");
+    if spec.active_deadline_seconds.is_some() {
+        let why = "activeDeadlineSeconds in StatefulSet is not Supported";
+        errors.forbidden(&at.child("activeDeadlineSeconds"), why);
     }
 }
 
 /// Checks the template of pods of which there is one on each node.
 pub(in crate::kinds) fn validate_daemon_template(
     template: &PodTemplateSpec,
-    selector: &LabelSelector,
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {
-    selects(selector, template, path, errors);
     validate_template(template, path, errors);
     let Some(spec) = &template.spec else { return };
     let at = path.child("spec");
     always_restarts(spec, &at, errors);
-    if let Some(seconds) = spec.active_deadline_seconds {
-        errors.invalid(&at.child("activeDeadlineSeconds"), seconds, "must not be specified");
+    if spec.active_deadline_seconds.is_some() {
+        let why = "activeDeadlineSeconds in DaemonSet is not Supported";
+        errors.forbidden(&at.child("activeDeadlineSeconds"), why);
     }
 }
 
