@@ -14,6 +14,7 @@ mod deployment;
 mod devices;
 mod endpoints;
 mod event;
+mod event_v1;
 mod expressions;
 mod flow_control;
 mod horizontal_pod_autoscaler;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Resource> {
         certificates(),
         coordination(),
         discovery(),
+        events(),
         flow_control(),
         networking(),
         node(),
@@ -283,6 +285,14 @@ fn certificates() -> Vec<Resource> {
             .with_status()
             .with(&[Subresource::Approval])
             .fields(FIELDS),
+    ]
+}
+
+fn events() -> Vec<Resource> {
+    vec![
+        Resource::converted("event", event::EventStrategy, event_v1::Events)
+            .short(&["ev"])
+            .fields(event_v1::FIELDS),
     ]
 }
 

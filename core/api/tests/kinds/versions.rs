@@ -116,3 +116,38 @@ fn annotations_that_cannot_be_read_say_nothing() {
     assert_eq!(stored["metadata"]["annotations"], json!({"kept": "yes"}));
     assert_eq!(stored["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
 }
+
+#[test]
+fn an_event_is_the_same_in_both_groups() {
+    let stored = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "a.1", "namespace": "default"},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "a"},
+        "reason": "Killing", "action": "Kill", "message": "Stopping", "type": "Normal", "count": 2,
+        "reportingComponent": "kubelet", "reportingInstance": "n", "source": {"component": "kubelet"},
+        "eventTime": "2026-01-01T00:00:00.000001Z", "firstTimestamp": "2026-01-01T00:00:00Z",
+        "lastTimestamp": "2026-01-01T00:00:09Z", "related": {"kind": "Node", "name": "n"},
+        "series": {"count": 3, "lastObservedTime": "2026-01-01T00:00:09.000000Z"},
+    });
+    let catalog = Catalog::builtin();
+    let core = catalog.by_path("", "v1", "events").unwrap();
+    let events = catalog.by_path("events.k8s.io", "v1", "events").unwrap();
+    assert_eq!(events.table(), core.table());
+    let draft = Draft::from_value(core.codec, stored.clone()).unwrap();
+    let served = events.draft_to_served(&draft).unwrap().into_owned();
+    let shown = served.to_value().unwrap();
+    assert_eq!(
+        (&shown["note"], &shown["regarding"]),
+        (&stored["message"], &stored["involvedObject"])
+    );
+    assert_eq!(
+        (&shown["deprecatedCount"], &shown["apiVersion"]),
+        (&json!(2), &json!("events.k8s.io/v1"))
+    );
+    assert_eq!(events.to_stored(served).unwrap().to_value().unwrap(), stored);
+    let object = draft.commit(1);
+    for (field, value) in
+        [("regarding.name", "a"), ("reportingController", "kubelet"), ("type", "Normal")]
+    {
+        assert_eq!(events.field(&object, field).as_deref(), Some(value), "{field}");
+    }
+}
