@@ -171,3 +171,26 @@ async fn a_claim_grows_where_its_class_allows() {
         }
     }
 }
+
+#[tokio::test]
+async fn devices_are_looked_after_in_namespaces_for_it_alone() {
+    let client = client().await;
+    let request = json!({"name": "one", "exactly": {"deviceClassName": "a", "adminAccess": true}});
+    let spec = json!({"devices": {"requests": [request]}});
+    let claim = json!({"metadata": {"name": "c"}, "spec": spec});
+    let template = json!({"metadata": {"name": "t"}, "spec": {"spec": spec}});
+    for (kind, object) in [("resourceclaim", &claim), ("resourceclaimtemplate", &template)] {
+        let error = create(&client, kind, object.clone()).await.unwrap_err();
+        assert_eq!(error.code(), 422, "{error}");
+        let why = "spec.devices.requests[0].adminAccess: Forbidden: admin access to devices \
+                   requires the `resource.kubernetes.io/admin-access: true` label on the \
+                   containing namespace";
+        assert!(error.message().contains(why), "{error}");
+    }
+    let label = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    let namespaces = client.named("namespace").unwrap();
+    let key = Key::cluster("default");
+    namespaces.patch(&key, Patch::Merge(label), WriteOptions::default()).await.unwrap();
+    create(&client, "resourceclaim", claim).await.unwrap();
+    create(&client, "resourceclaimtemplate", template).await.unwrap();
+}

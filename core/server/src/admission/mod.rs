@@ -4,6 +4,7 @@
 mod claim_resize;
 mod default_class;
 mod default_toleration_seconds;
+mod device_admin;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_priority;
@@ -71,13 +72,14 @@ pub(crate) fn builtin(env: &Env, tokens: bool) -> Vec<Box<dyn Admission>> {
     if tokens {
         rules.push(Box::new(service_account::ServiceAccount::new(env.clone())));
     }
-    let rest: [Box<dyn Admission>; 6] = [
+    let rest: [Box<dyn Admission>; 7] = [
         Box::new(pod_priority::PodPriority),
         Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         Box::new(default_class::DefaultStorageClass),
         Box::new(claim_resize::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
         Box::new(default_class::DefaultIngressClass),
+        Box::new(device_admin::DeviceAdminAccess),
     ];
     rules.extend(rest);
     rules
