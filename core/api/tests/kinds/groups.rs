@@ -284,3 +284,52 @@ fn addresses_and_runtime_classes_are_checked() {
         &["handler: Invalid value: \"runc\": field is immutable"],
     );
 }
+
+#[test]
+fn what_says_nothing_is_checked_too() {
+    let of = "flowcontrol.apiserver.k8s.io";
+    let empty = |kind: &str| object(&format!("{of}/v1"), kind, "a", json!({}));
+    check(
+        &format!("flowschemas.{of}"),
+        empty("FlowSchema"),
+        &["spec.priorityLevelConfiguration.name: Required value: must reference a priority level"],
+    );
+    check(
+        &format!("prioritylevelconfigurations.{of}"),
+        empty("PriorityLevelConfiguration"),
+        &["spec.type: Unsupported value: \"\": supported values: \"Exempt\", \"Limited\""],
+    );
+    let status =
+        json!({"conditions": [{"type": "Dangling"}, {"type": "Dangling"}, {"status": "True"}]});
+    check_status(
+        &format!("flowschemas.{of}"),
+        empty("FlowSchema"),
+        object(&format!("{of}/v1"), "FlowSchema", "a", json!({"status": status})),
+        &[
+            "status.conditions[1].type: Duplicate value: \"Dangling\"",
+            "status.conditions[2].type: Required value: must not be empty",
+        ],
+    );
+}
+
+#[test]
+fn a_second_family_of_addresses_may_come_to_the_first() {
+    let name = "servicecidrs.networking.k8s.io";
+    let range = |ranges: Value| {
+        object("networking.k8s.io/v1", "ServiceCIDR", "r", json!({"spec": {"cidrs": ranges}}))
+    };
+    let one = range(json!(["10.0.0.0/16"]));
+    check_update(name, one.clone(), range(json!(["10.0.0.0/16", "fd00::/112"])), &[]);
+    check_update(
+        name,
+        one,
+        range(json!(["10.1.0.0/16", "fd00::/112"])),
+        &["spec.cidrs[0]: Invalid value: \"10.1.0.0/16\": field is immutable"],
+    );
+    check_update(
+        name,
+        range(json!(["10.0.0.0/16", "fd00::/112"])),
+        range(json!(["10.0.0.0/16"])),
+        &["spec.cidrs: Invalid value: [\"10.0.0.0/16\"]: field is immutable"],
+    );
+}

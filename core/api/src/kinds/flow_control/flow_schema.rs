@@ -3,9 +3,10 @@ use k8s_openapi::api::flowcontrol::v1::{
     ResourcePolicyRule, Subject,
 };
 
-use super::super::check::{Json, complain, required_choice, text};
+use super::super::check::{Json, complain, text};
 use super::super::names::rules;
 use super::super::{fill_number, next_generation};
+use super::validate_conditions;
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
 
@@ -13,7 +14,7 @@ use crate::field::{ErrorList, Path};
 const PRECEDENCE: i32 = 1000;
 const PRECEDENCE_MAX: i32 = 10_000;
 const VERBS: [&str; 9] =
-    ["*", "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 /// Which requests belong together.
 pub(in crate::kinds) struct FlowSchemaStrategy;
@@ -22,9 +23,8 @@ impl Strategy for FlowSchemaStrategy {
     type Kind = FlowSchema;
 
     fn default(&self, schema: &mut FlowSchema) {
-        if let Some(spec) = &mut schema.spec {
-            fill_number(&mut spec.matching_precedence, PRECEDENCE);
-        }
+        let spec = schema.spec.get_or_insert_default();
+        fill_number(&mut spec.matching_precedence, PRECEDENCE);
     }
 
     fn prepare_for_create(&self, schema: &mut FlowSchema) {
@@ -33,9 +33,9 @@ impl Strategy for FlowSchemaStrategy {
     }
 
     fn validate(&self, schema: &FlowSchema, errors: &mut ErrorList) {
-        if let Some(spec) = &schema.spec {
-            validate_spec(text(&schema.metadata.name), spec, &Path::root("spec"), errors);
-        }
+        let none = FlowSchemaSpec::default();
+        let spec = schema.spec.as_ref().unwrap_or(&none);
+        validate_spec(text(&schema.metadata.name), spec, &Path::root("spec"), errors);
     }
 
     fn prepare_for_update(&self, new: &mut FlowSchema, old: &FlowSchema) {
@@ -49,20 +49,8 @@ impl Strategy for FlowSchemaStrategy {
     }
 
     fn validate_status_update(&self, new: &FlowSchema, _: &FlowSchema, errors: &mut ErrorList) {
-        let status = Path::root("status");
-        let path = status.child("conditions");
-        let all = new.status.as_ref().and_then(|status| status.conditions.as_deref());
-        let all = all.unwrap_or_default();
-        for (index, condition) in all.iter().enumerate() {
-            let at = path.index(index);
-            if condition.type_.as_deref().is_none_or(str::is_empty) {
-                errors.required(&at.child("type"), "");
-            } else if all[..index].iter().any(|other| other.type_ == condition.type_) {
-                errors.duplicate(&at.child("type"), text(&condition.type_));
-            }
-            let statuses = ["False", "True", "Unknown"];
-            required_choice(errors, &at.child("status"), &condition.status, &statuses);
-        }
+        let all = new.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        validate_conditions(all.map(|condition| text(&condition.type_)), errors);
     }
 }
 
@@ -170,8 +158,10 @@ fn validate_subject(subject: &Subject, path: &Path<'_>, errors: &mut ErrorList) 
 fn validate_verbs(verbs: &[String], path: &Path<'_>, errors: &mut ErrorList) {
     if verbs.is_empty() {
         errors.required(path, "verbs must contain at least one value");
-    } else if verbs.len() > 1 && verbs.iter().any(|verb| verb == "*") {
-        errors.invalid(path, Json(&verbs), "if '*' is present, must not specify other verbs");
+    } else if verbs.iter().any(|verb| verb == "*") {
+        if verbs.len() > 1 {
+            errors.invalid(path, Json(&verbs), "if '*' is present, must not specify other verbs");
+        }
     } else if verbs.iter().any(|verb| !VERBS.contains(&verb.as_str())) {
         errors.not_supported(path, Json(&verbs), &VERBS);
     }

@@ -5,6 +5,7 @@ use k8s_openapi::api::flowcontrol::v1::{
 
 use super::super::check::text;
 use super::super::{fill_number, next_generation};
+use super::validate_conditions;
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
 
@@ -23,7 +24,7 @@ impl Strategy for PriorityLevelConfigurationStrategy {
     type Kind = PriorityLevelConfiguration;
 
     fn default(&self, level: &mut PriorityLevelConfiguration) {
-        let Some(spec) = &mut level.spec else { return };
+        let spec = level.spec.get_or_insert_default();
         if let Some(exempt) = &mut spec.exempt {
             exempt.nominal_concurrency_shares.get_or_insert(0);
             exempt.lendable_percent.get_or_insert(0);
@@ -51,9 +52,9 @@ impl Strategy for PriorityLevelConfigurationStrategy {
     }
 
     fn validate(&self, level: &PriorityLevelConfiguration, errors: &mut ErrorList) {
-        if let Some(spec) = &level.spec {
-            validate_spec(text(&level.metadata.name), spec, &Path::root("spec"), errors);
-        }
+        let none = PriorityLevelConfigurationSpec::default();
+        let spec = level.spec.as_ref().unwrap_or(&none);
+        validate_spec(text(&level.metadata.name), spec, &Path::root("spec"), errors);
     }
 
     fn prepare_for_update(
@@ -73,6 +74,16 @@ impl Strategy for PriorityLevelConfigurationStrategy {
     ) {
         new.spec.clone_from(&old.spec);
     }
+
+    fn validate_status_update(
+        &self,
+        new: &PriorityLevelConfiguration,
+        _: &PriorityLevelConfiguration,
+        errors: &mut ErrorList,
+    ) {
+        let all = new.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        validate_conditions(all.map(|condition| text(&condition.type_)), errors);
+    }
 }
 
 fn validate_spec(
@@ -82,9 +93,7 @@ fn validate_spec(
     errors: &mut ErrorList,
 ) {
     let at = path.child("type");
-    if (name == "exempt") != (spec.type_ == "Exempt")
-        && matches!(&*spec.type_, "Exempt" | "Limited")
-    {
+    if (name == "exempt") != (spec.type_ == "Exempt") {
         let why = "type must be 'Exempt' if and only if name is 'exempt'";
         errors.invalid(&at, &spec.type_, why);
     }

@@ -2,9 +2,9 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR, ServiceCIDRStatus};
 
-use super::super::check::{Json, cidr, complain, immutable, is_dual_stack, text};
+use super::super::check::{IMMUTABLE, Json, cidr, complain, immutable, is_dual_stack, text};
 use super::super::names::rules;
-use super::super::{names, next_generation};
+use super::super::{conditions, names, next_generation};
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
 
@@ -103,12 +103,36 @@ impl Strategy for ServiceCidrStrategy {
 
     fn validate_update(&self, new: &ServiceCIDR, old: &ServiceCIDR, errors: &mut ErrorList) {
         self.validate(new, errors);
-        let ranges = |range: &ServiceCIDR| range.spec.as_ref().and_then(|spec| spec.cidrs.clone());
         let spec = Path::root("spec");
-        immutable(errors, &spec.child("cidrs"), &ranges(new), &ranges(old));
+        validate_ranges_kept(ranges(new), ranges(old), &spec.child("cidrs"), errors);
     }
 
     fn prepare_for_status_update(&self, new: &mut ServiceCIDR, old: &ServiceCIDR) {
         new.spec.clone_from(&old.spec);
+    }
+
+    fn validate_status_update(&self, new: &ServiceCIDR, _: &ServiceCIDR, errors: &mut ErrorList) {
+        let all = new.status.as_ref().and_then(|status| status.conditions.as_deref());
+        conditions::validate(
+            all.unwrap_or_default(),
+            &Path::root("status").child("conditions"),
+            errors,
+        );
+    }
+}
+
+fn ranges(range: &ServiceCIDR) -> &[String] {
+    range.spec.as_ref().and_then(|spec| spec.cidrs.as_deref()).unwrap_or_default()
+}
+
+/// Ranges stay, but a second family may come to the first.
+fn validate_ranges_kept(new: &[String], old: &[String], path: &Path<'_>, errors: &mut ErrorList) {
+    if new.len() != old.len() && (old.len(), new.len()) != (1, 2) {
+        return errors.invalid(path, Json(&new), IMMUTABLE);
+    }
+    for (index, (new, old)) in new.iter().zip(old).enumerate() {
+        if new != old {
+            errors.invalid(&path.index(index), new, IMMUTABLE);
+        }
     }
 }
