@@ -242,6 +242,10 @@ fn dress(name: &str, schema: &mut Value, flavor: Flavor) {
             object.remove("required");
         }
     }
+    if short(name) == "events.v1.Event" {
+        // The type here lets it be left out, as events of the core group do.
+        object.insert("required".to_owned(), json!(["eventTime"]));
+    }
     if let Some(unions) = unions(name) {
         object.insert("x-kubernetes-unions".to_owned(), unions);
     }
