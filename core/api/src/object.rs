@@ -423,26 +423,42 @@ impl Object {
 
     /// The JSON form: encoded at most once, shared by all readers.
     pub fn json(&self) -> Bytes {
-        self.0
-            .json
-            .get_or_init(|| {
-                let Some(Ok(payload)) = self.0.payload.get() else { return Bytes::new() };
-                let managed = self.managed_fields();
-                let mut out = Vec::with_capacity(1024);
-                let written = if managed.is_empty() {
-                    payload.write_json(&mut out)
-                } else {
-                    let mut whole = payload.boxed();
-                    whole.meta_mut().managed_fields = Some(managed.to_vec());
-                    whole.write_json(&mut out)
-                };
-                if written.is_err() {
-                    out.clear();
-                }
-                out.shrink_to_fit();
-                Bytes::from(out)
-            })
-            .clone()
+        self.json_ref().clone()
+    }
+
+    /// [`Object::json`] for who only looks at it.
+    pub fn json_ref(&self) -> &Bytes {
+        self.0.json.get_or_init(|| {
+            let Some(Ok(payload)) = self.0.payload.get() else { return Bytes::new() };
+            let managed = self.managed_fields();
+            let mut out = Vec::with_capacity(1024);
+            let written = if managed.is_empty() {
+                payload.write_json(&mut out)
+            } else {
+                let mut whole = payload.boxed();
+                whole.meta_mut().managed_fields = Some(managed.to_vec());
+                whole.write_json(&mut out)
+            };
+            if written.is_err() {
+                out.clear();
+            }
+            out.shrink_to_fit();
+            Bytes::from(out)
+        })
+    }
+
+    /// About how long the JSON form is, in bytes. What is not encoded yet stays so, and what its
+    /// managed fields would add is left out.
+    pub fn json_size(&self) -> usize {
+        if let Some(json) = self.0.json.get() {
+            return json.len();
+        }
+        let mut out = Vec::with_capacity(1024);
+        let payload = self.0.payload.get().and_then(|payload| payload.as_ref().ok());
+        match payload.map(|payload| payload.write_json(&mut out)) {
+            Some(Ok(())) => out.len(),
+            _ => 0,
+        }
     }
 
     /// The body of the protobuf form, encoded at most once and shared by all readers;

@@ -118,7 +118,7 @@ impl Segment {
         let sampled: usize = self
             .events()
             .step_by(SAMPLED_EVENTS)
-            .map(|event| OBJECT_OVERHEAD_BYTES + 2 * event.object.json().len())
+            .map(|event| OBJECT_OVERHEAD_BYTES + 2 * event.object.json_size())
             .sum();
         sampled * SAMPLED_EVENTS
     }
