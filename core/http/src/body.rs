@@ -23,8 +23,12 @@ pub struct Body(Inner);
 enum Inner {
     /// All is there, in pieces that are shared with whoever else reads them.
     Pieces { pieces: VecDeque<Bytes>, bytes: u64 },
+    /// It is made as it is sent, and its length is known.
+    Chunks { chunks: Box<dyn Iterator<Item = Bytes> + Send>, bytes: u64 },
     /// It comes as it comes.
     Stream(BoxStream<'static, Result<Bytes, BoxError>>),
+    /// As a stream, and mostly nothing comes.
+    Watch(BoxStream<'static, Result<Bytes, BoxError>>),
 }
 
 impl Body {
@@ -39,6 +43,11 @@ impl Body {
         Self(Inner::Pieces { pieces, bytes })
     }
 
+    /// Chunks of so many bytes in all, each made when the one before is sent.
+    pub(crate) fn chunks(bytes: u64, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self(Inner::Chunks { chunks: Box::new(chunks), bytes })
+    }
+
     /// Whatever a stream gives.
     pub(crate) fn stream(
         stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
@@ -46,26 +55,37 @@ impl Body {
         Self(Inner::Stream(Box::pin(stream)))
     }
 
+    /// The events of a watch.
+    pub(crate) fn watch(
+        events: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+    ) -> Self {
+        Self(Inner::Watch(Box::pin(events)))
+    }
+
+    /// Whether this is a watch, for which a connection may be kept for hours.
+    pub(crate) fn is_watch(&self) -> bool {
+        matches!(self.0, Inner::Watch(_))
+    }
+
     /// Keeps something until the last byte is sent, or none will be. What is all there is not
     /// waited for.
     pub(crate) fn holding<T: Send + 'static>(self, held: T) -> Self {
+        let held = move |chunk| {
+            let _ = &held;
+            chunk
+        };
         match self.0 {
-            Inner::Stream(stream) => {
-                let held = move |chunk| {
-                    let _ = &held;
-                    chunk
-                };
-                Self(Inner::Stream(stream.map(held).boxed()))
-            }
-            pieces => Self(pieces),
+            Inner::Stream(stream) => Self(Inner::Stream(stream.map(held).boxed())),
+            Inner::Watch(events) => Self(Inner::Watch(events.map(held).boxed())),
+            there => Self(there),
         }
     }
 
     /// How many bytes there will be, where that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match &self.0 {
-            Inner::Pieces { bytes, .. } => Some(*bytes),
-            Inner::Stream(_) => None,
+            Inner::Pieces { bytes, .. } | Inner::Chunks { bytes, .. } => Some(*bytes),
+            Inner::Stream(_) | Inner::Watch(_) => None,
         }
     }
 
@@ -103,14 +123,23 @@ impl HttpBody for Body {
                 *bytes -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
                 Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
             }
-            Inner::Stream(stream) => {
+            Inner::Chunks { chunks, bytes } => {
+                let chunk = chunks.next();
+                *bytes = bytes.saturating_sub(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+            }
+            Inner::Stream(stream) | Inner::Watch(stream) => {
                 stream.as_mut().poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.0, Inner::Pieces { pieces, .. } if pieces.is_empty())
+        match &self.0 {
+            Inner::Pieces { pieces, .. } => pieces.is_empty(),
+            Inner::Chunks { bytes, .. } => *bytes == 0,
+            Inner::Stream(_) | Inner::Watch(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -72,7 +72,8 @@ impl Server {
             (None, Some(namespace)) => Box::new(snapshot.iter_namespace(table, namespace)),
             (None, None) => Box::new(snapshot.iter(table)),
         };
-        let mut matching = all.filter(|object| filter.matches(resource, object));
+        // The walk keeps to the namespace already.
+        let mut matching = all.filter(|object| filter.selects(resource, object));
         let items: Vec<Object> = matching.by_ref().take(limit).cloned().collect();
         let mut list = List { items, revision, continue_token: None, remaining: None };
         if list.items.len() == limit
@@ -144,7 +145,12 @@ impl Filter {
 
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
         self.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace())
-            && self.labels.as_ref().is_none_or(|labels| labels.matches(object.labels()))
+            && self.selects(resource, object)
+    }
+
+    /// Whether the selectors match, wherever the object is.
+    fn selects(&self, resource: &Resource, object: &Object) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels.matches(object.labels()))
             && self.fields.as_ref().is_none_or(|fields| {
                 fields.matches(|path| match path {
                     "metadata.name" => Some(Cow::Borrowed(object.name())),

@@ -1,6 +1,7 @@
-use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use pinnace_api::schema::Schema;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::object::{encoded, metadata};
 use super::{Encoding, Shape, View, value};
 use crate::Body;
+use crate::limits::CHUNK_BYTES;
 use crate::response::reply;
 
 impl View {
@@ -27,11 +29,12 @@ impl View {
                 Ok(reply(code, accepted.media_type(), body))
             }
             Shape::Whole => {
-                let pieces = whole(resource, list);
+                let whole = Whole::new(resource, list);
                 if accepted.encoding == Encoding::Json && !accepted.pretty {
-                    return Ok(reply(code, accepted.media_type(), Body::pieces(pieces)));
+                    let body = Body::chunks(whole.bytes, whole);
+                    return Ok(reply(code, accepted.media_type(), body));
                 }
-                let json: Vec<u8> = pieces.iter().flatten().copied().collect();
+                let json: Vec<u8> = whole.flatten().collect();
                 encoded(code, json.into(), accepted)
             }
             Shape::MetadataList => {
@@ -51,34 +54,94 @@ impl View {
     }
 }
 
-fn whole(resource: &Resource, list: &List<Object>) -> VecDeque<Bytes> {
-    let head = format!(
-        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-        resource.list_kind,
-        resource.api_version(),
-        list_metadata(list)
-    );
-    let prefix = own_type(resource);
-    let mut pieces = VecDeque::with_capacity(2 * list.items.len() + 2);
-    pieces.push_back(Bytes::from(head));
-    for (index, item) in list.items.iter().enumerate() {
-        let json = item.json();
-        let comma = if index > 0 { &b",{"[..] } else { &b"{"[..] };
-        match prefix.as_ref().filter(|prefix| json.starts_with(prefix.as_bytes())) {
-            Some(prefix) => {
-                pieces.push_back(Bytes::from_static(comma));
-                pieces.push_back(json.slice(prefix.len()..));
+/// A list in JSON, in chunks of a size that is worth sending. Each is put together when the one
+/// before is on its way, so that the client reads the first objects while the last are looked at.
+struct Whole {
+    items: Peekable<IntoIter<Object>>,
+    prefix: Option<String>,
+    /// What comes before the next item: the head, then commas.
+    before: Bytes,
+    /// An object that is too large to be copied.
+    alone: Option<Bytes>,
+    ended: bool,
+    /// Bytes that are left to be sent.
+    bytes: u64,
+}
+
+const END: &[u8] = b"]}\n";
+
+impl Whole {
+    fn new(resource: &Resource, list: &List<Object>) -> Self {
+        let head = format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+            resource.list_kind,
+            resource.api_version(),
+            list_metadata(list)
+        );
+        let prefix = own_type(resource);
+        let length = |object| {
+            let (open, rest) = without_type(object, prefix.as_deref());
+            open.len() + rest.len()
+        };
+        let commas = list.items.len().saturating_sub(1);
+        let items = list.items.iter().map(length).sum::<usize>() + commas;
+        let bytes = (head.len() + items + END.len()) as u64;
+        let items = list.items.clone().into_iter().peekable();
+        Self { items, prefix, before: head.into(), alone: None, ended: false, bytes }
+    }
+
+    /// The next items that fit, and the end after the last.
+    fn gather(&mut self) -> Option<Bytes> {
+        let left = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let mut chunk = BytesMut::with_capacity(left.min(CHUNK_BYTES));
+        while let Some(object) = self.items.peek() {
+            let (open, rest) = without_type(object, self.prefix.as_deref());
+            let large = rest.len() >= CHUNK_BYTES;
+            let copied = self.before.len() + open.len() + if large { 0 } else { rest.len() };
+            if chunk.len() + copied > CHUNK_BYTES && !chunk.is_empty() {
+                return Some(chunk.freeze());
             }
-            None => {
-                if index > 0 {
-                    pieces.push_back(Bytes::from_static(b","));
-                }
-                pieces.push_back(json);
+            chunk.extend_from_slice(&self.before);
+            chunk.extend_from_slice(open);
+            self.before = Bytes::from_static(b",");
+            if large {
+                self.alone = Some(object.json_ref().slice_ref(rest));
+            } else {
+                chunk.extend_from_slice(rest);
+            }
+            self.items.next();
+            if large {
+                return Some(chunk.freeze());
             }
         }
+        if !self.ended {
+            self.ended = true;
+            // A list of nothing has not told its head yet.
+            let head = if self.before.len() > 1 { &self.before[..] } else { b"" };
+            chunk.extend_from_slice(head);
+            chunk.extend_from_slice(END);
+        }
+        (!chunk.is_empty()).then(|| chunk.freeze())
     }
-    pieces.push_back(Bytes::from_static(b"]}\n"));
-    pieces
+}
+
+impl Iterator for Whole {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.alone.take().or_else(|| self.gather())?;
+        self.bytes = self.bytes.saturating_sub(chunk.len() as u64);
+        Some(chunk)
+    }
+}
+
+/// An item as it stands in a list: in built-in kinds it does not say again what it is.
+fn without_type<'o>(object: &'o Object, prefix: Option<&str>) -> (&'static [u8], &'o [u8]) {
+    let json = object.json_ref();
+    match prefix.and_then(|prefix| json.strip_prefix(prefix.as_bytes())) {
+        Some(rest) => (b"{", rest),
+        None => (b"", json),
+    }
 }
 
 /// How the items of a list begin that do not say in the list what they are: those of built-in
@@ -115,24 +178,46 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn items_are_shared_bytes_without_their_type() {
-        let config_map = |name: &str| {
-            let mut object = ConfigMap::default();
-            object.metadata.name = Some(name.to_owned());
-            Object::new(object)
-        };
+    fn config_map(name: &str, bytes: usize) -> Object {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.data = (bytes > 0).then(|| [("text".to_owned(), "x".repeat(bytes))].into());
+        Object::new(object)
+    }
+
+    fn chunks(items: Vec<Object>) -> Vec<Bytes> {
         let resource = Catalog::builtin().of::<ConfigMap>().unwrap();
-        let items = vec![config_map("a"), config_map("b")];
         let list = List { items, revision: 7, continue_token: None, remaining: None };
-        let pieces = whole(&resource, &list);
-        let text: Vec<u8> = pieces.iter().flatten().copied().collect();
-        assert_eq!(
-            String::from_utf8(text).unwrap(),
-            "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\
-             \"items\":[{\"metadata\":{\"name\":\"a\"}},{\"metadata\":{\"name\":\"b\"}}]}\n"
-        );
-        let shared = list.items[0].json();
-        assert!(shared.as_ptr_range().contains(&pieces[2].as_ptr()), "not copied");
+        let whole = Whole::new(&resource, &list);
+        let length = whole.bytes;
+        let chunks: Vec<Bytes> = whole.collect();
+        assert_eq!(chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>(), length);
+        chunks
+    }
+
+    const HEAD: &str = "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[";
+
+    #[test]
+    fn items_do_not_say_what_they_are() {
+        let items = "{\"metadata\":{\"name\":\"a\"}},{\"metadata\":{\"name\":\"b\"}}";
+        for (objects, items) in [(vec!["a", "b"], items), (vec![], "")] {
+            let objects = objects.into_iter().map(|name| config_map(name, 0)).collect();
+            let chunks = chunks(objects);
+            assert_eq!(chunks, [format!("{HEAD}{items}]}}\n")]);
+        }
+    }
+
+    #[test]
+    fn small_items_travel_together_and_large_ones_are_not_copied() {
+        let large = config_map("large", CHUNK_BYTES);
+        let small = (0..3).map(|_| config_map("small", CHUNK_BYTES / 2 - 200));
+        let items: Vec<_> = small.chain([large.clone(), config_map("last", 0)]).collect();
+        let chunks = chunks(items);
+        assert_eq!(chunks.len(), 4);
+        let shared = large.json();
+        assert!(shared.as_ptr_range().contains(&chunks[2].as_ptr()), "not copied");
+        let text: Vec<u8> = chunks.iter().flatten().copied().collect();
+        let list: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(list["items"].as_array().unwrap().len(), 5);
     }
 }
