@@ -32,7 +32,7 @@ impl Call<'_> {
             Ok(events) if web_socket::is_web_socket(self.headers) => {
                 return self.watch_socket(events, frames, timeout, upgrade);
             }
-            Ok(events) => Body::stream(WatchBody::new(events, frames, timeout, &self.peer.stop)),
+            Ok(events) => Body::watch(WatchBody::new(events, frames, timeout, &self.peer.stop)),
             // As upstream: the answer to a version that is too old is an event.
             Err(error) if error.is_expired() => {
                 let mut out = BytesMut::new();

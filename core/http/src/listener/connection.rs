@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -15,13 +15,14 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 use super::stall::Stall;
-use super::{Shared, stream, tls};
+use super::{Shared, handover, stream, tls};
 use crate::authentication::certificate_user;
 use crate::limits::{
     HANDSHAKE_TIMEOUT, HEADER_READ_TIMEOUT, IDLE_CHECK, IDLE_TIMEOUT, MAX_HEAD_BYTES,
@@ -153,37 +154,73 @@ async fn serve<T>(stream: T, builder: &auto::Builder<Owned>, peer: Peer, shared:
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // In a box, which is gone when only a watch is left.
+    if let Some((transport, answer)) = Box::pin(converse(stream, builder, peer, shared)).await {
+        handover::tell(transport, answer, &shared.abort).await;
+    }
+}
+
+/// Answers requests, until the connection ends or a watch over HTTP/1.1 is the answer.
+async fn converse<T>(
+    stream: T,
+    builder: &auto::Builder<Owned>,
+    peer: Peer,
+    shared: &Shared,
+) -> Option<(T, Response<Counted>)>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let active = Arc::new(AtomicUsize::new(0));
+    let (lent, lender) = handover::lend(stream);
+    let left = Arc::new(Mutex::new(None));
     let service = service_fn(|request: Request<Incoming>| {
         let (front, peer) = (shared.front.clone(), peer.clone());
         let in_flight = InFlight::begin(&active);
+        let (lender, left) = (lender.clone(), left.clone());
         async move {
+            let alone = request.version() == Version::HTTP_11;
             let request = request.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)));
             // In a box, which is gone once there is an answer: a connection that only watches has
             // no use for all that a request may need on its way.
             let response = Box::pin(front.handle(request, &peer)).await;
-            Ok::<_, Infallible>(response.map(|body| Counted { body, _in_flight: in_flight }))
+            let watch = alone && response.body().is_watch() && lender.is_settled();
+            let response = response.map(|body| Counted { body, _in_flight: in_flight });
+            if watch {
+                *left.lock() = Some(response);
+                return std::future::pending().await;
+            }
+            Ok::<_, Infallible>(response)
         }
     });
-    let mut connection =
-        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(lent), service));
     let mut check = tokio::time::interval(IDLE_CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut busy = Instant::now();
     let mut stopping = false;
     loop {
+        let turn = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Turn::Ended(ended)),
+            Poll::Pending => left.lock().take().map_or(Poll::Pending, |answer| {
+                Poll::Ready(Turn::Watch(answer))
+            }),
+        });
         tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(peer = ?peer.address, %error, "connection ended");
-                }
-                return;
+            turn = turn => {
+                return match turn {
+                    Turn::Watch(answer) => Some((lender.take()?, answer)),
+                    Turn::Ended(ended) => {
+                        if let Err(error) = ended {
+                            tracing::debug!(peer = ?peer.address, %error, "connection ended");
+                        }
+                        None
+                    }
+                };
             }
             () = shared.stop.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = shared.abort.cancelled() => return,
+            () = shared.abort.cancelled() => return None,
             _ = check.tick(), if !stopping => {
                 if active.load(Ordering::Relaxed) > 0 {
                     busy = Instant::now();
@@ -194,4 +231,10 @@ where
             }
         }
     }
+}
+
+/// How a conversation ends.
+enum Turn {
+    Ended(Result<(), BoxError>),
+    Watch(Response<Counted>),
 }

@@ -1,6 +1,7 @@
 //! Listening: TCP with TLS, and a Unix socket for the owner of this process.
 
 mod connection;
+mod handover;
 mod stall;
 mod stream;
 mod tls;
