@@ -4,7 +4,9 @@
 mod field;
 mod label;
 mod label_text;
+mod node;
 mod parse;
 
 pub use field::{FieldRequirement, FieldSelector};
 pub use label::{Operator, Requirement, Selector};
+pub use node::NodeTerm;

@@ -2,10 +2,8 @@
 //! made.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{
-    Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration,
-};
-use pinnace_api::selector::{Operator, Requirement};
+use k8s_openapi::api::core::v1::{Node, PodSpec, Toleration};
+use pinnace_api::selector::NodeTerm;
 
 use crate::taints::{NO_EXECUTE, NO_SCHEDULE, taints, tolerates};
 
@@ -28,13 +26,7 @@ pub(super) struct Placement<'a> {
     spec: &'a PodSpec,
     tolerations: Vec<Toleration>,
     /// The terms of the required affinity, any of which is enough; `None` when there is none.
-    terms: Option<Vec<Term>>,
-}
-
-struct Term {
-    labels: Vec<Requirement>,
-    /// Whether the node's name must or must not be one of these.
-    names: Vec<(bool, Vec<String>)>,
+    terms: Option<Vec<NodeTerm>>,
 }
 
 impl<'a> Placement<'a> {
@@ -44,9 +36,7 @@ impl<'a> Placement<'a> {
         let affinity = spec.affinity.as_ref().and_then(|all| all.node_affinity.as_ref());
         let required = affinity
             .and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
-        // A term that cannot be read matches nothing.
-        let terms = required
-            .map(|required| required.node_selector_terms.iter().filter_map(Term::read).collect());
+        let terms = required.map(NodeTerm::of);
         Some(Self { spec, tolerations: tolerations(spec), terms })
     }
 
@@ -76,52 +66,11 @@ impl<'a> Placement<'a> {
         let labels = node.metadata.labels.as_ref();
         let label = |key: &String| labels.and_then(|labels| labels.get(key));
         self.spec.node_selector.iter().flatten().all(|(key, value)| label(key) == Some(value))
-            && self.terms.as_ref().is_none_or(|terms| {
-                terms.iter().any(|term| {
-                    term.labels.iter().all(|one| one.matches(labels))
-                        && term
-                            .names
-                            .iter()
-                            .all(|(one_of, names)| names.iter().any(|one| one == name) == *one_of)
-                })
-            })
+            && self
+                .terms
+                .as_ref()
+                .is_none_or(|terms| terms.iter().any(|term| term.matches(name, labels)))
     }
-}
-
-impl Term {
-    fn read(term: &NodeSelectorTerm) -> Option<Self> {
-        let expressions = term.match_expressions.as_deref().unwrap_or_default();
-        let fields = term.match_fields.as_deref().unwrap_or_default();
-        if expressions.is_empty() && fields.is_empty() {
-            return None;
-        }
-        let name = |one: &NodeSelectorRequirement| {
-            let one_of = match one.operator.as_str() {
-                "In" => true,
-                "NotIn" => false,
-                _ => return None,
-            };
-            (one.key == NAME_FIELD).then(|| (one_of, one.values.clone().unwrap_or_default()))
-        };
-        Some(Self {
-            labels: expressions.iter().map(label).collect::<Option<_>>()?,
-            names: fields.iter().map(name).collect::<Option<_>>()?,
-        })
-    }
-}
-
-fn label(requirement: &NodeSelectorRequirement) -> Option<Requirement> {
-    let operator = match requirement.operator.as_str() {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::GreaterThan,
-        "Lt" => Operator::LessThan,
-        _ => return None,
-    };
-    let values = requirement.values.clone().unwrap_or_default();
-    Requirement::new(&requirement.key, operator, values).ok()
 }
 
 /// The tolerations of a set's pods: those of the template, and those by which daemons stay on

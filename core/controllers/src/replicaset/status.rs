@@ -79,7 +79,8 @@ impl<K: ReplicaKind> ReplicaSets<K> {
         match failed {
             None => condition::remove(&mut conditions, REPLICA_FAILURE),
             Some(error) => {
-                let short = owned.iter().filter(|pod| pods::is_active(pod)).count() < desired(&**set);
+                let short =
+                    owned.iter().filter(|pod| pods::is_active(pod)).count() < desired(&**set);
                 let reason = if short { "FailedCreate" } else { "FailedDelete" };
                 condition::set(
                     &mut conditions,

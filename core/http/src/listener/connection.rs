@@ -200,9 +200,9 @@ where
     loop {
         let turn = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Turn::Ended(ended)),
-            Poll::Pending => left.lock().take().map_or(Poll::Pending, |answer| {
-                Poll::Ready(Turn::Watch(answer))
-            }),
+            Poll::Pending => {
+                left.lock().take().map_or(Poll::Pending, |answer| Poll::Ready(Turn::Watch(answer)))
+            }
         });
         tokio::select! {
             turn = turn => {

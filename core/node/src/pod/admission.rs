@@ -1,6 +1,5 @@
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use pinnace_api::selector::NodeTerm;
 
 use super::record;
 use super::status::Verdict;
@@ -116,49 +115,18 @@ pub(crate) fn asks_for_node(pod: &Pod) -> bool {
 /// Whether node selector and required node affinity match.
 fn fits(pod: &Pod, node: &Node) -> bool {
     let spec = record::spec_of(pod);
-    let none = BTreeMap::new();
-    let labels = node.metadata.labels.as_ref().unwrap_or(&none);
+    let labels = node.metadata.labels.as_ref();
+    let label = |key: &String| labels.and_then(|labels| labels.get(key));
     let selected =
-        spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+        spec.node_selector.iter().flatten().all(|(key, value)| label(key) == Some(value));
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required =
         affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
     let name = node.metadata.name.as_deref().unwrap_or_default();
     selected
         && required.is_none_or(|required| {
-            required.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
+            NodeTerm::of(required).iter().any(|term| term.matches(name, labels))
         })
-}
-
-fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let said = !expressions.is_empty() || !fields.is_empty();
-    said && expressions
-        .iter()
-        .all(|one| requirement_matches(one, labels.get(&one.key).map(String::as_str)))
-        && fields
-            .iter()
-            .all(|one| one.key == "metadata.name" && requirement_matches(one, Some(name)))
-}
-
-fn requirement_matches(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let listed = value.is_some_and(|value| values.iter().any(|one| one == value));
-    let compare = |holds: fn(i64, i64) -> bool| {
-        let bound = values.first().and_then(|bound| bound.parse().ok());
-        let value = value.and_then(|value| value.parse().ok());
-        value.zip(bound).is_some_and(|(value, bound)| holds(value, bound))
-    };
-    match requirement.operator.as_str() {
-        "In" => listed,
-        "NotIn" => !listed,
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compare(|value, bound| value > bound),
-        "Lt" => compare(|value, bound| value < bound),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,32 +1,15 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
-};
-use pinnace_api::selector::{Operator, Requirement};
+use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelector, PodSpec};
+use pinnace_api::selector::NodeTerm;
 
 /// Which nodes a pod demands and which it would like.
 #[derive(Debug, Default)]
 pub struct Affinity {
     labels: BTreeMap<String, String>,
-    required: Option<Vec<Term>>,
-    preferred: Vec<(i64, Term)>,
+    required: Option<Vec<NodeTerm>>,
+    preferred: Vec<(i64, NodeTerm)>,
     names: Option<Vec<String>>,
-}
-
-/// What may be asked of a node, all of it at once.
-#[derive(Debug)]
-struct Term {
-    labels: Vec<Requirement>,
-    fields: Vec<Field>,
-}
-
-/// A demand on a field of the node. Only `metadata.name` has a value.
-#[derive(Debug)]
-struct Field {
-    is_name: bool,
-    value: String,
-    equal: bool,
 }
 
 const NAME: &str = "metadata.name";
@@ -43,11 +26,9 @@ impl Affinity {
         let weighted = preferred.into_iter().flatten().filter(|term| term.weight != 0);
         Self {
             labels: spec.node_selector.clone().unwrap_or_default(),
-            required: required.map(|selector| {
-                selector.node_selector_terms.iter().filter_map(Term::read).collect()
-            }),
+            required: required.map(NodeTerm::of),
             preferred: weighted
-                .filter_map(|term| Some((term.weight.into(), Term::read(&term.preference)?)))
+                .filter_map(|term| Some((term.weight.into(), NodeTerm::read(&term.preference)?)))
                 .collect(),
             names: required.and_then(named),
         }
@@ -79,12 +60,12 @@ impl Affinity {
             && self
                 .required
                 .as_ref()
-                .is_none_or(|terms| terms.iter().any(|term| term.matches(node)))
+                .is_none_or(|terms| terms.iter().any(|term| matches(term, node)))
     }
 
     /// The weights of the preferences that a node satisfies, together.
     pub fn preference(&self, node: &Node) -> i64 {
-        let matching = self.preferred.iter().filter(|(_, term)| term.matches(node));
+        let matching = self.preferred.iter().filter(|(_, term)| matches(term, node));
         matching.map(|(weight, _)| weight).sum()
     }
 }
@@ -94,55 +75,9 @@ pub(crate) fn node_affinity(spec: &PodSpec) -> Option<&NodeAffinity> {
     spec.affinity.as_ref()?.node_affinity.as_ref()
 }
 
-impl Term {
-    fn read(term: &NodeSelectorTerm) -> Option<Self> {
-        let expressions = term.match_expressions.as_deref().unwrap_or_default();
-        let fields = term.match_fields.as_deref().unwrap_or_default();
-        if expressions.is_empty() && fields.is_empty() {
-            return None;
-        }
-        Some(Self {
-            labels: expressions.iter().map(label).collect::<Option<_>>()?,
-            fields: fields.iter().map(Field::read).collect::<Option<_>>()?,
-        })
-    }
-
-    fn matches(&self, node: &Node) -> bool {
-        let name = node.metadata.name.as_deref().unwrap_or_default();
-        self.labels.iter().all(|one| one.matches(node.metadata.labels.as_ref()))
-            && self.fields.iter().all(|one| one.matches(name))
-    }
-}
-
-fn label(requirement: &NodeSelectorRequirement) -> Option<Requirement> {
-    let operator = match &requirement.operator[..] {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::GreaterThan,
-        "Lt" => Operator::LessThan,
-        _ => return None,
-    };
-    let values = requirement.values.clone().unwrap_or_default();
-    Requirement::new(&requirement.key, operator, values).ok()
-}
-
-impl Field {
-    fn read(requirement: &NodeSelectorRequirement) -> Option<Self> {
-        let equal = match &requirement.operator[..] {
-            "In" => true,
-            "NotIn" => false,
-            _ => return None,
-        };
-        let [value] = requirement.values.as_deref()? else { return None };
-        Some(Self { is_name: requirement.key == NAME, value: value.clone(), equal })
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        let actual = if self.is_name { name } else { "" };
-        (actual == self.value) == self.equal
-    }
+fn matches(term: &NodeTerm, node: &Node) -> bool {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    term.matches(name, node.metadata.labels.as_ref())
 }
 
 /// The nodes that a selector names: per term those that all its demands on the name share.
