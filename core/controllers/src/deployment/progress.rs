@@ -65,12 +65,17 @@ impl Rollout<'_> {
         let current = condition::find(self.conditions.as_ref(), PROGRESSING);
         let reason = current.and_then(|current| current.reason.clone());
         let counts = self.counts();
-        let idle = counts.replicas == counts.updated && reason.as_deref() == Some(DONE);
+        let told = current.and_then(|current| current.message.clone()).unwrap_or_default();
         let name = self.sets.new.as_ref().map(|set| set.object().name().to_owned());
         let subject = match name {
             Some(name) => format!("ReplicaSet {name:?}"),
             None => format!("Deployment {:?}", self.deployment.object().name()),
         };
+        // One that is done stays so, but only with the set that it was done with: a crash may have
+        // come after a set was made and before that was told.
+        let idle = counts.replicas == counts.updated
+            && reason.as_deref() == Some(DONE)
+            && told.starts_with(&subject);
         if !idle {
             if self.is_complete_by(&counts) {
                 self.set_progress("True", DONE, format!("{subject} has successfully progressed."));

@@ -11,6 +11,8 @@ mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod replication_controllers;
+mod restarts;
+mod rollouts;
 mod services;
 mod stateful_sets;
 mod taint_eviction;

@@ -1,4 +1,9 @@
-//! A control plane in memory, on virtual time: store, server, caches and every controller.
+//! A control plane in memory, on virtual time: store, server, caches and every controller. Nodes are
+//! what a test makes of them; [`world`] has a scheduler and simulated nodes as well.
+
+pub(crate) mod gate;
+mod state;
+pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -236,12 +241,12 @@ impl Cluster {
         }
     }
 
-    /// Starts the controllers anew, with empty caches, as after a crash: what they were doing is
-    /// left as it is.
+    /// Starts the controllers anew, with empty caches.
     pub(crate) async fn restart_controllers(&mut self) {
-        self.running.abort();
-        drop((&mut self.running).await);
+        self.stop.cancel();
+        (&mut self.running).await.unwrap();
         self.informers.shutdown().await;
+        self.stop = CancellationToken::new();
         self.informers = Informers::new(self.client.clone());
         let context = Context {
             informers: self.informers.clone(),
