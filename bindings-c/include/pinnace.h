@@ -123,6 +123,9 @@ typedef struct pinnace_engine_t pinnace_engine_t;
 // An error. Its accessors take NULL, and then give 0, false or NULL.
 typedef struct pinnace_error_t pinnace_error_t;
 
+// An engine that listens. It stops when it is told to, when it is deleted, and with the engine.
+typedef struct pinnace_serving_t pinnace_serving_t;
+
 // Events of a watch or lines of a log, to be taken one by one.
 typedef struct pinnace_stream_t pinnace_stream_t;
 
@@ -150,6 +153,22 @@ typedef struct {
     // Fields, as `spec.nodeName=a`; NULL for any.
     const char *fields;
 } pinnace_selection_t;
+
+// Where to listen. Zero-initialize it and set `size` to `sizeof(pinnace_serve_options_t)`; strings
+// are borrowed.
+typedef struct {
+    // Its own size.
+    size_t size;
+    // An address for HTTPS such as `127.0.0.1:6443`; port 0 takes a free one. NULL for none.
+    const char *address;
+    // The path of a Unix socket, without TLS: the owner of this process and root may do everything
+    // over it. NULL for none.
+    const char *unix_path;
+    // More names and addresses for the certificate.
+    const char *const *names;
+    // How many there are.
+    size_t names_len;
+} pinnace_serve_options_t;
 
 // Which lines of a log. Zero-initialize it and set `size` to `sizeof(pinnace_log_options_t)`;
 // strings are borrowed.
@@ -422,6 +441,53 @@ pinnace_error_t *pinnace_engine_rollout_pause(const pinnace_engine_t *engine,
                                               const char *deployment,
                                               const char *namespace_,
                                               bool paused);
+
+// Why a pod is where it is, or nowhere: a document with the nodes that it may go to and their
+// scores (`fitting`, the best first), those that it may not go to and what every plugin has
+// against them (`excluded`), what the pod's condition says (`message`), and what would have to
+// change (`relaxations`, the cheapest first). Strings are borrowed; `namespace_` may be NULL.
+pinnace_error_t *pinnace_engine_explain(const pinnace_engine_t *engine,
+                                        const char *pod,
+                                        const char *namespace_,
+                                        pinnace_bytes_t *explanation);
+
+// As `pinnace_engine_explain`, for a pod that need not exist: what would become of it. `pod` is
+// JSON; `namespace_` is for one that names none. Everything is borrowed.
+pinnace_error_t *pinnace_engine_explain_what_if(const pinnace_engine_t *engine,
+                                                const char *pod,
+                                                size_t pod_len,
+                                                const char *namespace_,
+                                                pinnace_bytes_t *explanation);
+
+// Serves the API as Kubernetes does, for kubectl and every other client. Nothing listens before
+// this is called. Everything is borrowed; `*serving` is owned by the caller.
+pinnace_error_t *pinnace_engine_serve(const pinnace_engine_t *engine,
+                                      const pinnace_serve_options_t *options,
+                                      pinnace_serving_t **serving);
+
+// The URL of the API for clients on this machine, with the port that it became; NULL when only a
+// Unix socket is served.
+const char *pinnace_serving_url(const pinnace_serving_t *serving);
+
+// The certificate of the authority that clients have to trust, in PEM.
+const char *pinnace_serving_ca(const pinnace_serving_t *serving);
+
+// Stops listening in order: watches end, requests in flight get ten seconds to finish. A second
+// call does nothing. With the engine it has stopped already: `PINNACE_CODE_CLOSED`.
+pinnace_error_t *pinnace_serving_stop(const pinnace_serving_t *serving,
+                                      const pinnace_engine_t *engine);
+
+// Stops listening at once, unless that has been done, and frees the handle. NULL is fine.
+void pinnace_serving_delete(pinnace_serving_t *serving);
+
+// A kubeconfig for what the engine serves, with a key and a certificate that make its holder
+// `user`, a member of `groups`, for a year; the group `system:masters` may do everything. An error
+// when nothing serves HTTPS. Everything is borrowed.
+pinnace_error_t *pinnace_engine_kubeconfig(const pinnace_engine_t *engine,
+                                           const char *user,
+                                           const char *const *groups,
+                                           size_t groups_len,
+                                           pinnace_bytes_t *kubeconfig);
 
 // Watches the objects of a kind: first what is there, as added, then what happens. Each item of
 // the stream is JSON: `{"type": "ADDED", "object": {…}}`; other types are `MODIFIED` and

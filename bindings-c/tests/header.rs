@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// In the order in which a reader of the header wants to meet them.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "version.rs",
     "error.rs",
     "bytes.rs",
@@ -11,6 +11,8 @@ const SOURCES: [&str; 10] = [
     "engine.rs",
     "objects.rs",
     "rollout.rs",
+    "explain.rs",
+    "serving.rs",
     "stream.rs",
     "controller.rs",
     "callback.rs",

@@ -44,6 +44,7 @@ void errors(void);
 void streams(void);
 void controllers(void);
 void life(void);
+void serving(void);
 
 int main(void) {
     verbs();
@@ -51,6 +52,7 @@ int main(void) {
     streams();
     controllers();
     life();
+    serving();
     printf("%d passed, %d failed\n", check_passed_count, check_failed_count);
     return check_failed_count > 0;
 }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use pinnace::scheduler::Explanation;
 use pinnace::{Applied, Object, RolloutStatus};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -59,6 +60,14 @@ impl IntoPython for Vec<Applied> {
 impl IntoPython for RolloutStatus {
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok((self.done, self.message).into_pyobject(py)?.into_any().unbind())
+    }
+}
+
+impl IntoPython for Explanation {
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let json = serde_json::to_vec(&self);
+        let json = json.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(loads(py, &json)?.unbind())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use pinnace::{
     Clock, DeleteOptions, Env, Error, ListOptions, LogOptions, OnShutdown, Patch,
-    PropagationPolicy, Random, Runtime, blocking,
+    PropagationPolicy, Random, Runtime, ServeConfig, blocking,
 };
 use pyo3::prelude::*;
 
@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::controller::{PythonReconciler, Running};
 use crate::convert::{Config, IntoPython};
 use crate::error::{misuse, to_python};
+use crate::serving::Served;
 use crate::stream::Opened;
 
 /// An engine with all that hangs on it, and the process that it belongs to.
@@ -299,6 +300,41 @@ impl Engine {
     fn import_image(&self, path: PathBuf) -> PyResult<Call> {
         let engine = self.at("");
         Call::future(&self.0, async move { engine.import_image(path).await })
+    }
+
+    /// Listens on an address, a Unix socket or both.
+    fn serve(
+        &self,
+        address: Option<String>,
+        unix: Option<PathBuf>,
+        names: Vec<String>,
+    ) -> PyResult<Call> {
+        if address.is_none() && unix.is_none() {
+            return Err(misuse("serve needs an address or a Unix socket"));
+        }
+        let parse = |address: String| {
+            address.parse().map_err(|error| misuse(&format!("address {address:?}: {error}")))
+        };
+        let config = ServeConfig { address: address.map(parse).transpose()?, unix, names };
+        let (engine, shared) = (self.at(""), self.0.clone());
+        Call::future(&self.0, async move { Ok(Served::new(shared, engine.serve(config).await?)) })
+    }
+
+    fn kubeconfig(&self, user: &str, groups: Vec<String>) -> PyResult<String> {
+        self.0.check_process()?;
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        self.at("").kubeconfig(user, &groups).map_err(to_python)
+    }
+
+    fn explain(&self, namespace: &str, pod: String) -> PyResult<Call> {
+        let engine = self.at(namespace);
+        Call::future(&self.0, async move { engine.explain(&pod).await })
+    }
+
+    fn explain_what_if(&self, namespace: &str, json: &str) -> PyResult<Call> {
+        let pod = serde_json::from_str(json).map_err(|error| misuse(&format!("pod: {error}")))?;
+        let engine = self.at(namespace);
+        Call::future(&self.0, async move { engine.explain_what_if(pod).await })
     }
 
     fn controller(

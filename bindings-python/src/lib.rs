@@ -9,6 +9,7 @@ mod convert;
 mod engine;
 mod error;
 mod logging;
+mod serving;
 mod stream;
 
 use pyo3::prelude::*;
@@ -23,6 +24,8 @@ mod _pinnace {
     use crate::engine::{Engine, start};
     #[pymodule_export]
     use crate::logging::log_to;
+    #[pymodule_export]
+    use crate::serving::Serving;
     #[pymodule_export]
     use crate::stream::Stream;
     use pyo3::prelude::*;

@@ -6,8 +6,8 @@
 'Active'
 """
 
-from ._async import AsyncEngine, AsyncStream
-from ._engine import Engine, Stream
+from ._async import AsyncEngine, AsyncServing, AsyncStream
+from ._engine import Engine, Serving, Stream
 from ._errors import (
     AlreadyExistsError,
     ClosedError,
@@ -28,6 +28,7 @@ __all__ = [
     "AlreadyExistsError",
     "Applied",
     "AsyncEngine",
+    "AsyncServing",
     "AsyncStream",
     "ClosedError",
     "ConfigError",
@@ -42,6 +43,7 @@ __all__ = [
     "PinnaceError",
     "RolloutStatus",
     "RuntimeInfo",
+    "Serving",
     "Stream",
     "TimeoutError",
     "WatchEvent",

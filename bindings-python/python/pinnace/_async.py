@@ -81,6 +81,24 @@ class AsyncStream(AsyncIterator[T], Generic[T]):
         self._native.close()
 
 
+class AsyncServing(_types.ServingInfo):
+    """An engine that listens; an async context manager."""
+
+    async def __aenter__(self) -> AsyncServing:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stops listening: watches end, requests in flight get ten seconds to finish. Closing it
+        again, or after the engine, does nothing."""
+        try:
+            await run(self._native.stop())
+        except ClosedError:
+            pass
+
+
 class AsyncEngine:
     """A cluster in this process, for asyncio: the verbs of :class:`Engine` as coroutines.
 
@@ -361,6 +379,49 @@ class AsyncEngine:
         """Imports every image of an OCI archive or layout, so that pods can use it without a
         registry. Gives the names under which they may ask for them."""
         return await run(self._native.import_image(path))
+
+    async def serve(
+        self,
+        address: Optional[str] = None,
+        *,
+        unix: Union[str, os.PathLike[str], None] = None,
+        names: Sequence[str] = (),
+    ) -> AsyncServing:
+        """Serves the API as Kubernetes does, for kubectl and every other client. Nothing listens
+        before this is called; it ends when the result is closed, and with the engine.
+
+        :param address: where to serve HTTPS, as ``127.0.0.1:6443``; port 0 takes a free one.
+        :param unix: the path of a Unix socket, without TLS: the owner of this process and root may
+            do everything over it.
+        :param names: more names and addresses for the certificate.
+        """
+        native = await run(self._native.serve(address, unix, [*names]))
+        return AsyncServing(native)
+
+    def kubeconfig(self, user: str, groups: Sequence[str] = ()) -> str:
+        """A kubeconfig for what the engine serves, with a key and a certificate that make its
+        holder ``user``, a member of ``groups``, for a year. The group ``system:masters`` may do
+        everything.
+
+        :raises ConfigError: when nothing serves HTTPS.
+        """
+        return self._native.kubeconfig(user, [*groups])
+
+    async def explain(self, pod: str, namespace: str = "default") -> Object:
+        """Why a pod is where it is, or nowhere: the nodes that it may go to and their scores
+        (``fitting``, the best first), those that it may not go to and what every plugin has
+        against them (``excluded``), what the pod's condition says (``message``) and what would
+        have to change (``relaxations``, the cheapest first).
+
+        :raises NotFoundError: when there is no such pod.
+        """
+        return await run(self._native.explain(namespace, pod))
+
+    async def explain_what_if(self, pod: Object, namespace: str = "default") -> Object:
+        """As :meth:`explain`, for a pod that need not exist: what would become of it.
+        ``namespace`` is for one that names none.
+        """
+        return await run(self._native.explain_what_if(namespace, json.dumps(pod)))
 
     async def controller(
         self,

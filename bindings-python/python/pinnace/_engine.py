@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
 from . import _pinnace, _reconcile, _types
+from ._errors import ClosedError
 from ._types import (
     Applied,
     Controller,
@@ -55,6 +56,24 @@ class Stream(Iterator[T], Generic[T]):
     def close(self) -> None:
         """Ends it, also for a thread that waits for its next item."""
         self._native.close()
+
+
+class Serving(_types.ServingInfo):
+    """An engine that listens; a context manager."""
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops listening: watches end, requests in flight get ten seconds to finish. Closing it
+        again, or after the engine, does nothing."""
+        try:
+            self._native.stop().wait()
+        except ClosedError:
+            pass
 
 
 class Engine:
@@ -348,6 +367,62 @@ class Engine:
         """Imports every image of an OCI archive or layout, so that pods can use it without a
         registry. Gives the names under which they may ask for them."""
         return self._native.import_image(path).wait()
+
+    def serve(
+        self,
+        address: Optional[str] = None,
+        *,
+        unix: Union[str, os.PathLike[str], None] = None,
+        names: Sequence[str] = (),
+    ) -> Serving:
+        """Serves the API as Kubernetes does, for kubectl and every other client. Nothing listens
+        before this is called; it ends when the result is closed, and with the engine.
+
+        :param address: where to serve HTTPS, as ``127.0.0.1:6443``; port 0 takes a free one.
+        :param unix: the path of a Unix socket, without TLS: the owner of this process and root may
+            do everything over it.
+        :param names: more names and addresses for the certificate.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     with engine.serve("127.0.0.1:0") as serving:
+        ...         config = engine.kubeconfig("admin", ["system:masters"])
+        ...         serving.url in config
+        True
+        """
+        native = self._native.serve(address, unix, [*names]).wait()
+        return Serving(native)
+
+    def kubeconfig(self, user: str, groups: Sequence[str] = ()) -> str:
+        """A kubeconfig for what the engine serves, with a key and a certificate that make its
+        holder ``user``, a member of ``groups``, for a year. The group ``system:masters`` may do
+        everything.
+
+        :raises ConfigError: when nothing serves HTTPS.
+        """
+        return self._native.kubeconfig(user, [*groups])
+
+    def explain(self, pod: str, namespace: str = "default") -> Object:
+        """Why a pod is where it is, or nowhere: the nodes that it may go to and their scores
+        (``fitting``, the best first), those that it may not go to and what every plugin has
+        against them (``excluded``), what the pod's condition says (``message``) and what would
+        have to change (``relaxations``, the cheapest first).
+
+        :raises NotFoundError: when there is no such pod.
+        """
+        return self._native.explain(namespace, pod).wait()
+
+    def explain_what_if(self, pod: Object, namespace: str = "default") -> Object:
+        """As :meth:`explain`, for a pod that need not exist: what would become of it.
+        ``namespace`` is for one that names none.
+
+        >>> import pinnace
+        >>> with pinnace.Engine(runtime="simulated", nodes=2) as engine:
+        ...     large = {"name": "a", "image": "b", "resources": {"requests": {"cpu": "1000"}}}
+        ...     engine.explain_what_if({"spec": {"containers": [large]}})["message"]
+        '0/2 nodes are available: 2 Insufficient cpu.'
+        """
+        return self._native.explain_what_if(namespace, json.dumps(pod)).wait()
 
     def controller(
         self,

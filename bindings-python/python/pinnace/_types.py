@@ -70,6 +70,37 @@ class Controller:
         self._native.enqueue(namespace, name)
 
 
+class ServingInfo:
+    """Where an engine listens."""
+
+    def __init__(self, native: _pinnace.Serving) -> None:
+        self._native = native
+
+    def __repr__(self) -> str:
+        return f"<pinnace.{type(self).__name__} {self.url or self.unix}>"
+
+    @property
+    def address(self) -> Optional[str]:
+        """Address and port of HTTPS."""
+        return self._native.address()
+
+    @property
+    def url(self) -> Optional[str]:
+        """The URL of the API for clients on this machine."""
+        return self._native.url()
+
+    @property
+    def unix(self) -> Optional[str]:
+        """The path of the Unix socket."""
+        path = self._native.unix()
+        return None if path is None else os.fspath(path)
+
+    @property
+    def ca(self) -> str:
+        """The certificate of the authority that clients have to trust, in PEM."""
+        return self._native.ca()
+
+
 def config(
     runtime: str,
     nodes: Optional[int],
