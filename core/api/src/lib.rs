@@ -9,11 +9,13 @@
 //! - [`protobuf`]: the form that clients in Go prefer.
 //! - [`printing`]: what `kubectl get` shows.
 //! - [`manifest`]: files of objects, in YAML or JSON.
+//! - [`belongings`]: what every namespace is made with.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
 //! cheapest to document and test.
 
+pub mod belongings;
 mod catalog;
 mod conversion;
 mod dynamic;

@@ -1,3 +1,8 @@
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use pinnace_api::Result;
 use pinnace_client::{Client, Informers, Recorder};
 use pinnace_env::Env;
 
@@ -10,6 +15,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Time and chance.
     pub env: Env,
+    /// What signs certificates and tokens.
+    pub credentials: Credentials,
 }
 
 impl Context {
@@ -17,4 +24,35 @@ impl Context {
     pub fn client(&self) -> &Client {
         self.informers.client()
     }
+}
+
+/// What signs in the cluster's name. Without a part of it, the controllers that need it do not
+/// run.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Signs certificates.
+    pub authority: Option<Arc<dyn CertificateAuthority>>,
+    /// Signs tokens that are kept in secrets.
+    pub tokens: Option<Arc<dyn SecretTokens>>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// The authority of the cluster's certificates.
+pub trait CertificateAuthority: Send + Sync + 'static {
+    /// Its own certificate, in PEM.
+    fn certificate(&self) -> &str;
+}
+
+/// Signs tokens of service accounts that do not end and are kept in secrets.
+pub trait SecretTokens: Send + Sync + 'static {
+    /// The token of an account for a secret.
+    ///
+    /// # Errors
+    /// `InternalError` when it cannot be signed.
+    fn token(&self, account: &ServiceAccount, secret: &Secret) -> Result<String>;
 }

@@ -22,13 +22,15 @@ mod pod_control;
 mod pod_gc;
 mod pods;
 mod replicaset;
+mod root_ca_publisher;
+mod service_account;
 mod stateful_set;
 mod taint_eviction;
 mod taints;
 mod template_hash;
 mod written;
 
-pub use context::Context;
+pub use context::{CertificateAuthority, Context, Credentials, SecretTokens};
 use garbage_collector::GarbageCollector;
 use pinnace_reconcile::Controller;
 use tokio_util::sync::CancellationToken;
@@ -62,8 +64,11 @@ impl Controllers {
             job::controller(context)?,
             job::cron_controller(context)?,
             job::ttl_controller(context)?,
+            service_account::controller(context)?,
         ];
         controllers.extend(clusterrole_aggregation::controller(context)?);
+        controllers.extend(root_ca_publisher::controller(context)?);
+        controllers.extend(service_account::tokens(context)?);
         Ok(Self { controllers, garbage_collector: GarbageCollector::new(context)? })
     }
 

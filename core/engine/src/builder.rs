@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use pinnace_env::Env;
 use pinnace_runtime::simulated::Simulated;
+#[cfg(feature = "disk")]
+use pinnace_store::EncryptionConfiguration;
 
 use crate::startup;
 use crate::{Engine, Error, Result};
@@ -138,6 +140,8 @@ pub struct EngineBuilder {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) on_shutdown: Option<OnShutdown>,
     pub(crate) env: Option<Env>,
+    #[cfg(feature = "disk")]
+    pub(crate) encryption: Option<EncryptionConfiguration>,
 }
 
 impl EngineBuilder {
@@ -149,6 +153,8 @@ impl EngineBuilder {
             data_dir: None,
             on_shutdown: None,
             env: None,
+            #[cfg(feature = "disk")]
+            encryption: None,
         }
     }
 
@@ -175,6 +181,21 @@ impl EngineBuilder {
     /// time may use. Without this everything is kept in memory.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Keeps secrets encrypted in the data directory, by AES in Galois/Counter Mode with a key of
+    /// 32 bytes. An engine on that directory does not start with another key, or without.
+    #[cfg(feature = "disk")]
+    pub fn encryption_key(self, key: &[u8; 32]) -> Self {
+        self.encryption(EncryptionConfiguration::secrets(key))
+    }
+
+    /// Keeps objects encrypted in the data directory as a configuration says: other kinds than
+    /// secrets, and several keys, to go from one to another.
+    #[cfg(feature = "disk")]
+    pub fn encryption(mut self, config: EncryptionConfiguration) -> Self {
+        self.encryption = Some(config);
         self
     }
 

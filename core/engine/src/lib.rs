@@ -47,6 +47,7 @@
 
 pub mod blocking;
 mod builder;
+mod credentials;
 mod directory;
 mod engine;
 mod error;

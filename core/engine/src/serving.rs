@@ -6,13 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pinnace_env::Env;
 use pinnace_http::{Authority, ServeConfig, Serving, kubeconfig};
+use pinnace_server::authentication::SigningKey;
 
 use crate::{Engine, Error, Result};
 
 /// Where, below the data directory, keys and certificates are.
 const PKI: &str = "pki";
 
-/// The keys of an engine: made or read when they are first needed.
+/// The keys of an engine: made or read when it starts.
 pub(crate) struct Keys {
     directory: Option<PathBuf>,
     authority: Mutex<Option<Arc<Authority>>>,
@@ -24,6 +25,12 @@ impl Keys {
     pub(crate) fn new(data_dir: Option<&Path>) -> Self {
         let directory = data_dir.map(|directory| directory.join(PKI));
         Self { directory, authority: Mutex::new(None), url: Mutex::new(None) }
+    }
+
+    /// What the engine needs from its start: the authority, and the key that signs tokens.
+    pub(crate) fn open(&self, env: &Env) -> Result<(Arc<Authority>, SigningKey)> {
+        let signing_key = pinnace_http::signing_key(self.directory.as_deref())?;
+        Ok((self.authority(env)?, signing_key))
     }
 
     fn authority(&self, env: &Env) -> Result<Arc<Authority>> {

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::{Discovered, EngineBuilder, OnShutdown};
+use crate::credentials::credentials;
 use crate::directory::Directory;
 use crate::nodes::Nodes;
 use crate::serving::Keys;
@@ -82,9 +83,19 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     };
     let directory = Arc::new(Directory::default());
     let rbac = Rbac::new(store.clone());
+    let keys = Keys::new(builder.data_dir.as_deref());
+    let (authority, signing_key) = match keys.open(&env) {
+        Ok(opened) => opened,
+        Err(error) => {
+            store.close().await?;
+            return Err(error);
+        }
+    };
     let server = Server::builder(store.clone(), catalog, env.clone())
         .authorizer(rbac.clone())
         .admission(RbacEscalation::new(rbac))
+        .signing_key(signing_key)
+        .root_certificate(authority.certificate_pem())
         .build();
     let client = server.client(User::host());
     make_namespaces(&client).await?;
@@ -103,7 +114,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         stop: CancellationToken::new(),
         explainer: OnceLock::new(),
         front: Front::builder(server.clone()).nodes(directory).build(),
-        keys: Keys::new(builder.data_dir.as_deref()),
+        keys,
         tasks: TaskTracker::new(),
         store,
         runtimes: nodes.runtimes,
@@ -128,6 +139,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         informers: Informers::clone(&informers),
         recorder: recorder.clone(),
         env: env.clone(),
+        credentials: credentials(&server, authority),
     };
     parts.spawn(parts.front.maintain(parts.stop.clone()));
     parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));
@@ -182,6 +194,7 @@ async fn open_store(builder: &EngineBuilder, catalog: &Catalog) -> Result<Store>
     #[cfg(feature = "disk")]
     {
         let backend = pinnace_store::DiskBackend::open(&directory.join("store"))?;
+        let backend = pinnace_store::EncryptedBackend::new(backend, builder.encryption.as_ref())?;
         let catalog = catalog.clone();
         let codecs = Arc::new(move |table: &str| {
             catalog.by_table(table).map_or_else(Codec::of::<DynamicObject>, |kind| kind.codec)

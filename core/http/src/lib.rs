@@ -32,4 +32,4 @@ pub use body::{Body, BoxError, RequestBody};
 pub use error::{Error, Result};
 pub use front::{Front, FrontBuilder, FrontService};
 pub use listener::{ServeConfig, Serving};
-pub use pki::{Authority, ClientIdentity, kubeconfig};
+pub use pki::{Authority, ClientIdentity, kubeconfig, signing_key};

@@ -99,11 +99,13 @@ impl Server {
         drop(snapshot);
         for _ in 0..WRITE_ATTEMPTS {
             // Somebody may take first what is chosen for it; then it is given something else.
-            let unclaimed = Self::claims(resource).then(|| draft.clone());
+            let again = Self::claims(resource) || self.has_belongings(resource);
+            let unclaimed = again.then(|| draft.clone());
             let mut claims = self.claim(resource, &mut draft, None)?;
             let mut transaction = Transaction::new();
             transaction.put(resource.table(), key.clone(), Expect::Absent, draft);
             self.write_claims(&mut claims, &mut transaction)?;
+            self.write_belongings(resource, &key, &mut transaction)?;
             let committed = self.store().commit(transaction).await;
             drop(claims);
             match (committed, unclaimed) {
@@ -119,7 +121,7 @@ impl Server {
     }
 
     /// Puts a draft of an object that does not exist yet in order, name apart.
-    fn prepare_new(&self, draft: &mut Draft) {
+    pub(crate) fn prepare_new(&self, draft: &mut Draft) {
         let meta = draft.meta_mut();
         meta.deletion_timestamp = None;
         meta.deletion_grace_period_seconds = None;

@@ -11,6 +11,7 @@ mod admission;
 mod apply;
 pub mod authentication;
 mod authorization;
+mod belongings;
 mod binding;
 mod certificates;
 mod create;

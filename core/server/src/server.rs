@@ -9,6 +9,7 @@ use pinnace_store::{Snapshot, Store};
 
 use crate::admission::{self, Admission, AdmissionRequest};
 use crate::authentication::SigningKey;
+use crate::belongings::Belongings;
 use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
 
@@ -29,6 +30,7 @@ struct Inner {
     ports: PortsInFlight,
     /// Made when it is first needed, where none was given.
     tokens: OnceLock<SigningKey>,
+    belongings: Belongings,
 }
 
 /// Puts a [`Server`] together.
@@ -40,6 +42,7 @@ pub struct ServerBuilder {
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
     tokens: OnceLock<SigningKey>,
+    certificate: Option<Arc<str>>,
 }
 
 impl ServerBuilder {
@@ -62,14 +65,23 @@ impl ServerBuilder {
     }
 
     /// Sets the key that signs the tokens of service accounts. Without it they end with the server.
+    /// With it every namespace is made with a service account, and every pod runs as one.
     pub fn signing_key(mut self, key: SigningKey) -> Self {
         self.tokens = key.into();
         self
     }
 
+    /// Sets the certificate in PEM by which the API is known: every namespace is made with it.
+    pub fn root_certificate(mut self, pem: &str) -> Self {
+        self.certificate = Some(pem.into());
+        self
+    }
+
     /// The server.
     pub fn build(self) -> Server {
-        let Self { store, catalog, env, authorizer, admission, services, tokens } = self;
+        let Self { store, catalog, env, authorizer, admission, services, tokens, certificate } =
+            self;
+        let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some());
         rules.extend(admission);
@@ -83,6 +95,7 @@ impl ServerBuilder {
             services,
             ports,
             tokens,
+            belongings,
         }))
     }
 }
@@ -104,6 +117,7 @@ impl Server {
             admission: Vec::new(),
             services: ServiceNetwork::default(),
             tokens: OnceLock::new(),
+            certificate: None,
         }
     }
 
@@ -130,6 +144,10 @@ impl Server {
     /// Where services get their addresses and ports from.
     pub fn service_network(&self) -> &ServiceNetwork {
         &self.0.services
+    }
+
+    pub(crate) fn belongings(&self) -> &Belongings {
+        &self.0.belongings
     }
 
     pub(crate) fn ports(&self) -> &PortsInFlight {

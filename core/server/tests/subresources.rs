@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Kind, Object, Result, Subresource};
@@ -28,8 +28,6 @@ impl Fixture {
         let client = server.client(User::host());
         let namespace = from(json!({"metadata": {"name": "default"}}));
         client.of::<Namespace>().unwrap().create(namespace).await.unwrap();
-        let account = from(json!({"metadata": {"name": "default", "namespace": "default"}}));
-        client.of::<ServiceAccount>().unwrap().create(account).await.unwrap();
         Self { client, transport: InProcess::new(server, User::host()) }
     }
 

@@ -66,6 +66,10 @@ pub enum StoreError {
         /// What the operating system said.
         source: Arc<io::Error>,
     },
+    /// What is stored cannot be decrypted, or the configuration for that cannot be.
+    #[cfg(feature = "disk")]
+    #[error(transparent)]
+    Encryption(#[from] crate::EncryptionError),
     /// A back end failed in a way of its own.
     #[error("{0}")]
     Backend(String),

@@ -5,7 +5,8 @@
 //! - [`Snapshot`]: all tables at one revision, in O(1); it blocks nobody.
 //! - [`Cursor`]: a watch, which is a place in the one event log of a table.
 //! - [`Backend`]: where objects are kept. A store in memory needs none; `DiskBackend` (feature
-//!   `disk`, on by default) keeps them in a directory.
+//!   `disk`, on by default) keeps them in a directory, and `EncryptedBackend` encrypts what goes
+//!   there.
 //!
 //! Every operation has a revision of its own, in one order over all tables. How it works inside,
 //! and the figures behind the choices, are in `docs/store.md`.
@@ -40,6 +41,8 @@
 
 mod backend;
 mod core;
+#[cfg(feature = "disk")]
+mod encryption;
 mod error;
 mod head;
 mod log;
@@ -51,9 +54,14 @@ mod transaction;
 mod watch;
 mod writer;
 
-#[cfg(feature = "disk")]
-pub use backend::DiskBackend;
 pub use backend::{Backend, Loaded, MemoryBackend, Record};
+#[cfg(feature = "disk")]
+pub use backend::{DiskBackend, EncryptedBackend};
+#[cfg(feature = "disk")]
+pub use encryption::{
+    EncryptionConfiguration, EncryptionError, IdentityConfiguration, KeyConfiguration,
+    KeysConfiguration, ProviderConfiguration, ResourceConfiguration,
+};
 pub use error::{CommitError, StoreError};
 pub use log::{Change, Event, Limits};
 pub use snapshot::Snapshot;

@@ -66,6 +66,8 @@ fn run(
     let shared = match guarded(|| backend.load()) {
         Ok(loaded) => Shared::new(restore(loaded, codecs), limits),
         Err(error) => {
+            // Who is told may open it again at once.
+            drop(backend);
             let _ = opened.send(Err(error));
             return;
         }

@@ -4,6 +4,7 @@ use crate::harness::Cluster;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use pinnace_api::Catalog;
+use pinnace_api::belongings::CERTIFICATES;
 use pinnace_client::PropagationPolicy::{Background, Foreground, Orphan};
 use serde_json::{Value, json};
 
@@ -25,9 +26,11 @@ async fn map(cluster: &Cluster, name: &str, owners: &[&str]) {
         .await;
 }
 
+/// What there is beside what every namespace has.
 async fn names(cluster: &Cluster) -> Vec<String> {
     let maps = cluster.all::<ConfigMap>().await;
-    maps.iter().map(|map| map.object().name().to_owned()).collect()
+    let names = maps.iter().map(|map| map.object().name().to_owned());
+    names.filter(|name| name != CERTIFICATES).collect()
 }
 
 fn owners_of(map: &ConfigMap) -> Vec<&str> {

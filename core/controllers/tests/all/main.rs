@@ -13,6 +13,7 @@ mod pod_gc;
 mod replication_controllers;
 mod restarts;
 mod rollouts;
+mod service_accounts;
 mod services;
 mod stateful_sets;
 mod taint_eviction;

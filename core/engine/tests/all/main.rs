@@ -5,6 +5,7 @@
 mod bad_input;
 mod deployments;
 mod durable;
+mod encryption;
 mod host_controllers;
 mod lifecycle;
 mod nodes;

@@ -12,24 +12,32 @@ use crate::{Error, Result};
 
 /// A certificate and its key, `NAME.crt` and `NAME.key`, in PEM; `None` if one is missing.
 pub(super) fn read_pair(directory: &Path, name: &str) -> Result<Option<(String, String)>> {
-    let read = |extension: &str| -> Result<Option<String>> {
-        let path = directory.join(format!("{name}.{extension}"));
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Io { path, source }),
-        }
-    };
+    let read = |extension: &str| read_secret(directory, &format!("{name}.{extension}"));
     Ok(read("crt")?.zip(read("key")?))
+}
+
+/// A file of a directory that holds a secret text; `None` if there is none.
+pub(super) fn read_secret(directory: &Path, name: &str) -> Result<Option<String>> {
+    let path = directory.join(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path, source }),
+    }
+}
+
+/// Writes a text that only its owner can read, whole or not at all.
+pub(super) fn write_secret(directory: &Path, name: &str, text: &str) -> Result<()> {
+    make_directory(directory).map_err(|source| Error::Io { path: directory.into(), source })?;
+    let path = directory.join(name);
+    write_private(&path, text.as_bytes()).map_err(|source| Error::Io { path, source })
 }
 
 /// Writes a certificate and its key. Each appears whole or not at all; the key comes first, so
 /// that a certificate is never without it.
 pub(super) fn write_pair(directory: &Path, name: &str, certificate: &str, key: &str) -> Result<()> {
-    make_directory(directory).map_err(|source| Error::Io { path: directory.into(), source })?;
     for (extension, text) in [("key", key), ("crt", certificate)] {
-        let path = directory.join(format!("{name}.{extension}"));
-        write_private(&path, text.as_bytes()).map_err(|source| Error::Io { path, source })?;
+        write_secret(directory, &format!("{name}.{extension}"), text)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod kubeconfig;
+mod signing;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use rcgen::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub use kubeconfig::kubeconfig;
+pub use signing::signing_key;
 
 use crate::{Error, Result};
 

@@ -58,6 +58,13 @@ pub(crate) fn wanted(pod: &Pod) -> Vec<Wanted> {
     all
 }
 
+/// What stands for the tokens of a pod whose containers are simulated: nobody reads them.
+pub(crate) fn unread(pod: &Pod) -> Vec<Token> {
+    let until = Instant::now();
+    let tokens = wanted(pod).into_iter();
+    tokens.map(|wanted| Token { wanted, text: String::new(), until }).collect()
+}
+
 /// Has what is missing or old made anew, bound to the pod.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use pinnace_api::{Key, Object};
 use pinnace_store::Snapshot;
 
 use super::claims::{Claims, Kubernetes, Reference};
+use super::key::Proven;
 use super::{ACCOUNT_PREFIX, ACCOUNTS, ISSUER};
 use crate::{Server, User};
 
@@ -38,17 +39,28 @@ impl Server {
         let Some(claims) = key.read(token)? else { return Ok(None) };
         let own = [ISSUER.to_owned()];
         let wanted = if audiences.is_empty() { &own[..] } else { audiences };
-        let both: Vec<_> = wanted.iter().filter(|one| claims.aud.contains(one)).cloned().collect();
+        let given = match &claims {
+            Proven::Bound(claims) => &claims.aud[..],
+            // Made before tokens had audiences: good for this API alone.
+            Proven::Kept(_) => &own[..],
+        };
+        let both: Vec<_> = wanted.iter().filter(|one| given.contains(one)).cloned().collect();
         if both.is_empty() {
-            let (given, wanted) = (listed(&claims.aud), listed(wanted));
+            let (given, wanted) = (listed(given), listed(wanted));
             return Err(format!(
                 "token audiences {given} is invalid for the target audiences {wanted}"
             ));
         }
-        let now = self.env().now().as_second();
-        check_times(&claims, now)?;
-        check_objects(&claims.kubernetes, &self.snapshot(), now - LEEWAY)?;
-        Ok(Some(Authenticated { user: user(&claims), audiences: both }))
+        let user = match claims {
+            Proven::Kept(claims) => claims.check(token, &self.snapshot())?,
+            Proven::Bound(claims) => {
+                let now = self.env().now().as_second();
+                check_times(&claims, now)?;
+                check_objects(&claims.kubernetes, &self.snapshot(), now - LEEWAY)?;
+                user(&claims)
+            }
+        };
+        Ok(Some(Authenticated { user, audiences: both }))
     }
 }
 
@@ -109,12 +121,18 @@ fn is_gone(object: &Object, long_ago: i64) -> bool {
     deleted.is_some_and(|time| time.0.as_second() < long_ago)
 }
 
-fn user(claims: &Claims) -> User {
-    let Kubernetes { namespace, serviceaccount, pod, node, .. } = &claims.kubernetes;
-    let name = format!("{ACCOUNT_PREFIX}{namespace}:{}", serviceaccount.name);
+/// The user that a service account is.
+pub(super) fn account_user(namespace: &str, account: &Reference) -> User {
+    let name = format!("{ACCOUNT_PREFIX}{namespace}:{}", account.name);
     let groups = [ACCOUNTS.to_owned(), format!("{ACCOUNTS}:{namespace}")];
     let mut user = User::new(&name, groups);
-    user.uid = Some(serviceaccount.uid.as_str().into());
+    user.uid = Some(account.uid.as_str().into());
+    user
+}
+
+fn user(claims: &Claims) -> User {
+    let Kubernetes { namespace, serviceaccount, pod, node, .. } = &claims.kubernetes;
+    let mut user = account_user(namespace, serviceaccount);
     let mut extra = BTreeMap::new();
     let mut note = |key: &str, value: &str| {
         if !value.is_empty() {

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ISSUER;
 use super::claims::Claims;
+use super::secret_token::{self, SecretClaims};
 
 /// Bytes of each coordinate of a public key on the curve P-256, behind the mark of its form.
 const COORDINATE: usize = 32;
@@ -85,7 +86,7 @@ impl SigningKey {
         })
     }
 
-    pub(super) fn sign(&self, claims: &Claims) -> Result<String> {
+    pub(super) fn sign(&self, claims: &impl serde::Serialize) -> Result<String> {
         let mut header = Header::new(Algorithm::ES256);
         // As upstream, whose tokens name no type.
         header.typ = None;
@@ -93,28 +94,41 @@ impl SigningKey {
         jsonwebtoken::encode(&header, claims, &self.sign).map_err(ApiError::internal)
     }
 
-    /// The claims of a token of this issuer; `None` for what is no such token.
+    /// The claims of a token of ours; `None` for what is no such token.
     ///
     /// # Errors
     /// What is wrong with its signature.
-    pub(super) fn read(&self, token: &str) -> Result<Option<Claims>, String> {
+    pub(super) fn read(&self, token: &str) -> Result<Option<Proven>, String> {
         if token.len() > MAX_TOKEN {
             return Ok(None);
         }
         let ours = jsonwebtoken::dangerous::insecure_decode_claims::<Issuer>(token);
-        if ours.map_or(true, |claims| claims.iss != ISSUER) {
-            return Ok(None);
-        }
+        let kept = match ours.as_ref().map(|claims| &*claims.iss) {
+            Ok(ISSUER) => false,
+            Ok(secret_token::ISSUER) => true,
+            _ => return Ok(None),
+        };
         // Times are compared with the server's own clock, audiences with those of the question.
         let mut checks = Validation::new(Algorithm::ES256);
         checks.required_spec_claims = HashSet::new();
         checks.validate_exp = false;
         checks.validate_aud = false;
-        match jsonwebtoken::decode::<Claims>(token, &self.check, &checks) {
-            Ok(token) => Ok(Some(token.claims)),
-            Err(_) => Err("invalid bearer token".to_owned()),
+        let invalid = |_| "invalid bearer token".to_owned();
+        if kept {
+            let token = jsonwebtoken::decode(token, &self.check, &checks).map_err(invalid)?;
+            return Ok(Some(Proven::Kept(token.claims)));
         }
+        let token = jsonwebtoken::decode(token, &self.check, &checks).map_err(invalid)?;
+        Ok(Some(Proven::Bound(token.claims)))
     }
+}
+
+/// The claims of a token whose signature is ours.
+pub(super) enum Proven {
+    /// One that was asked for.
+    Bound(Claims),
+    /// One that is kept in a secret.
+    Kept(SecretClaims),
 }
 
 #[derive(serde::Deserialize)]

@@ -7,6 +7,7 @@ mod check;
 mod claims;
 mod issue;
 mod key;
+mod secret_token;
 
 pub use check::Authenticated;
 pub use key::SigningKey;

@@ -9,12 +9,16 @@ use crate::StoreError;
 mod directory;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(feature = "disk")]
+mod encrypted;
 mod memory;
 #[cfg(feature = "disk")]
 mod row;
 
 #[cfg(feature = "disk")]
 pub use disk::DiskBackend;
+#[cfg(feature = "disk")]
+pub use encrypted::EncryptedBackend;
 pub use memory::MemoryBackend;
 
 /// Where a store keeps its objects. One thread uses it, so it may block.

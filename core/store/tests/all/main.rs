@@ -8,6 +8,8 @@ mod consistency;
 #[cfg(feature = "disk")]
 mod disk;
 mod durability;
+#[cfg(feature = "disk")]
+mod encryption;
 mod model;
 mod support;
 mod watch;

@@ -5,6 +5,8 @@ pub(crate) mod gate;
 mod state;
 pub(crate) mod world;
 
+mod credentials;
+
 use std::time::Duration;
 
 use k8s_openapi::Resource;
@@ -15,13 +17,17 @@ use pinnace_api::{Catalog, Key, Kind, Typed};
 use pinnace_client::{
     Api, Client, DeleteOptions, Informers, ListOptions, PropagationPolicy, Recorder,
 };
-use pinnace_controllers::{Context, Controllers};
+use pinnace_controllers::{Context, Controllers, Credentials};
 use pinnace_env::Env;
+use pinnace_server::authentication::SigningKey;
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use credentials::CERTIFICATE;
+use credentials::credentials;
 
 /// Longest virtual time that [`Cluster::until`] waits.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -30,6 +36,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) env: Env,
+    server: Server,
+    credentials: Credentials,
     informers: Informers,
     recorder: Recorder,
     stop: CancellationToken,
@@ -45,15 +53,23 @@ impl Cluster {
     /// As [`Cluster::start`], with the kinds of a catalog.
     pub(crate) async fn serving(catalog: Catalog) -> Self {
         let env = Env::simulated(1);
-        let server = Server::builder(Store::memory(), catalog, env.clone()).build();
+        let server = Server::builder(Store::memory(), catalog, env.clone())
+            .signing_key(SigningKey::generate().unwrap())
+            .root_certificate(CERTIFICATE)
+            .build();
+        let credentials = credentials(&server);
         let client = server.client(User::host());
         let informers = Informers::new(client.clone());
         let recorder = Recorder::new(&client, &env, "test").unwrap();
-        let context =
-            Context { informers: informers.clone(), recorder: recorder.clone(), env: env.clone() };
+        let context = Context {
+            informers: informers.clone(),
+            recorder: recorder.clone(),
+            env: env.clone(),
+            credentials: credentials.clone(),
+        };
         let stop = CancellationToken::new();
         let running = tokio::spawn(Controllers::new(&context).unwrap().run(stop.clone()));
-        let cluster = Self { client, env, informers, recorder, stop, running };
+        let cluster = Self { client, env, server, credentials, informers, recorder, stop, running };
         for namespace in ["default", "kube-node-lease"] {
             cluster.make::<Namespace>(json!({"metadata": {"name": namespace}})).await;
         }
@@ -147,6 +163,17 @@ impl Cluster {
             let found = self.find::<K>(name).await.map(|object| object.object().to_value());
             panic!("{} {name} is {found:?}", K::KIND);
         }
+    }
+
+    /// Lets time pass until an object is gone.
+    pub(crate) async fn gone<K: Kind + Resource>(&self, name: &str) {
+        self.until::<K>(name, |found| found.is_none()).await;
+    }
+
+    /// Whose token it is, or what is wrong with it.
+    pub(crate) fn user_of(&self, token: &str) -> Result<String, String> {
+        let proven = self.server.authenticate_token(token, &[])?;
+        Ok(proven.map(|proven| proven.user.name.to_string()).unwrap_or_default())
     }
 
     /// The messages of all events of a reason, in order.
@@ -252,6 +279,7 @@ impl Cluster {
             informers: self.informers.clone(),
             recorder: self.recorder.clone(),
             env: self.env.clone(),
+            credentials: self.credentials.clone(),
         };
         self.running = tokio::spawn(Controllers::new(&context).unwrap().run(self.stop.clone()));
     }

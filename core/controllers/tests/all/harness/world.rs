@@ -11,7 +11,7 @@ use pinnace_api::{Catalog, Key, Resource};
 use pinnace_client::{
     Client, DeleteOptions, Informers, ListOptions, PropagationPolicy, Recorder, WriteOptions,
 };
-use pinnace_controllers::{Context, Controllers};
+use pinnace_controllers::{Context, Controllers, Credentials};
 use pinnace_env::Env;
 use pinnace_network::{Ipv4Net, PodNetwork, SimulatedNetwork};
 use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig};
@@ -78,10 +78,13 @@ impl World {
         let networks = networks.collect();
         let mut world =
             Self { server, store, client, env, runtime, networks, every, writes: 0, alive: None };
-        for namespace in ["default", "kube-system", "kube-node-lease"] {
+        for name in ["default", "kube-system", "kube-node-lease"] {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
-                "metadata": {"name": namespace}});
+                "metadata": {"name": name}});
             world.create(namespace).await;
+            let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": name}});
+            world.create(account).await;
         }
         world.live().await;
         world.pass(5).await;
@@ -104,6 +107,7 @@ impl World {
             informers: informers.clone(),
             recorder: recorder.clone(),
             env: self.env.clone(),
+            credentials: Credentials::default(),
         };
         let controllers = Controllers::new(&context).unwrap().run(stop.clone());
         let scheduler = Scheduler::new(
