@@ -11,6 +11,7 @@
 //! - [`manifest`]: files of objects, in YAML or JSON.
 //! - [`belongings`]: what every namespace is made with.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
+//! - [`volumes`]: how claims and persistent volumes find each other.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
 //! cheapest to document and test.
@@ -35,6 +36,7 @@ pub mod schedule;
 pub mod schema;
 pub mod selector;
 mod strategy;
+pub mod volumes;
 
 pub use catalog::Catalog;
 pub use conversion::{AnyConversion, Conversion};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -17,6 +18,9 @@ pub struct Context {
     pub env: Env,
     /// What signs certificates and tokens.
     pub credentials: Credentials,
+    /// Where the directories of local volumes are made; `None` where nodes are simulated, and such
+    /// volumes are objects alone.
+    pub volume_directory: Option<PathBuf>,
 }
 
 impl Context {

@@ -28,6 +28,7 @@ mod stateful_set;
 mod taint_eviction;
 mod taints;
 mod template_hash;
+mod volumes;
 mod written;
 
 pub use context::{CertificateAuthority, Context, Credentials, SecretTokens};
@@ -35,6 +36,7 @@ use garbage_collector::GarbageCollector;
 use pinnace_reconcile::Controller;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+pub use volumes::{DEFAULT_CLASS, LOCAL_PATH, default_storage_class};
 
 /// Every built-in controller, ready to run.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Controllers {
         controllers.extend(clusterrole_aggregation::controller(context)?);
         controllers.extend(root_ca_publisher::controller(context)?);
         controllers.extend(service_account::tokens(context)?);
+        controllers.extend(volumes::controllers(context)?);
         Ok(Self { controllers, garbage_collector: GarbageCollector::new(context)? })
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Nodes {
     pub(crate) machine: Machine,
     /// Where logs go.
     pub(crate) logs: PathBuf,
+    /// Where the directories of local volumes are, on a real machine.
+    pub(crate) volumes: Option<PathBuf>,
     /// Everything of an engine in memory, to be removed with it.
     pub(crate) temporary: Option<PathBuf>,
 }
@@ -165,6 +167,7 @@ fn simulated(
         configs,
         machine: Machine::Simulated,
         logs: place.directory.join("logs"),
+        volumes: None,
         temporary: place.temporary(),
     })
 }
@@ -216,6 +219,7 @@ async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place
         configs: if count == 0 { Vec::new() } else { vec![config] },
         machine: Machine::Local { state: place.directory.join("pods") },
         logs: place.directory.join("logs"),
+        volumes: Some(place.directory.join("volumes")),
         temporary: place.temporary(),
     })
 }

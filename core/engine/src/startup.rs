@@ -9,10 +9,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::{Catalog, Codec, DynamicObject};
 use pinnace_client::{Client, Informers, Recorder};
-use pinnace_controllers::{Context, Controllers};
+use pinnace_controllers::{Context, Controllers, default_storage_class};
 use pinnace_env::Env;
 use pinnace_http::Front;
 use pinnace_network::PodNetwork;
@@ -100,6 +101,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     let client = server.client(User::host());
     make_namespaces(&client).await?;
     rbac::bootstrap(&client).await?;
+    make_storage_class(&client).await?;
 
     let informers = Informers::new(server.client(User::system("informers")));
     let recorder = Recorder::new(&client, &env, "pinnace")?;
@@ -140,6 +142,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         recorder: recorder.clone(),
         env: env.clone(),
         credentials: credentials(&server, authority),
+        volume_directory: nodes.volumes,
     };
     parts.spawn(parts.front.maintain(parts.stop.clone()));
     parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));
@@ -225,6 +228,14 @@ async fn make_namespaces(client: &Client) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the class of claims that name none, unless it is there.
+async fn make_storage_class(client: &Client) -> Result<()> {
+    match client.of::<StorageClass>()?.create(default_storage_class()).await {
+        Err(error) if !error.is_already_exists() => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 impl Parts {

@@ -17,3 +17,4 @@ mod service_accounts;
 mod services;
 mod stateful_sets;
 mod taint_eviction;
+mod volumes;

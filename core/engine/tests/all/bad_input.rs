@@ -76,6 +76,7 @@ async fn a_missing_image_is_told_and_tried_again() {
     world.set_image_script("web:1", "pull-error=not there".parse().unwrap());
     engine.apply(&deployment("web", 1, json!({}))).await.unwrap();
     engine.wait("deploy/web", "condition=Available=False", LONG).await.unwrap();
+    engine.wait("deploy/web", "jsonpath={.status.replicas}=1", LONG).await.unwrap();
     let pod = format!("pods/{}", pods(&engine).await[0].name());
     let reason = "/status/containerStatuses/0/state/waiting/reason";
     let waiting = "jsonpath={.status.containerStatuses.0.state.waiting.reason}=ImagePullBackOff";

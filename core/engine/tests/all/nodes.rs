@@ -86,6 +86,7 @@ async fn a_pod_that_fits_nowhere_says_why() {
     engine.apply(&deployment("web", 1, big)).await.unwrap();
     let unschedulable = "jsonpath={.status.conditions.0.reason}=Unschedulable";
     engine.wait("deploy/web", "condition=Available=False", LONG).await.unwrap();
+    engine.wait("deploy/web", "jsonpath={.status.replicas}=1", LONG).await.unwrap();
     let name = pods(&engine).await[0].name().to_owned();
     engine.wait(&format!("pods/{name}"), unschedulable, LONG).await.unwrap();
     let message = field(&engine, &format!("pods/{name}"), "/status/conditions/0/message").await;

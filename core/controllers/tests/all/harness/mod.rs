@@ -66,6 +66,7 @@ impl Cluster {
             recorder: recorder.clone(),
             env: env.clone(),
             credentials: credentials.clone(),
+            volume_directory: None,
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(Controllers::new(&context).unwrap().run(stop.clone()));
@@ -280,6 +281,7 @@ impl Cluster {
             recorder: self.recorder.clone(),
             env: self.env.clone(),
             credentials: self.credentials.clone(),
+            volume_directory: None,
         };
         self.running = tokio::spawn(Controllers::new(&context).unwrap().run(self.stop.clone()));
     }

@@ -108,6 +108,7 @@ impl World {
             recorder: recorder.clone(),
             env: self.env.clone(),
             credentials: Credentials::default(),
+            volume_directory: None,
         };
         let controllers = Controllers::new(&context).unwrap().run(stop.clone());
         let scheduler = Scheduler::new(
