@@ -9,6 +9,7 @@
 //! - [`protobuf`]: the form that clients in Go prefer.
 //! - [`printing`]: what `kubectl get` shows.
 //! - [`manifest`]: files of objects, in YAML or JSON.
+//! - [`bootstrap_token`]: the secrets by which new nodes introduce themselves.
 //! - [`belongings`]: what every namespace is made with.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //! - [`volumes`]: how claims and persistent volumes find each other.
@@ -17,6 +18,7 @@
 //! cheapest to document and test.
 
 pub mod belongings;
+pub mod bootstrap_token;
 mod catalog;
 mod conversion;
 mod dynamic;

@@ -6,6 +6,7 @@ use pinnace_runtime::simulated::Simulated;
 #[cfg(feature = "disk")]
 use pinnace_store::EncryptionConfiguration;
 
+use crate::access::Access;
 use crate::startup;
 use crate::{Engine, Error, Result};
 
@@ -140,6 +141,7 @@ pub struct EngineBuilder {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) on_shutdown: Option<OnShutdown>,
     pub(crate) env: Option<Env>,
+    pub(crate) access: Access,
     #[cfg(feature = "disk")]
     pub(crate) encryption: Option<EncryptionConfiguration>,
 }
@@ -153,6 +155,7 @@ impl EngineBuilder {
             data_dir: None,
             on_shutdown: None,
             env: None,
+            access: Access::default(),
             #[cfg(feature = "disk")]
             encryption: None,
         }

@@ -45,6 +45,7 @@
 //! - `cli`: the program `pinnace`.
 //! - `kube`: [`Engine::kube_client`], a client of the crate `kube` that needs no socket.
 
+pub mod access;
 pub mod blocking;
 mod builder;
 mod credentials;

@@ -20,7 +20,7 @@ use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
 use pinnace_scheduler::{Explainer, Scheduler, SchedulerConfig};
-use pinnace_server::rbac::{self, Rbac, RbacEscalation};
+use pinnace_server::rbac;
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,6 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         }
     };
     let directory = Arc::new(Directory::default());
-    let rbac = Rbac::new(store.clone());
     let keys = Keys::new(builder.data_dir.as_deref());
     let (authority, signing_key) = match keys.open(&env) {
         Ok(opened) => opened,
@@ -93,11 +92,15 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         }
     };
     let server = Server::builder(store.clone(), catalog, env.clone())
-        .authorizer(rbac.clone())
-        .admission(RbacEscalation::new(rbac))
         .signing_key(signing_key)
-        .root_certificate(authority.certificate_pem())
-        .build();
+        .root_certificate(authority.certificate_pem());
+    let server = match builder.access.guard(server, &store, &env) {
+        Ok(server) => server.build(),
+        Err(error) => {
+            store.close().await?;
+            return Err(error);
+        }
+    };
     let client = server.client(User::host());
     make_namespaces(&client).await?;
     rbac::bootstrap(&client).await?;
@@ -115,7 +118,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         nodes: directory.clone(),
         stop: CancellationToken::new(),
         explainer: OnceLock::new(),
-        front: Front::builder(server.clone()).nodes(directory).build(),
+        front: builder.access.front(Front::builder(server.clone())).nodes(directory).build(),
         keys,
         tasks: TaskTracker::new(),
         store,

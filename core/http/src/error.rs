@@ -26,9 +26,16 @@ pub enum Error {
     /// A key or certificate cannot be made or is not what it should be.
     #[error("certificate: {0}")]
     Certificate(String),
+    /// A configuration cannot be.
+    #[error("{0}")]
+    Config(String),
 }
 
 impl Error {
+    pub(crate) fn config(error: impl std::fmt::Display) -> Self {
+        Self::Config(error.to_string())
+    }
+
     pub(crate) fn certificate(error: impl std::fmt::Display) -> Self {
         Self::Certificate(error.to_string())
     }

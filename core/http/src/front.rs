@@ -19,7 +19,7 @@ use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, InProcess, Server, User};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{self, ANONYMOUS, BearerTokens, Connection, ServiceAccounts};
+use crate::authentication::{self, ANONYMOUS, Anonymous, BearerTokens, Connection};
 use crate::discovery::Discovery;
 use crate::encoding::{Accepted, Can};
 use crate::flow_control::{FlowControl, Marks, Refused};
@@ -30,7 +30,7 @@ use crate::openapi::OpenApi;
 use crate::request::{Query, RequestInfo};
 use crate::response::{self, AUDIT_ID};
 use crate::streams::{self, Connect};
-use crate::{Authenticator, Body, BoxError, Peer, RequestBody, TokenAuthenticator};
+use crate::{Authenticator, Body, BoxError, Peer, RequestBody};
 
 /// Bytes of an audit id that a client may choose.
 const MAX_AUDIT_ID: usize = 64;
@@ -50,6 +50,7 @@ pub(crate) struct Inner {
     metrics: Metrics,
     flow_control: FlowControl,
     authenticators: Vec<Box<dyn Authenticator>>,
+    anonymous: Anonymous,
     nodes: Option<Arc<dyn NodeDirectory>>,
 }
 
@@ -73,6 +74,7 @@ struct Content {
 pub struct FrontBuilder {
     server: Server,
     authenticators: Vec<Box<dyn Authenticator>>,
+    anonymous: Anonymous,
     nodes: Option<Arc<dyn NodeDirectory>>,
 }
 
@@ -83,9 +85,10 @@ impl FrontBuilder {
         self
     }
 
-    /// Adds one that knows bearer tokens.
-    pub fn tokens(self, tokens: Arc<dyn TokenAuthenticator>) -> Self {
-        self.authenticator(BearerTokens(tokens))
+    /// Sets what callers without a name may reach: health and version, if this is not called.
+    pub fn anonymous(mut self, anonymous: Anonymous) -> Self {
+        self.anonymous = anonymous;
+        self
     }
 
     /// Sets how nodes are reached. Without it, what needs one is not there.
@@ -96,7 +99,7 @@ impl FrontBuilder {
 
     /// The front.
     pub fn build(self) -> Front {
-        let Self { server, authenticators, nodes } = self;
+        let Self { server, authenticators, anonymous, nodes } = self;
         let health = Health::default();
         let metrics = Metrics::new(&server);
         let mut paths = health.paths();
@@ -113,6 +116,7 @@ impl FrontBuilder {
             metrics,
             flow_control,
             authenticators,
+            anonymous,
             nodes,
         };
         Front(Arc::new(inner))
@@ -126,13 +130,14 @@ impl fmt::Debug for FrontBuilder {
 }
 
 impl Front {
-    /// A front of a server. It knows callers by what their connection proves, and service accounts
-    /// by their tokens.
+    /// A front of a server. It knows callers by what their connection proves, and by the tokens
+    /// that the server knows.
     pub fn builder(server: Server) -> FrontBuilder {
-        let accounts = BearerTokens(Arc::new(ServiceAccounts(server.clone())));
+        let tokens = BearerTokens(server.clone());
         let authenticators: Vec<Box<dyn Authenticator>> =
-            vec![Box::new(Connection), Box::new(accounts)];
-        FrontBuilder { server, authenticators, nodes: None }
+            vec![Box::new(Connection), Box::new(tokens)];
+        let anonymous = Anonymous::default();
+        FrontBuilder { server, authenticators, anonymous, nodes: None }
     }
 
     /// What `/healthz`, `/livez` and `/readyz` check; more can be added.
@@ -229,7 +234,7 @@ impl Front {
         let server = &self.0.server;
         let user = authentication::authenticate(&self.0.authenticators, parts, peer).await?;
         let open = !info.is_resource && authentication::is_open(&info.path);
-        if &*user.name == ANONYMOUS && !open {
+        if &*user.name == ANONYMOUS && !self.0.anonymous.may_reach(&info.path) {
             return Err(authentication::unauthorized());
         }
         let user = authentication::impersonate(server, user, &parts.headers)?;

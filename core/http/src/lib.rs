@@ -7,9 +7,10 @@
 //! - [`Front`]: the service itself, a function from request to response; it needs no socket.
 //! - [`Front::serve`], [`ServeConfig`], [`Serving`]: listening on TCP with TLS and on a Unix socket.
 //! - [`Authority`]: the certificate authority that signs what serves and who connects.
-//! - [`Authenticator`], [`TokenAuthenticator`]: who makes a request.
+//! - [`Authenticator`], [`TokenAuthenticator`], [`Anonymous`]: who makes a request;
+//!   [`authentication::jwt`]: tokens of other issuers.
 
-mod authentication;
+pub mod authentication;
 mod body;
 pub mod discovery;
 mod encoding;
@@ -27,9 +28,10 @@ mod request;
 mod response;
 mod streams;
 
-pub use authentication::{Authenticator, Peer, TokenAuthenticator};
+pub use authentication::{Anonymous, Authenticator, Peer};
 pub use body::{Body, BoxError, RequestBody};
 pub use error::{Error, Result};
 pub use front::{Front, FrontBuilder, FrontService};
 pub use listener::{ServeConfig, Serving};
+pub use pinnace_server::TokenAuthenticator;
 pub use pki::{Authority, ClientIdentity, kubeconfig, signing_key};

@@ -108,6 +108,51 @@ pub trait Authorizer: Send + Sync + 'static {
     }
 }
 
+/// Several authorizers: what one of them allows may be done.
+#[derive(Clone, Default)]
+pub struct Authorizers(Vec<Arc<dyn Authorizer>>);
+
+impl Authorizers {
+    /// The same, with one more to be asked after those that are there.
+    pub fn and(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.0.push(authorizer);
+        self
+    }
+}
+
+impl Authorizer for Authorizers {
+    fn authorize(&self, request: &Attributes<'_>) -> Decision {
+        let mut reasons: Vec<String> = Vec::new();
+        for authorizer in &self.0 {
+            match authorizer.authorize(request) {
+                Decision::Allow => return Decision::Allow,
+                Decision::Deny(why) if why.is_empty() => {}
+                Decision::Deny(why) => reasons.push(why),
+            }
+        }
+        Decision::Deny(reasons.join("\n"))
+    }
+
+    fn rules_for(&self, user: &User, namespace: &str) -> Rules {
+        let mut all = Rules::default();
+        let mut problems = Vec::new();
+        for authorizer in &self.0 {
+            let Rules { rules, incomplete, problems: some } = authorizer.rules_for(user, namespace);
+            all.rules.extend(rules);
+            all.incomplete |= incomplete;
+            problems.extend(Some(some).filter(|some| !some.is_empty()));
+        }
+        all.problems = problems.join(", ");
+        all
+    }
+}
+
+impl std::fmt::Debug for Authorizers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Authorizers({})", self.0.len())
+    }
+}
+
 /// What somebody may do in a namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {

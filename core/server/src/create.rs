@@ -28,7 +28,7 @@ impl Server {
         let name = target.key.name();
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
         if let Some(answer) = reviews::of(resource) {
-            return self.review(user, &target, draft, answer);
+            return self.review(user, &target, draft, answer).await;
         }
         let draft = Self::accept(resource, draft)?;
         self.create_accepted(user, target, draft, options).await

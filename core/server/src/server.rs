@@ -8,7 +8,7 @@ use pinnace_env::Env;
 use pinnace_store::{Snapshot, Store};
 
 use crate::admission::{self, Admission, AdmissionRequest};
-use crate::authentication::SigningKey;
+use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
 use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
@@ -31,6 +31,7 @@ struct Inner {
     /// Made when it is first needed, where none was given.
     tokens: OnceLock<SigningKey>,
     belongings: Belongings,
+    authenticators: Vec<Arc<dyn TokenAuthenticator>>,
 }
 
 /// Puts a [`Server`] together.
@@ -43,6 +44,7 @@ pub struct ServerBuilder {
     services: ServiceNetwork,
     tokens: OnceLock<SigningKey>,
     certificate: Option<Arc<str>>,
+    authenticators: Vec<Arc<dyn TokenAuthenticator>>,
 }
 
 impl ServerBuilder {
@@ -77,10 +79,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds one who knows bearer tokens, to be asked after those that are there.
+    pub fn token_authenticator(mut self, tokens: Arc<dyn TokenAuthenticator>) -> Self {
+        self.authenticators.push(tokens);
+        self
+    }
+
     /// The server.
     pub fn build(self) -> Server {
-        let Self { store, catalog, env, authorizer, admission, services, tokens, certificate } =
-            self;
+        let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
+        let Self { certificate, authenticators, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some());
@@ -96,6 +104,7 @@ impl ServerBuilder {
             ports,
             tokens,
             belongings,
+            authenticators,
         }))
     }
 }
@@ -118,6 +127,7 @@ impl Server {
             services: ServiceNetwork::default(),
             tokens: OnceLock::new(),
             certificate: None,
+            authenticators: Vec::new(),
         }
     }
 
@@ -144,6 +154,10 @@ impl Server {
     /// Where services get their addresses and ports from.
     pub fn service_network(&self) -> &ServiceNetwork {
         &self.0.services
+    }
+
+    pub(crate) fn token_authenticators(&self) -> &[Arc<dyn TokenAuthenticator>] {
+        &self.0.authenticators
     }
 
     pub(crate) fn belongings(&self) -> &Belongings {

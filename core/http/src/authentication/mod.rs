@@ -1,7 +1,9 @@
 //! Who makes a request: authenticators are asked in order, the first that knows the caller wins.
 
+mod anonymous;
 mod certificate;
 mod impersonation;
+pub mod jwt;
 mod token;
 
 use std::fmt;
@@ -14,10 +16,11 @@ use pinnace_server::User;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use anonymous::Anonymous;
+pub(crate) use anonymous::is_open;
 pub(crate) use certificate::certificate_user;
 pub(crate) use impersonation::impersonate;
-pub use token::TokenAuthenticator;
-pub(crate) use token::{BearerTokens, ServiceAccounts, bearer_token};
+pub(crate) use token::{BearerTokens, bearer_token};
 
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
@@ -56,6 +59,13 @@ pub trait Authenticator: Send + Sync + 'static {
     async fn authenticate(&self, request: &Parts, peer: &Peer) -> Result<Option<User>>;
 }
 
+#[async_trait]
+impl Authenticator for std::sync::Arc<dyn Authenticator> {
+    async fn authenticate(&self, request: &Parts, peer: &Peer) -> Result<Option<User>> {
+        (**self).authenticate(request, peer).await
+    }
+}
+
 /// What the connection proves: a certificate of our authority, or the owner of a Unix socket.
 #[derive(Debug)]
 pub(crate) struct Connection;
@@ -91,12 +101,6 @@ pub(crate) async fn authenticate(
 /// The answer to callers who are not known.
 pub(crate) fn unauthorized() -> ApiError {
     ApiError::new(Reason::Unauthorized, "Unauthorized")
-}
-
-/// Whether anonymous callers may have a path.
-pub(crate) fn is_open(path: &str) -> bool {
-    let root = path.split('/').nth(1).unwrap_or_default();
-    matches!(root, "healthz" | "livez" | "readyz") || path == "/version" || path == "/version/"
 }
 
 fn with_group(mut user: User, group: &str) -> User {

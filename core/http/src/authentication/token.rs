@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -12,39 +10,17 @@ use super::{Authenticator, Peer, unauthorized};
 /// The subprotocol by which clients that can set no headers bring a token over a WebSocket.
 const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
-/// Knows bearer tokens.
-#[async_trait]
-pub trait TokenAuthenticator: Send + Sync + 'static {
-    /// Whose token this is; `None` when this authenticator cannot tell.
-    ///
-    /// # Errors
-    /// `Unauthorized` for a token of its own that has ended or is forged.
-    async fn authenticate(&self, token: &str) -> Result<Option<User>>;
-}
-
-/// Takes the token out of a request and asks for it.
-pub(crate) struct BearerTokens(pub(crate) Arc<dyn TokenAuthenticator>);
+/// Takes the token out of a request and asks the server for it.
+pub(crate) struct BearerTokens(pub(crate) Server);
 
 #[async_trait]
 impl Authenticator for BearerTokens {
     async fn authenticate(&self, request: &Parts, _peer: &Peer) -> Result<Option<User>> {
-        match bearer_token(&request.headers) {
-            Some(token) => self.0.authenticate(&token).await,
-            None => Ok(None),
-        }
-    }
-}
-
-/// The service accounts, by the tokens that the server has given.
-pub(crate) struct ServiceAccounts(pub(crate) Server);
-
-#[async_trait]
-impl TokenAuthenticator for ServiceAccounts {
-    async fn authenticate(&self, token: &str) -> Result<Option<User>> {
-        match self.0.authenticate_token(token, &[]) {
+        let Some(token) = bearer_token(&request.headers) else { return Ok(None) };
+        match self.0.authenticate_bearer(&token, &[]).await {
             Ok(proven) => Ok(proven.map(|proven| proven.user)),
             Err(why) => {
-                tracing::debug!(why, "a token of a service account was refused");
+                tracing::debug!(why, "a token was refused");
                 Err(unauthorized())
             }
         }

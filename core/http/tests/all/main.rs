@@ -2,11 +2,13 @@
 
 mod authentication;
 mod forms;
+mod issuer;
 mod limits;
 mod nodes;
 mod objects;
 mod protobuf;
 mod proxy;
 mod streams;
+mod tokens;
 mod watches;
 mod world;

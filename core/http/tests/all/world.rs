@@ -11,8 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinnace_api::Catalog;
 use pinnace_client::nodes::NodeDirectory;
 use pinnace_env::Env;
-use pinnace_http::{Authority, ClientIdentity, Front, ServeConfig, Serving};
-use pinnace_server::Server;
+use pinnace_http::{Authority, ClientIdentity, Front, FrontBuilder, ServeConfig, Serving};
+use pinnace_server::{Server, ServerBuilder};
 use pinnace_store::Store;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -38,13 +38,23 @@ impl World {
     }
 
     pub(crate) async fn with(nodes: Option<Arc<dyn NodeDirectory>>) -> Self {
+        let front = |front: FrontBuilder| match nodes {
+            Some(nodes) => front.nodes(nodes),
+            None => front,
+        };
+        Self::built(|server| server, front).await
+    }
+
+    /// As [`World::start`], with more to the server and to the front.
+    pub(crate) async fn built(
+        more: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        still_more: impl FnOnce(FrontBuilder) -> FrontBuilder,
+    ) -> Self {
         let env = Env::system();
-        let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
+        let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone());
+        let server = more(server).build();
         let authority = Arc::new(Authority::open(None, &env).unwrap());
-        let mut front = Front::builder(server.clone());
-        if let Some(nodes) = nodes {
-            front = front.nodes(nodes);
-        }
+        let front = still_more(Front::builder(server.clone()));
         let address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let config = ServeConfig { address, ..ServeConfig::default() };
         let serving = front.build().serve(authority.clone(), config).await.unwrap();

@@ -3,14 +3,19 @@
 //!
 //! See <https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>.
 
+mod bootstrap;
 mod check;
 mod claims;
 mod issue;
 mod key;
 mod secret_token;
+mod static_tokens;
+mod tokens;
 
 pub use check::Authenticated;
 pub use key::SigningKey;
+pub use static_tokens::{StaticTokens, TokenFileError};
+pub use tokens::TokenAuthenticator;
 
 /// Who signs the tokens, and the audience that means this API.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

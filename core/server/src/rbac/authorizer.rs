@@ -1,15 +1,14 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef};
-use parking_lot::{RwLock, RwLockReadGuard};
-use pinnace_store::{Change, Cursor, Store};
+use pinnace_store::Store;
 
-use super::index::{Index, TABLES};
+use super::index::Index;
 use super::rule::Request;
 use crate::authorization::MASTERS;
+use crate::followed::Followed;
 use crate::{Attributes, Authorizer, Decision, Rules, User};
 
 /// Decides by the roles and bindings in the store. Cheap to clone; clones share.
@@ -17,33 +16,19 @@ use crate::{Attributes, Authorizer, Decision, Rules, User};
 /// It keeps an index of them, by whom they are for, and brings it up to date with the store before
 /// each decision: a binding that has been written counts from then on.
 #[derive(Clone)]
-pub struct Rbac(Arc<Inner>);
-
-struct Inner {
-    store: Store,
-    state: RwLock<State>,
-    /// The revision of the store that the index has seen.
-    seen: AtomicU64,
-}
-
-struct State {
-    index: Index,
-    /// Places in the event logs of the tables; none before the first decision.
-    cursors: Vec<Cursor>,
-}
+pub struct Rbac(Arc<Followed<Index>>);
 
 impl Rbac {
     /// An authorizer over a store.
     pub fn new(store: Store) -> Self {
-        let state = RwLock::new(State { index: Index::default(), cursors: Vec::new() });
-        Self(Arc::new(Inner { store, state, seen: AtomicU64::new(0) }))
+        Self(Arc::new(Followed::new(store)))
     }
 
     /// All rules that a user has in a namespace, and what is wrong with the bindings that give
     /// none.
     pub fn rules_for(&self, user: &User, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
         let (mut rules, mut problems) = (Vec::new(), Vec::new());
-        let state = self.state();
+        let state = self.0.state();
         let _: ControlFlow<()> = state.index.visit(user, namespace, |role| {
             match role {
                 Ok(role) => rules.extend_from_slice(role.policy()),
@@ -59,57 +44,7 @@ impl Rbac {
     /// # Errors
     /// A text that says that there is no such role.
     pub fn rules_of(&self, role: &RoleRef, namespace: &str) -> Result<Vec<PolicyRule>, String> {
-        self.state().index.role(role, namespace).map(|role| role.policy().to_vec())
-    }
-
-    /// The index, no older than the store was when this was called.
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        let Inner { store, state, seen } = &*self.0;
-        if seen.load(Ordering::Acquire) < store.revision() {
-            let mut state = state.write();
-            let reached = state.catch_up(store);
-            seen.store(reached, Ordering::Release);
-        }
-        state.read()
-    }
-}
-
-impl State {
-    /// Takes what has happened; the revision up to which that is everything.
-    fn catch_up(&mut self, store: &Store) -> u64 {
-        if self.cursors.is_empty() {
-            self.rebuild(store);
-        }
-        let mut reached = u64::MAX;
-        let Self { index, cursors } = self;
-        for (table, cursor) in TABLES.iter().zip(cursors) {
-            loop {
-                match cursor.try_next() {
-                    Ok(Some(event)) => {
-                        let removed = matches!(event.change, Change::Deleted);
-                        index.apply(table, &event.object, removed);
-                    }
-                    Ok(None) => break,
-                    // The log is cut off behind what was missed, or closed: what the store holds
-                    // says it all.
-                    Err(_) => return self.rebuild(store),
-                }
-            }
-            reached = reached.min(cursor.revision());
-        }
-        reached
-    }
-
-    fn rebuild(&mut self, store: &Store) -> u64 {
-        let snapshot = store.snapshot();
-        self.index = Index::default();
-        for table in TABLES {
-            snapshot.iter(table).for_each(|object| self.index.apply(table, object, false));
-        }
-        let cursors = TABLES.iter().map(|table| store.watch(table, snapshot.revision()));
-        // Without cursors it is done anew each time: slower, not wrong.
-        self.cursors = cursors.collect::<Result<_, _>>().unwrap_or_default();
-        snapshot.revision()
+        self.0.state().index.role(role, namespace).map(|role| role.policy().to_vec())
     }
 }
 
@@ -120,7 +55,7 @@ impl Authorizer for Rbac {
         }
         let asked = Request::new(request);
         let mut problems = Vec::new();
-        let state = self.state();
+        let state = self.0.state();
         let visited = state.index.visit(request.user, request.namespace, |role| {
             match role {
                 Ok(role) if role.rules.iter().any(|rule| rule.allows(&asked)) => {

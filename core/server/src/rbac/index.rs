@@ -11,7 +11,7 @@ use super::rule::Rule;
 use crate::User;
 
 /// The tables that are read.
-pub(super) const TABLES: [&str; 4] = [
+const TABLES: [&str; 4] = [
     "clusterroles.rbac.authorization.k8s.io",
     "roles.rbac.authorization.k8s.io",
     "clusterrolebindings.rbac.authorization.k8s.io",
@@ -86,10 +86,12 @@ impl RoleEntry {
     }
 }
 
-impl Index {
+impl crate::followed::Index for Index {
+    const TABLES: &'static [&'static str] = &TABLES;
+
     /// Takes a new version of an object, or its removal. What is none of the four kinds is passed
     /// over.
-    pub(super) fn apply(&mut self, table: &str, object: &Object, removed: bool) {
+    fn apply(&mut self, table: &str, object: &Object, removed: bool) {
         let key = object.key();
         if table == TABLES[0] || table == TABLES[1] {
             if removed {
@@ -106,7 +108,9 @@ impl Index {
             self.bind(object);
         }
     }
+}
 
+impl Index {
     fn add_role(&mut self, object: &Object) {
         let mut entry = RoleEntry { rules: Vec::new(), object: object.clone() };
         entry.rules = entry.policy().iter().map(Rule::new).collect();

@@ -10,11 +10,13 @@ mod bootstrap;
 mod covers;
 mod escalation;
 mod index;
+mod nodes;
 mod rule;
 
 pub use authorizer::Rbac;
 pub use bootstrap::bootstrap;
 pub use escalation::RbacEscalation;
+pub(crate) use nodes::NodeRules;
 
 /// The API group of roles and bindings.
 const GROUP: &str = "rbac.authorization.k8s.io";

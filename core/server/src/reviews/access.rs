@@ -1,3 +1,4 @@
+use async_trait::async_trait;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
     SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
@@ -10,10 +11,11 @@ use crate::{Attributes, Decision, Server, User};
 /// Whether somebody may do something.
 pub(super) struct Subject;
 
+#[async_trait]
 impl Review for Subject {
     type Kind = SubjectAccessReview;
 
-    fn answer(server: &Server, _: &User, review: &mut SubjectAccessReview) -> Result<()> {
+    async fn answer(server: &Server, _: &User, review: &mut SubjectAccessReview) -> Result<()> {
         review.status = Some(of_subject(server, &review.spec));
         Ok(())
     }
@@ -22,10 +24,15 @@ impl Review for Subject {
 /// Whether somebody may do something in one namespace.
 pub(super) struct Local;
 
+#[async_trait]
 impl Review for Local {
     type Kind = LocalSubjectAccessReview;
 
-    fn answer(server: &Server, _: &User, review: &mut LocalSubjectAccessReview) -> Result<()> {
+    async fn answer(
+        server: &Server,
+        _: &User,
+        review: &mut LocalSubjectAccessReview,
+    ) -> Result<()> {
         review.status = Some(of_subject(server, &review.spec));
         Ok(())
     }
@@ -34,10 +41,15 @@ impl Review for Local {
 /// Whether who asks may do something.
 pub(super) struct Own;
 
+#[async_trait]
 impl Review for Own {
     type Kind = SelfSubjectAccessReview;
 
-    fn answer(server: &Server, user: &User, review: &mut SelfSubjectAccessReview) -> Result<()> {
+    async fn answer(
+        server: &Server,
+        user: &User,
+        review: &mut SelfSubjectAccessReview,
+    ) -> Result<()> {
         let spec = &review.spec;
         let (objects, others) = (&spec.resource_attributes, &spec.non_resource_attributes);
         review.status = Some(decide(server, user, objects, others));

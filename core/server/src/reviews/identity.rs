@@ -1,3 +1,4 @@
+use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{
     SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus,
 };
@@ -10,10 +11,11 @@ use crate::{Server, User};
 /// Who asks.
 pub(super) struct OwnIdentity;
 
+#[async_trait]
 impl Review for OwnIdentity {
     type Kind = SelfSubjectReview;
 
-    fn answer(server: &Server, user: &User, review: &mut SelfSubjectReview) -> Result<()> {
+    async fn answer(server: &Server, user: &User, review: &mut SelfSubjectReview) -> Result<()> {
         let now = server.env().clock().now_seconds();
         review.metadata.creation_timestamp = Some(Time(now));
         review.status = Some(SelfSubjectReviewStatus { user_info: Some(user_info(user)) });
@@ -24,17 +26,18 @@ impl Review for OwnIdentity {
 /// Whose token something is.
 pub(super) struct Token;
 
+#[async_trait]
 impl Review for Token {
     type Kind = TokenReview;
 
-    fn answer(server: &Server, _: &User, review: &mut TokenReview) -> Result<()> {
+    async fn answer(server: &Server, _: &User, review: &mut TokenReview) -> Result<()> {
         if review.spec.token.is_empty() {
             let why = "token is required for TokenReview in authentication";
             return Err(ApiError::bad_request(why));
         }
         let audiences = review.spec.audiences.as_deref().unwrap_or_default();
         let mut status = TokenReviewStatus::default();
-        match server.authenticate_token(&review.spec.token, audiences) {
+        match server.authenticate_bearer(&review.spec.token, audiences).await {
             Ok(Some(proven)) => {
                 status.authenticated = Some(true);
                 status.audiences = Some(proven.audiences);

@@ -4,6 +4,8 @@ mod access;
 mod identity;
 mod rules;
 
+use async_trait::async_trait;
+use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use pinnace_api::field::ErrorList;
 use pinnace_api::{ApiError, Draft, Kind, Object, Resource, Result};
@@ -12,16 +14,17 @@ use pinnace_client::Target;
 use crate::{Server, User};
 
 /// A kind of question.
-trait Review {
+#[async_trait]
+trait Review: Send + Sync + 'static {
     /// Its objects.
     type Kind: Kind + k8s_openapi::Resource;
 
     /// Writes the answer into the status.
-    fn answer(server: &Server, user: &User, review: &mut Self::Kind) -> Result<()>;
+    async fn answer(server: &Server, user: &User, review: &mut Self::Kind) -> Result<()>;
 }
 
 /// Answers a draft of one kind.
-type Answer = fn(&Server, &User, &mut Draft) -> Result<()>;
+type Answer = for<'a> fn(&'a Server, &'a User, &'a mut Draft) -> BoxFuture<'a, Result<()>>;
 
 /// How each kind of question is answered.
 struct Entry {
@@ -37,7 +40,10 @@ const fn entry<R: Review>() -> Entry {
         kind: R::Kind::KIND,
         answer: |server, user, draft| match draft.get_mut::<R::Kind>() {
             Some(review) => R::answer(server, user, review),
-            None => Err(ApiError::bad_request("the body of a review must be of its kind")),
+            None => {
+                let wrong = ApiError::bad_request("the body of a review must be of its kind");
+                Box::pin(std::future::ready(Err(wrong)))
+            }
         },
     }
 }
@@ -62,7 +68,7 @@ impl Server {
     ///
     /// # Errors
     /// `Invalid` and `BadRequest` for what is no question.
-    pub(crate) fn review(
+    pub(crate) async fn review(
         &self,
         user: &User,
         target: &Target,
@@ -78,7 +84,7 @@ impl Server {
         if !errors.is_empty() {
             return Err(ApiError::invalid(resource, "", &errors));
         }
-        answer(self, user, &mut draft)?;
+        answer(self, user, &mut draft).await?;
         Ok(draft.freeze())
     }
 }

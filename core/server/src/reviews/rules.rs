@@ -1,3 +1,4 @@
+use async_trait::async_trait;
 use k8s_openapi::api::authorization::v1::{
     NonResourceRule, ResourceRule, SelfSubjectRulesReview, SubjectRulesReviewStatus,
 };
@@ -10,10 +11,15 @@ use crate::{Server, User};
 /// All that who asks may do in a namespace.
 pub(super) struct OwnRules;
 
+#[async_trait]
 impl Review for OwnRules {
     type Kind = SelfSubjectRulesReview;
 
-    fn answer(server: &Server, user: &User, review: &mut SelfSubjectRulesReview) -> Result<()> {
+    async fn answer(
+        server: &Server,
+        user: &User,
+        review: &mut SelfSubjectRulesReview,
+    ) -> Result<()> {
         let namespace = review.spec.namespace.as_deref().unwrap_or_default();
         if namespace.is_empty() {
             return Err(ApiError::bad_request("no namespace on request"));

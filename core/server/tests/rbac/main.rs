@@ -5,4 +5,5 @@
 mod defaults;
 mod escalation;
 mod model;
+mod nodes;
 mod support;

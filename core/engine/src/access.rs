@@ -1,0 +1,99 @@
+//! Who may come and what they may do, beside what the cluster itself knows of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pinnace_env::Env;
+use pinnace_http::authentication::jwt::{AuthenticationConfiguration, JwtTokens};
+use pinnace_http::{Anonymous, FrontBuilder};
+pub use pinnace_http::{Authenticator, TokenAuthenticator};
+pub use pinnace_server::Authorizer;
+use pinnace_server::rbac::{Rbac, RbacEscalation};
+use pinnace_server::{Authorizers, NodeAuthorizer, ServerBuilder};
+use pinnace_store::Store;
+
+pub use pinnace_http::Peer;
+pub use pinnace_http::authentication::jwt;
+pub use pinnace_server::authentication::{StaticTokens, TokenFileError};
+pub use pinnace_server::{Attributes, Decision, Rules, User};
+
+use crate::{EngineBuilder, Result};
+
+/// What a builder has been told.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    authenticators: Vec<Arc<dyn Authenticator>>,
+    tokens: Vec<Arc<dyn TokenAuthenticator>>,
+    authentication: AuthenticationConfiguration,
+    authorizers: Vec<Arc<dyn Authorizer>>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access")
+    }
+}
+
+impl Access {
+    /// Gives a server its authorizers, in upstream's order, and those who know tokens.
+    pub(crate) fn guard(
+        &self,
+        mut server: ServerBuilder,
+        store: &Store,
+        env: &Env,
+    ) -> Result<ServerBuilder> {
+        for tokens in &self.tokens {
+            server = server.token_authenticator(tokens.clone());
+        }
+        for tokens in JwtTokens::of(&self.authentication, env)? {
+            server = server.token_authenticator(Arc::new(tokens));
+        }
+        let rbac = Rbac::new(store.clone());
+        let nodes = Arc::new(NodeAuthorizer::new(store.clone()));
+        let mut chain = Authorizers::default().and(nodes).and(Arc::new(rbac.clone()));
+        for authorizer in &self.authorizers {
+            chain = chain.and(authorizer.clone());
+        }
+        Ok(server.authorizer(chain).admission(RbacEscalation::new(rbac)))
+    }
+
+    pub(crate) fn front(&self, mut front: FrontBuilder) -> FrontBuilder {
+        for authenticator in &self.authenticators {
+            front = front.authenticator(authenticator.clone());
+        }
+        match &self.authentication.anonymous {
+            Some(anonymous) => front.anonymous(Anonymous::of(anonymous)),
+            None => front,
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// Adds a host's own way to know who makes a request over HTTP, to be asked after certificates
+    /// and tokens.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.access.authenticators.push(Arc::new(authenticator));
+        self
+    }
+
+    /// Adds somebody who knows bearer tokens, such as
+    /// [`StaticTokens`].
+    pub fn token_authenticator(mut self, tokens: impl TokenAuthenticator) -> Self {
+        self.access.tokens.push(Arc::new(tokens));
+        self
+    }
+
+    /// Accepts the tokens of other issuers as a configuration says, and lets anonymous callers
+    /// reach what it says. Issuers are asked for their keys when the first token of theirs comes.
+    pub fn authentication(mut self, config: AuthenticationConfiguration) -> Self {
+        self.access.authentication = config;
+        self
+    }
+
+    /// Adds a host's own authorizer, to be asked when neither the node authorizer nor RBAC allows
+    /// something.
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.access.authorizers.push(Arc::new(authorizer));
+        self
+    }
+}
