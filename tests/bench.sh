@@ -15,6 +15,7 @@ run() {
 }
 
 run pinnace engine "$@"
+run pinnace workloads "$@"
 run pinnace-store memory "$@"
 run pinnace-store disk "$@"
 run pinnace-http http "$@"

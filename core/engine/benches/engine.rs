@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say so and end")]
 
+mod figure;
+
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::hint::black_box;
 use std::time::Duration;
 
+use figure::{RUNS, block_on, least, millis, report, wanted};
 use futures::StreamExt as _;
 use pinnace::k8s_openapi::api::apps::v1::Deployment;
 use pinnace::k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -15,9 +17,7 @@ use pinnace::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace::{Engine, Env, Key, ListOptions, Runtime, ServeConfig};
 use pinnace_env::Stopwatch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::runtime::Builder;
 
-const RUNS: usize = 7;
 const OBJECTS: usize = 10_000;
 const REPLICAS: usize = 1_000;
 const NODES: usize = 100;
@@ -55,49 +55,6 @@ fn main() {
         report("engine/deployment of 1000: all bound", best(|run| run.0), "ms", Some(50.0));
         report("engine/deployment of 1000: all running", best(|run| run.1), "ms", Some(200.0));
     }
-}
-
-fn wanted(name: &str) -> bool {
-    let mut filters = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
-    filters.next().is_none_or(|filter| name.contains(&filter))
-}
-
-/// Reports the best of several runs, for what else the machine does only ever makes it worse.
-fn least(name: &str, unit: &str, target: Option<f64>, run: impl FnMut() -> f64) {
-    if wanted(name) {
-        let runs = std::iter::repeat_with(run).take(RUNS);
-        let best = if unit.ends_with("/s") {
-            runs.fold(0.0, f64::max)
-        } else {
-            runs.fold(f64::INFINITY, f64::min)
-        };
-        report(name, best, unit, target);
-    }
-}
-
-fn report(name: &str, value: f64, unit: &str, target: Option<f64>) {
-    let rate = unit.ends_with("/s");
-    let (target, met) = match target {
-        Some(target) => (target.to_string(), (rate == (value >= target)).to_string()),
-        None => ("null".to_owned(), "null".to_owned()),
-    };
-    println!(
-        r#"{{"name": "{name}", "value": {value:.3}, "unit": "{unit}", "target": {target}, "met": {met}}}"#
-    );
-}
-
-fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> T {
-    let runtime = match threads {
-        1 => Builder::new_current_thread().enable_all().build().unwrap(),
-        threads => {
-            Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
-        }
-    };
-    runtime.block_on(future)
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 async fn engine(nodes: usize) -> Engine {
