@@ -6,6 +6,7 @@ use pinnace_client::Delta;
 use tokio::sync::Notify;
 
 use crate::cluster::Owner;
+use crate::framework::Events;
 
 /// What the scheduler watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub(crate) enum Watched {
     Service,
     Owner(Owner),
     Budget,
+    /// What no part of the scheduler keeps account of: plugins are told that it changed.
+    Storage(Events),
 }
 
 /// Changes on their way from the informers to the scheduler. Several changes of one object become

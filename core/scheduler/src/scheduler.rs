@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
+};
 use pinnace_client::{Informer, Informers, Recorder};
 use pinnace_env::Env;
 use tokio::sync::{Semaphore, mpsc};
@@ -20,7 +25,7 @@ use crate::cluster::Owner;
 use crate::decision::Decider;
 use crate::evictions::Evictions;
 use crate::explainer::{Explainer, Question};
-use crate::framework::Handle;
+use crate::framework::{Events, Handle};
 use crate::inbox::{Inbox, Watched};
 use crate::nominations::Nominations;
 use crate::pod::{PodClasses, PodInfo};
@@ -246,6 +251,13 @@ fn watched(informers: &Informers) -> Result<Vec<(Watched, Informer)>> {
         (Watched::Owner(Owner::ReplicationController), of::<ReplicationController>(informers)),
         (Watched::Owner(Owner::ReplicaSet), of::<ReplicaSet>(informers)),
         (Watched::Owner(Owner::StatefulSet), of::<StatefulSet>(informers)),
+        (Watched::Storage(Events::CLAIM), of::<PersistentVolumeClaim>(informers)),
+        (Watched::Storage(Events::VOLUME), of::<PersistentVolume>(informers)),
+        (Watched::Storage(Events::STORAGE), of::<StorageClass>(informers)),
+        (Watched::Storage(Events::STORAGE), of::<CSINode>(informers)),
+        (Watched::Storage(Events::STORAGE), of::<CSIDriver>(informers)),
+        (Watched::Storage(Events::STORAGE), of::<CSIStorageCapacity>(informers)),
+        (Watched::Storage(Events::STORAGE), of::<VolumeAttachment>(informers)),
     ];
     watched.extend(more.into_iter().filter_map(|(kind, informer)| Some((kind, informer?))));
     Ok(watched)

@@ -93,6 +93,10 @@ impl Scheduling {
                 let selector = delta.new.as_ref().and_then(|new| owner_selector(kind, new));
                 self.cluster.set_owner(kind, object, selector);
             }
+            Watched::Storage(what) => {
+                let (old, new) = (delta.old.as_ref(), delta.new.as_ref());
+                self.queue.wake(&ClusterEvent { what, old, new }, now);
+            }
             Watched::Pod => {
                 let live = |object: &Option<Object>| object.clone().and_then(live_pod);
                 let (old, new) = (live(&delta.old), live(&delta.new));

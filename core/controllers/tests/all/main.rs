@@ -18,3 +18,4 @@ mod services;
 mod stateful_sets;
 mod taint_eviction;
 mod volumes;
+mod volumes_of_pods;

@@ -10,3 +10,4 @@ mod host_controllers;
 mod lifecycle;
 mod nodes;
 mod support;
+mod volumes;

@@ -54,6 +54,12 @@ events! {
     OWN_GATES = 19;
     /// Something else about the waiting pod itself changed.
     OWN_UPDATE = 20;
+    /// A claim came, changed or went.
+    CLAIM = 21;
+    /// A persistent volume came, changed or went.
+    VOLUME = 22;
+    /// Something else about storage changed: a class, or what a node or driver can hold.
+    STORAGE = 23;
 }
 
 impl Events {

@@ -18,6 +18,7 @@ mod spread;
 mod taint_toleration;
 #[cfg(test)]
 pub(crate) mod testing;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -40,11 +41,12 @@ pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
 pub use spread::PodTopologySpread;
 pub use taint_toleration::TaintToleration;
+pub use volumes::{NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone};
 
 type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
 
 /// Every built-in plugin and how it is made.
-pub(crate) const BUILT_IN: [(&str, Make); 15] = [
+pub(crate) const BUILT_IN: [(&str, Make); 19] = [
     (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
     (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
@@ -53,6 +55,10 @@ pub(crate) const BUILT_IN: [(&str, Make); 15] = [
     (NodeAffinity::NAME, |_| Ok(Arc::new(NodeAffinity))),
     (NodePorts::NAME, |_| Ok(Arc::new(NodePorts))),
     (NodeResourcesFit::NAME, |handle| made(handle, NodeResourcesFit::NAME, arguments::fit)),
+    (VolumeRestrictions::NAME, |handle| Ok(Arc::new(VolumeRestrictions::new(handle)?))),
+    (NodeVolumeLimits::NAME, |handle| Ok(Arc::new(NodeVolumeLimits::new(handle)?))),
+    (VolumeBinding::NAME, |handle| Ok(Arc::new(VolumeBinding::new(handle)?))),
+    (VolumeZone::NAME, |handle| Ok(Arc::new(VolumeZone::new(handle)?))),
     (PodTopologySpread::NAME, |handle| made(handle, PodTopologySpread::NAME, arguments::spread)),
     (InterPodAffinity::NAME, |handle| made(handle, InterPodAffinity::NAME, arguments::affinity)),
     (ImageLocality::NAME, |_| Ok(Arc::new(ImageLocality))),
@@ -91,7 +97,7 @@ pub(crate) fn of_one_point(point: &str) -> Option<&'static str> {
 }
 
 /// What a profile has that says nothing else: plugins in upstream's order with upstream's weights.
-pub(crate) const DEFAULT: [(&str, i64); 14] = [
+pub(crate) const DEFAULT: [(&str, i64); 18] = [
     (SchedulingGates::NAME, 0),
     (PrioritySort::NAME, 0),
     (NodeUnschedulable::NAME, 0),
@@ -100,6 +106,10 @@ pub(crate) const DEFAULT: [(&str, i64); 14] = [
     (NodeAffinity::NAME, 2),
     (NodePorts::NAME, 0),
     (NodeResourcesFit::NAME, 1),
+    (VolumeRestrictions::NAME, 0),
+    (NodeVolumeLimits::NAME, 0),
+    (VolumeBinding::NAME, 0),
+    (VolumeZone::NAME, 0),
     (PodTopologySpread::NAME, 2),
     (InterPodAffinity::NAME, 2),
     (ImageLocality::NAME, 1),

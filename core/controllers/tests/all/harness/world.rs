@@ -86,6 +86,8 @@ impl World {
                 "metadata": {"name": "default", "namespace": name}});
             world.create(account).await;
         }
+        let class = serde_json::to_value(pinnace_controllers::default_storage_class()).unwrap();
+        world.create(class).await;
         world.live().await;
         world.pass(5).await;
         world
