@@ -4,12 +4,14 @@ PREFIX ?= /usr/local
 RUNTIME ?= containerd
 PYTHON ?= python3
 CARGO ?= cargo
+FUZZ_SECONDS ?= 600
 VENV := target/venv
 
-.PHONY: help build test test-rust test-python test-c test-clients lint bench quickstart install deps clean
+.PHONY: help build test test-rust test-python test-c test-clients test-fuzz fuzz lint bench quickstart install deps clean
 
 help:
-	@echo 'make test        everything: Rust, Python, C and clients'
+	@echo 'make test        everything: Rust, Python, C, clients, and a little fuzzing'
+	@echo 'make fuzz        fuzzes each target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make quickstart  the main job in real containers (RUNTIME=process without containerd)'
 	@echo 'make bench       the benchmarks: a table, and target/bench.json'
 	@echo 'make lint        formatting, clippy, the committed header'
@@ -21,7 +23,7 @@ deps:
 build: deps
 	$(CARGO) build --workspace
 
-test: test-rust test-python test-c test-clients
+test: test-rust test-python test-c test-clients test-fuzz
 
 test-rust: deps
 	$(CARGO) test --workspace --features pinnace/cli --no-fail-fast
@@ -36,6 +38,13 @@ test-c: deps
 test-clients: test-python
 	$(CARGO) build --package pinnace --features cli
 	$(VENV)/bin/python -m pytest --quiet -p no:cacheprovider tests/clients
+
+# Twenty seconds for everything that reads bytes from outside.
+test-fuzz: deps
+	sh tests/fuzz/run.sh 20
+
+fuzz: deps
+	CORPUS=$(CURDIR)/target/fuzz/corpus sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 lint: deps
 	$(CARGO) fmt --all --check

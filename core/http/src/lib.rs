@@ -35,3 +35,5 @@ pub use front::{Front, FrontBuilder, FrontService};
 pub use listener::{ServeConfig, Serving};
 pub use pinnace_server::TokenAuthenticator;
 pub use pki::{Authority, ClientIdentity, kubeconfig, signing_key};
+#[cfg(fuzzing)]
+pub use streams::fuzzing;

@@ -40,6 +40,8 @@ impl FieldSelector {
                 requirements.push(FieldRequirement { field: field.to_owned(), equals, value });
             }
         }
+        // One order whichever way the terms were written, so that equal selectors are equal.
+        requirements.sort_unstable();
         Ok(Self(requirements.into()))
     }
 
@@ -201,6 +203,13 @@ mod tests {
             "spec.nodeName" => Some("n1".into()),
             _ => None,
         }
+    }
+
+    #[test]
+    fn the_canonical_form_has_one_order() {
+        let selector = FieldSelector::parse("=u,e=.p,==u,=d").unwrap();
+        assert_eq!(selector.to_string(), "=d,=u,=u,e=.p");
+        assert_eq!(FieldSelector::parse(&selector.to_string()).unwrap(), selector);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! alone or within a WebSocket.
 
 mod containers;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod log;
 mod port_forward;
 mod proxy;
