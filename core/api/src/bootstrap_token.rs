@@ -27,9 +27,8 @@ pub enum Usage {
 /// Id and secret of a token.
 pub fn parse(token: &str) -> Option<(&str, &str)> {
     let (id, secret) = token.split_once('.')?;
-    let known = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
+    let known =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let good = id.len() == ID_LENGTH && secret.len() == SECRET_LENGTH;
     (good && known(id) && known(secret)).then_some((id, secret))
 }

@@ -14,9 +14,12 @@ use pinnace_store::Store;
 
 pub use pinnace_http::Peer;
 pub use pinnace_http::authentication::jwt;
+pub use pinnace_server::audit;
+use pinnace_server::audit::{AuditPolicy, AuditSink, Auditor};
 pub use pinnace_server::authentication::{StaticTokens, TokenFileError};
 pub use pinnace_server::{Attributes, Decision, Rules, User};
 
+use crate::builder::config;
 use crate::{EngineBuilder, Result};
 
 /// What a builder has been told.
@@ -26,6 +29,7 @@ pub(crate) struct Access {
     tokens: Vec<Arc<dyn TokenAuthenticator>>,
     authentication: AuthenticationConfiguration,
     authorizers: Vec<Arc<dyn Authorizer>>,
+    audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
 }
 
 impl fmt::Debug for Access {
@@ -53,6 +57,10 @@ impl Access {
         let mut chain = Authorizers::default().and(nodes).and(Arc::new(rbac.clone()));
         for authorizer in &self.authorizers {
             chain = chain.and(authorizer.clone());
+        }
+        if let Some((policy, sink)) = &self.audit {
+            let auditor = Auditor::new(policy.clone(), sink.clone());
+            server = server.auditor(auditor.map_err(|error| config(format!("audit: {error}")))?);
         }
         Ok(server.authorizer(chain).admission(RbacEscalation::new(rbac)))
     }
@@ -87,6 +95,14 @@ impl EngineBuilder {
     /// reach what it says. Issuers are asked for their keys when the first token of theirs comes.
     pub fn authentication(mut self, config: AuthenticationConfiguration) -> Self {
         self.access.authentication = config;
+        self
+    }
+
+    /// Notes requests and calls as a policy says, in an
+    /// [`AuditFile`](audit::AuditFile) or wherever the host wants them. All that could be written
+    /// is written when [`Engine::shutdown`](crate::Engine::shutdown) is done.
+    pub fn audit(mut self, policy: AuditPolicy, sink: impl AuditSink) -> Self {
+        self.access.audit = Some((policy, Arc::new(sink)));
         self
     }
 

@@ -283,6 +283,10 @@ impl Parts {
         self.recorder.shutdown().await;
         self.informers.shutdown().await;
         note(self.store.close().await.map_err(Error::from));
+        if let Some(auditor) = self.server.auditor().cloned() {
+            // It waits for a disk, so not here.
+            drop(tokio::task::spawn_blocking(move || auditor.close()).await);
+        }
         if !leave && let Some(directory) = &self.volumes {
             note(
                 pinnace_node::remove_volumes(directory)

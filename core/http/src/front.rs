@@ -19,6 +19,7 @@ use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, InProcess, Server, User};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::authentication::{self, ANONYMOUS, Anonymous, BearerTokens, Connection};
 use crate::discovery::Discovery;
 use crate::encoding::{Accepted, Can};
@@ -56,11 +57,11 @@ pub(crate) struct Inner {
 
 /// A request as it came, without its body.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
-    parts: &'a Parts,
-    info: &'a RequestInfo,
+pub(crate) struct Asked<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) info: &'a RequestInfo,
     query: &'a Query,
-    peer: &'a Peer,
+    pub(crate) peer: &'a Peer,
 }
 
 /// What comes with the head of a request.
@@ -175,14 +176,16 @@ impl Front {
         let long = matches!(about.verb, "WATCH" | "CONNECT");
         let serving = self.0.metrics.begin(&about, long);
         let mut marks = Marks::default();
+        let mut noted = audit::Noted::new(&audit_id);
         let answered = match info {
             Ok(info) => {
                 let content = Content { body, upgrade };
                 let asked = Asked { parts: &parts, info: &info, query: &query, peer };
-                self.route(asked, content, &warnings, &mut marks).await
+                self.route(asked, content, &warnings, &mut marks, &mut noted).await
             }
             Err(error) => Err(error),
         };
+        noted.answered(&answered);
         let mut response = answered.unwrap_or_else(|error| {
             let can = Can { shapes: false, stream: false, protobuf: true };
             // Whoever takes nothing of it gets what everybody reads.
@@ -200,7 +203,8 @@ impl Front {
         marks.put(&mut response);
         response::finish(&mut response, &audit_id, warnings.take());
         self.0.metrics.end(&about, response.status(), (!long).then(|| watch.elapsed()));
-        let response = response.map(|body| body.holding(serving));
+        let end = noted.end(response.status(), long);
+        let response = response.map(|body| body.holding((serving, end)));
         tracing::debug!(
             target: "pinnace_http::access",
             method = %parts.method,
@@ -229,15 +233,19 @@ impl Front {
         content: Content,
         warnings: &Warnings,
         marks: &mut Marks,
+        noted: &mut audit::Noted<'_>,
     ) -> Result<Response<Body>> {
         let Asked { parts, info, query, peer } = asked;
         let server = &self.0.server;
-        let user = authentication::authenticate(&self.0.authenticators, parts, peer).await?;
+        let user = authentication::authenticate(&self.0.authenticators, parts, peer).await;
+        noted.begin(server, user.as_ref().ok(), asked);
+        let user = user?;
         let open = !info.is_resource && authentication::is_open(&info.path);
         if &*user.name == ANONYMOUS && !self.0.anonymous.may_reach(&info.path) {
             return Err(authentication::unauthorized());
         }
         let user = authentication::impersonate(server, user, &parts.headers)?;
+        noted.acts_as(&user);
         // Kept until the answer is made: sending it is bounded by the connection.
         let _seat = match self.0.flow_control.admit(&user, info, marks).await {
             Ok(seat) => seat,
@@ -245,11 +253,11 @@ impl Front {
         };
         if !info.is_resource {
             if !open {
-                server.check(&Attributes::path(&user, &info.verb, &info.path))?;
+                noted.check(server, &Attributes::path(&user, &info.verb, &info.path))?;
             }
             return self.document(parts);
         }
-        authorize(server, &user, info)?;
+        authorize(server, &user, info, noted)?;
         let catalog = server.catalog();
         let Some(resource) = catalog.by_path(&info.group, &info.version, &info.resource) else {
             let known = catalog
@@ -281,7 +289,7 @@ impl Front {
         }
         let call = Call {
             server,
-            api: InProcess::new(server.clone(), user),
+            api: InProcess::new(server.clone(), user).part_of(noted.request()),
             info,
             query,
             headers: &parts.headers,
@@ -399,8 +407,13 @@ fn verb_of(verb: &str) -> &'static str {
 
 /// Asks whether the caller may, before the body is read. The pipeline asks again: it has other
 /// callers, too.
-fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), ApiError> {
-    server.check(&Attributes {
+fn authorize(
+    server: &Server,
+    user: &User,
+    info: &RequestInfo,
+    noted: &audit::Noted<'_>,
+) -> Result<(), ApiError> {
+    let asked = Attributes {
         user,
         verb: &info.verb,
         group: &info.group,
@@ -409,5 +422,6 @@ fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), Api
         namespace: &info.namespace,
         name: &info.name,
         path: "",
-    })
+    };
+    noted.check(server, &asked)
 }

@@ -10,6 +10,7 @@
 //! - [`Authenticator`], [`TokenAuthenticator`], [`Anonymous`]: who makes a request;
 //!   [`authentication::jwt`]: tokens of other issuers.
 
+mod audit;
 pub mod authentication;
 mod body;
 pub mod discovery;

@@ -1,27 +1,205 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use pinnace_api::patch::Patch;
-use pinnace_api::{ApiError, Catalog, Draft, Object, Resource, Result};
+use pinnace_api::{ApiError, Catalog, Draft, Key, Object, Resource, Result};
 use pinnace_client::{
     DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchStream, WriteOptions,
 };
 
+use serde_json::{Value, json};
+
+use crate::audit::{AuditAttributes, AuditOrigin, AuditedRequest};
 use crate::versions::{served, served_events, served_list};
-use crate::{Server, User};
+use crate::{Attributes, Server, User};
+
+/// What a call that went well would be answered with over HTTP.
+const OK: u16 = 200;
+const CREATED: u16 = 201;
+
+/// A request, if it is noted.
+type Noting = Option<Arc<AuditedRequest>>;
 
 /// The way from a client to the server in the same process: a function call.
 #[derive(Clone, Debug)]
 pub struct InProcess {
     server: Server,
     user: User,
+    /// What the calls are a part of, if of anything: whoever has begun to note it also ends it.
+    part_of: Option<Noting>,
 }
 
 impl InProcess {
     /// A transport that acts as `user`.
     pub fn new(server: Server, user: User) -> Self {
-        Self { server, user }
+        Self { server, user, part_of: None }
     }
+
+    /// The same, whose calls are part of a request about which is decided already whether it is
+    /// noted.
+    pub fn part_of(mut self, request: Option<Arc<AuditedRequest>>) -> Self {
+        self.part_of = Some(request);
+        self
+    }
+
+    /// Begins to note a call.
+    fn begin(
+        &self,
+        verb: &'static str,
+        target: &Target,
+        sent: impl FnOnce() -> Option<Value>,
+    ) -> Noted {
+        let request = match &self.part_of {
+            Some(request) => request.clone(),
+            None => self.begin_own(verb, target),
+        };
+        if let Some(request) = &request {
+            request.sent(sent);
+        }
+        Noted { request, own: self.part_of.is_none() }
+    }
+
+    fn begin_own(&self, verb: &'static str, target: &Target) -> Option<Arc<AuditedRequest>> {
+        self.server.auditor()?;
+        let Target { resource, key, subresource } = target;
+        let subresource = subresource.map_or("", Subresource::as_str);
+        let asked = AuditAttributes {
+            verb,
+            group: &resource.group,
+            version: &resource.version,
+            resource: &resource.plural,
+            subresource,
+            namespace: key.namespace(),
+            name: key.name(),
+            path: "",
+        };
+        let origin = || AuditOrigin {
+            id: self.server.env().random().uid(),
+            uri: path_of(target),
+            addresses: Vec::new(),
+            agent: "in-process".to_owned(),
+        };
+        let request = self.server.audit(Some(&self.user), &asked, origin)?;
+        request.decided(&self.server.authorizer().authorize(&Attributes {
+            user: &self.user,
+            verb,
+            group: &resource.group,
+            resource: &resource.plural,
+            subresource,
+            namespace: key.namespace(),
+            name: key.name(),
+            path: "",
+        }));
+        Some(request)
+    }
+}
+
+/// A call that is noted, if it is.
+struct Noted {
+    request: Option<Arc<AuditedRequest>>,
+    /// Whether it ends with the call.
+    own: bool,
+}
+
+impl Noted {
+    fn object(self, code: u16, answer: Result<Object>) -> Result<Object> {
+        self.end(code, &answer, |object| object.to_value().ok());
+        answer
+    }
+
+    fn list(self, resource: &Resource, answer: Result<List<Object>>) -> Result<List<Object>> {
+        self.end(OK, &answer, |list| {
+            let items: Vec<_> = list.items.iter().filter_map(|item| item.to_value().ok()).collect();
+            Some(json!({
+                "apiVersion": resource.api_version(), "kind": format!("{}List", resource.kind),
+                "metadata": {"resourceVersion": list.revision.to_string()}, "items": items,
+            }))
+        });
+        answer
+    }
+
+    fn watch(self, answer: Result<WatchStream>) -> Result<WatchStream> {
+        let Some(request) = self.request.filter(|_| self.own) else { return answer };
+        match answer {
+            Err(error) => {
+                request.failed(&error);
+                request.complete(error.code());
+                Err(error)
+            }
+            Ok(events) => {
+                request.started(OK);
+                let ends = Ends(request);
+                let events = events.map(move |event| {
+                    let _ = &ends;
+                    event
+                });
+                Ok(events.boxed())
+            }
+        }
+    }
+
+    fn end<T>(self, code: u16, answer: &Result<T>, object: impl FnOnce(&T) -> Option<Value>) {
+        let Some(request) = self.request else { return };
+        match answer {
+            Ok(answer) => request.answered(|| object(answer)),
+            Err(error) if self.own => request.failed(error),
+            Err(_) => {}
+        }
+        if self.own {
+            request.complete(answer.as_ref().map_or_else(|error| error.code(), |_| code));
+        }
+    }
+}
+
+/// Notes the end of a watch.
+struct Ends(Arc<AuditedRequest>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.complete(OK);
+    }
+}
+
+/// The path that a request over HTTP would have.
+fn path_of(target: &Target) -> String {
+    let Target { resource, key, subresource } = target;
+    let root = if resource.group.is_empty() { "/api" } else { "/apis" };
+    let mut path = format!("{root}/{}", resource.api_version());
+    if !key.namespace().is_empty() {
+        path.push_str(&format!("/namespaces/{}", key.namespace()));
+    }
+    path.push_str(&format!("/{}", resource.plural));
+    for part in [key.name(), subresource.map_or("", Subresource::as_str)] {
+        if !part.is_empty() {
+            path.push_str(&format!("/{part}"));
+        }
+    }
+    path
+}
+
+/// What a list or a watch is about.
+fn collection(resource: &Arc<Resource>, namespace: Option<&str>) -> Target {
+    Target::new(resource.clone(), Key::new(namespace.unwrap_or_default(), ""))
+}
+
+fn deletion(options: &DeleteOptions) -> Option<Value> {
+    let mut value = json!({"apiVersion": "meta.k8s.io/v1", "kind": "DeleteOptions"});
+    if let Some(seconds) = options.grace_period_seconds {
+        value["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(policy) = options.propagation {
+        value["propagationPolicy"] = format!("{policy:?}").into();
+    }
+    Some(value)
+}
+
+fn patch_value(patch: &Patch) -> Option<Value> {
+    let (Patch::Json(value)
+    | Patch::Merge(value)
+    | Patch::StrategicMerge(value)
+    | Patch::Apply(value)) = patch;
+    Some(value.clone())
 }
 
 #[async_trait]
@@ -31,7 +209,8 @@ impl Transport for InProcess {
     }
 
     async fn get(&self, target: Target) -> Result<Object> {
-        served(&target, self.server.get(&self.user, &target))
+        let noted = self.begin("get", &target, || None);
+        noted.object(OK, served(&target, self.server.get(&self.user, &target)))
     }
 
     async fn list(
@@ -40,7 +219,9 @@ impl Transport for InProcess {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<List<Object>> {
-        served_list(&resource, self.server.list(&self.user, &resource, namespace, &options))
+        let noted = self.begin("list", &collection(&resource, namespace), || None);
+        let list = self.server.list(&self.user, &resource, namespace, &options);
+        noted.list(&resource, served_list(&resource, list))
     }
 
     async fn watch(
@@ -49,12 +230,14 @@ impl Transport for InProcess {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<WatchStream> {
-        let stream = self.server.watch(&self.user, resource.clone(), namespace, &options)?;
-        Ok(served_events(resource, stream))
+        let noted = self.begin("watch", &collection(&resource, namespace), || None);
+        let stream = self.server.watch(&self.user, resource.clone(), namespace, &options);
+        noted.watch(stream.map(|stream| served_events(resource, stream)))
     }
 
     async fn create(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
-        match target.subresource {
+        let noted = self.begin("create", &target, || draft.to_value().ok());
+        let created = match target.subresource {
             None => {
                 let created = self.server.create(&self.user, target.clone(), draft, options).await;
                 served(&target, created)
@@ -67,21 +250,26 @@ impl Transport for InProcess {
             }
             Some(Subresource::Token) => self.server.create_token(&self.user, &target, draft),
             Some(_) => Err(ApiError::method_not_supported(&target.resource, "create")),
-        }
+        };
+        noted.object(CREATED, created)
     }
 
     async fn update(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+        let noted = self.begin("update", &target, || draft.to_value().ok());
         let updated = self.server.update(&self.user, target.clone(), draft, options).await;
-        served(&target, updated)
+        noted.object(OK, served(&target, updated))
     }
 
     async fn patch(&self, target: Target, patch: Patch, options: WriteOptions) -> Result<Object> {
+        let noted = self.begin("patch", &target, || patch_value(&patch));
         let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
-        served(&target, patched)
+        noted.object(OK, served(&target, patched))
     }
 
     async fn delete(&self, target: Target, options: DeleteOptions) -> Result<Object> {
-        served(&target, self.server.delete(&self.user, target.clone(), options).await)
+        let noted = self.begin("delete", &target, || deletion(&options));
+        let deleted = self.server.delete(&self.user, target.clone(), options).await;
+        noted.object(OK, served(&target, deleted))
     }
 
     async fn delete_collection(
@@ -91,11 +279,13 @@ impl Transport for InProcess {
         selection: ListOptions,
         options: DeleteOptions,
     ) -> Result<List<Object>> {
+        let about = collection(&resource, namespace);
+        let noted = self.begin("deletecollection", &about, || deletion(&options));
         let user = &self.user;
         let deleted = self
             .server
             .delete_collection(user, resource.clone(), namespace, selection, options)
             .await;
-        served_list(&resource, deleted)
+        noted.list(&resource, served_list(&resource, deleted))
     }
 }

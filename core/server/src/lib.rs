@@ -9,6 +9,7 @@
 
 mod admission;
 mod apply;
+pub mod audit;
 pub mod authentication;
 mod authorization;
 mod belongings;

@@ -8,6 +8,7 @@ use pinnace_env::Env;
 use pinnace_store::{Snapshot, Store};
 
 use crate::admission::{self, Admission, AdmissionRequest};
+use crate::audit::{AuditedRequest, Auditor};
 use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
 use crate::service::{PortsInFlight, ServiceNetwork};
@@ -32,6 +33,7 @@ struct Inner {
     tokens: OnceLock<SigningKey>,
     belongings: Belongings,
     authenticators: Vec<Arc<dyn TokenAuthenticator>>,
+    auditor: Option<Auditor>,
 }
 
 /// Puts a [`Server`] together.
@@ -45,6 +47,7 @@ pub struct ServerBuilder {
     tokens: OnceLock<SigningKey>,
     certificate: Option<Arc<str>>,
     authenticators: Vec<Arc<dyn TokenAuthenticator>>,
+    auditor: Option<Auditor>,
 }
 
 impl ServerBuilder {
@@ -79,6 +82,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets who notes requests.
+    pub fn auditor(mut self, auditor: Auditor) -> Self {
+        self.auditor = Some(auditor);
+        self
+    }
+
     /// Adds one who knows bearer tokens, to be asked after those that are there.
     pub fn token_authenticator(mut self, tokens: Arc<dyn TokenAuthenticator>) -> Self {
         self.authenticators.push(tokens);
@@ -88,7 +97,7 @@ impl ServerBuilder {
     /// The server.
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
-        let Self { certificate, authenticators, .. } = self;
+        let Self { certificate, authenticators, auditor, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some());
@@ -105,6 +114,7 @@ impl ServerBuilder {
             tokens,
             belongings,
             authenticators,
+            auditor,
         }))
     }
 }
@@ -128,6 +138,7 @@ impl Server {
             tokens: OnceLock::new(),
             certificate: None,
             authenticators: Vec::new(),
+            auditor: None,
         }
     }
 
@@ -154,6 +165,11 @@ impl Server {
     /// Where services get their addresses and ports from.
     pub fn service_network(&self) -> &ServiceNetwork {
         &self.0.services
+    }
+
+    /// Who notes requests.
+    pub fn auditor(&self) -> Option<&Auditor> {
+        self.0.auditor.as_ref()
     }
 
     pub(crate) fn token_authenticators(&self) -> &[Arc<dyn TokenAuthenticator>] {
@@ -218,7 +234,23 @@ impl Server {
     /// # Errors
     /// `Forbidden`, in upstream's words.
     pub fn check(&self, request: &Attributes<'_>) -> Result<()> {
-        match self.0.authorizer.authorize(request) {
+        self.check_noted(request, None)
+    }
+
+    /// As [`Server::check`], for a request that is noted.
+    ///
+    /// # Errors
+    /// `Forbidden`, in upstream's words.
+    pub fn check_noted(
+        &self,
+        request: &Attributes<'_>,
+        noted: Option<&AuditedRequest>,
+    ) -> Result<()> {
+        let decision = self.0.authorizer.authorize(request);
+        if let Some(noted) = noted {
+            noted.decided(&decision);
+        }
+        match decision {
             Decision::Allow => Ok(()),
             Decision::Deny(why) => Err(forbidden(request, &why)),
         }

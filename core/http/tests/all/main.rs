@@ -1,5 +1,6 @@
 //! The front as clients see it, over TLS on a port of its own or over a Unix socket.
 
+mod audit;
 mod authentication;
 mod forms;
 mod issuer;
