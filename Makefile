@@ -37,6 +37,7 @@ test-c: deps
 # Others' clients; in the virtual environment that the tests of the Python package have made.
 test-clients: test-python
 	$(CARGO) build --package pinnace --features cli
+	$(VENV)/bin/pip install --quiet --requirement tests/clients/requirements.txt
 	$(VENV)/bin/python -m pytest --quiet -p no:cacheprovider tests/clients
 
 # Twenty seconds for everything that reads bytes from outside.

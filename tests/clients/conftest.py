@@ -46,9 +46,9 @@ class Kubectl:
     def get(self, *args):
         return json.loads(self("get", *args, "-o", "json"))
 
-    def start(self, *args):
+    def start(self, *args, **more):
         return subprocess.Popen(
-            [self.path, *args], env=self.env, text=True, stdout=subprocess.PIPE
+            [self.path, *args], env=self.env, text=True, stdout=subprocess.PIPE, **more
         )
 
 
@@ -66,10 +66,13 @@ def wait_for_line(process, start):
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory):
+def kubeconfig(tmp_path_factory, request):
+    """An engine that serves; `RUNTIME` in a module of tests chooses what runs its pods."""
     path = tmp_path_factory.mktemp("engine") / "kubeconfig"
-    command = [program(), "up", "--listen", "127.0.0.1:0", "--runtime", "simulated"]
-    command += ["--nodes", "3", "--kubeconfig", str(path)]
+    runtime = getattr(request.module, "RUNTIME", "simulated")
+    nodes = "3" if runtime == "simulated" else "1"
+    command = [program(), "up", "--listen", "127.0.0.1:0", "--runtime", runtime]
+    command += ["--nodes", nodes, "--kubeconfig", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             wait_for_line(process, "export KUBECONFIG=")
@@ -105,7 +108,7 @@ def spaced(kubectl, request):
 
         __call__ = run
 
-        def start(self, *args):
-            return super().start(args[0], "-n", name, *args[1:])
+        def start(self, *args, **more):
+            return super().start(args[0], "-n", name, *args[1:], **more)
 
     return Spaced(kubectl.path, pathlib.Path(kubectl.env["KUBECONFIG"]))

@@ -1,6 +1,8 @@
 """Commands of kubectl, each with what it prints or stores."""
 
+import base64
 import json
+import subprocess
 
 import pytest
 
@@ -233,3 +235,66 @@ def test_kustomize(spaced, tmp_path):
     (tmp_path / "a.yaml").write_text(CONFIG % 1)
     (tmp_path / "kustomization.yaml").write_text("namePrefix: my-\nresources: [a.yaml]\n")
     assert spaced("apply", "-k", str(tmp_path)) == "configmap/my-a created\n"
+
+
+def test_autoscale(web):
+    said = web("autoscale", "deploy/web", "--min=1", "--max=3", "--cpu-percent=50")
+    assert "horizontalpodautoscaler.autoscaling/web autoscaled\n" in said
+    assert web.get("hpa", "web")["spec"]["maxReplicas"] == 3
+
+
+def test_drain(web):
+    pod = web.get("pods")["items"][0]
+    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    said = web("drain", node, "--ignore-daemonsets", "--force", "--timeout=50s")
+    assert f"pod/{name} evicted" in said and f"node/{node} drained" in said
+    web("uncordon", node)
+
+
+def test_auth(kubectl):
+    assert kubectl("auth", "can-i", "create", "pods") == "yes\n"
+    assert "system:masters" in kubectl("auth", "whoami")
+
+
+def test_create_token(spaced):
+    spaced("create", "serviceaccount", "a")
+    assert spaced("create", "token", "a").count(".") == 2
+
+
+def test_cluster_info_dump(web):
+    said = web("cluster-info", "dump", "--namespaces", web.namespace)
+    assert '"kind": "DeploymentList"' in said and "registry.example/web:1" in said
+
+
+# kubectl 1.32 describes these in beta versions, which 1.36 serves no more.
+IN_BETA = {"ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io"}
+
+
+def test_describe_every_kind(kubectl):
+    """There is a description of whatever can be listed: with no object, that there is none."""
+    kinds = kubectl("api-resources", "--verbs=list", "-o", "name").split()
+    assert len(kinds) > 50
+    for kind in set(kinds) - IN_BETA:
+        said = kubectl("describe", kind, "-A")
+        assert "Name:" in said or "No resources found" in said, (kind, said)
+
+
+def test_certificate_approve(kubectl, tmp_path):
+    key, request = tmp_path / "key", tmp_path / "request"
+    command = f"openssl req -new -newkey rsa:2048 -nodes -subj /O=devs/CN=jane -keyout {key} -out {request}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    kubectl("apply", "-f", "-", input=json.dumps({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": "jane"},
+        "spec": {
+            "request": base64.b64encode(request.read_bytes()).decode(),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+        },
+    }))
+    assert kubectl("certificate", "approve", "jane") == (
+        "certificatesigningrequest.certificates.k8s.io/jane approved\n"
+    )
+    conditions = kubectl.get("csr", "jane")["status"]["conditions"]
+    assert [one["type"] for one in conditions] == ["Approved"]
