@@ -18,8 +18,7 @@ use pinnace_client::{Api, EventType, Lister, Recorder};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
-use crate::Context;
-use crate::pods;
+use crate::{Context, labelled, pods};
 
 /// How long a pod that was let go of may take to go, before it counts as there again.
 const GOING: Duration = Duration::from_secs(120);
@@ -31,6 +30,13 @@ const ALLOWED: &str = "DisruptionAllowed";
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
     let budgets = context.informers.of::<PodDisruptionBudget>()?;
     let pods = context.informers.of::<Pod>()?;
+    labelled::index(pods.informer());
+    labelled::index_selectors(budgets.informer(), |object| {
+        let budget = object.get::<PodDisruptionBudget>().ok();
+        let selector = budget.and_then(|one| one.spec.as_ref()?.selector.as_ref());
+        let labels = selector.and_then(|selector| selector.match_labels.as_ref());
+        labelled::selecting(object.namespace(), labels)
+    });
     let reconciler = Budgets {
         budgets: budgets.clone(),
         api: context.client().of()?,
@@ -42,11 +48,11 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         recorder: context.recorder.component("controllermanager"),
         env: context.env.clone(),
     };
-    let by_namespace = budgets.clone();
+    let selecting = budgets.clone();
     let controller = Controller::new(reconciler, &context.env).watches(budgets.informer());
     Ok(controller.maps(pods.informer(), move |delta, queue| {
         for pod in [&delta.old, &delta.new].into_iter().flatten() {
-            for budget in by_namespace.list(Some(pod.namespace())) {
+            for budget in labelled::selectors_of(&selecting, pod) {
                 if selector_of(&budget).is_ok_and(|selector| selector.matches(pod.labels())) {
                     queue.add_after(budget.object().key(), SETTLE);
                 }
@@ -90,8 +96,8 @@ impl Reconciler for Budgets {
         let budget = self.budgets.get(key).filter(|budget| !budget.object().is_deleting());
         let Some(budget) = budget else { return Ok(Action::Done) };
         let selector = selector_of(&budget)?;
-        let mut pods = self.pods.list(Some(key.namespace()));
-        pods.retain(|pod| selector.matches(pod.object().labels()) && !pods::is_terminal(pod));
+        let mut pods = labelled::selected(&self.pods, key.namespace(), &selector);
+        pods.retain(|pod| !pods::is_terminal(pod));
         let now = self.env.clock().now_seconds();
         let (disrupted, wait) = self.disrupted(&budget, &pods, now);
         let status = match self.counts(&budget, &pods) {

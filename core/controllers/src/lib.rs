@@ -16,14 +16,17 @@ mod endpoints;
 mod garbage_collector;
 mod history;
 mod job;
+mod labelled;
 mod namespace;
 mod node_lifecycle;
+mod node_ttl;
 mod pod_control;
 mod pod_gc;
 mod pods;
 mod replicaset;
 mod root_ca_publisher;
 mod service_account;
+mod service_ranges;
 mod stateful_set;
 mod taint_eviction;
 mod taints;
@@ -63,6 +66,9 @@ impl Controllers {
             pod_gc::controller(context)?,
             disruption::controller(context)?,
             endpoints::controller(context)?,
+            endpoints::mirroring_controller(context)?,
+            node_ttl::controller(context)?,
+            service_ranges::controller(context)?,
             job::controller(context)?,
             job::cron_controller(context)?,
             job::ttl_controller(context)?,

@@ -1,21 +1,23 @@
 //! Where services are served: EndpointSlices, and Endpoints for those who still read them.
 
 mod desired;
+mod hints;
 mod legacy;
+mod mirroring;
 mod slices;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pinnace_api::selector::Selector;
 use pinnace_api::{Key, Object, Result};
 use pinnace_client::{Api, Lister};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
-use crate::Context;
-use crate::written::Written;
+use crate::{Context, labelled};
+pub(crate) use mirroring::controller as mirroring_controller;
+use slices::{Slices, Wanted};
 
 /// How long changes of pods are collected before their services are looked at.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -26,22 +28,25 @@ const SERVICE: &str = "kubernetes.io/service-name";
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
     let services = context.informers.of::<Service>()?;
     let pods = context.informers.of::<Pod>()?;
-    let slices = context.informers.of::<EndpointSlice>()?;
-    slices.informer().index(SERVICE, |slice| {
-        let name = slice.labels().and_then(|labels| labels.get(SERVICE));
-        name.map(|name| format!("{}/{name}", slice.namespace())).into_iter().collect()
+    labelled::index(pods.informer());
+    labelled::index_selectors(services.informer(), |object| {
+        let service = object.get::<Service>().ok();
+        let labels = service.and_then(|service| service.spec.as_ref()?.selector.as_ref());
+        // Who selects nothing is not served by pods.
+        let labels = labels.filter(|labels| !labels.is_empty());
+        labels.map(|all| labelled::selecting(object.namespace(), Some(all))).unwrap_or_default()
     });
+    let slices = Slices::new(context)?;
+    let informer = slices.lister.informer().clone();
     let reconciler = Serving {
         services: services.clone(),
         pods: pods.clone(),
         nodes: context.informers.of()?,
-        slices: slices.clone(),
+        slices,
         endpoints: context.informers.of()?,
-        slice_api: context.client().of()?,
         endpoints_api: context.client().of()?,
-        written: Written::default(),
     };
-    let by_namespace = services.clone();
+    let selecting = services.clone();
     let controller = Controller::new(reconciler, &context.env)
         .watches(services.informer())
         .maps(pods.informer(), move |delta, queue| {
@@ -49,25 +54,26 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
                 return;
             }
             for pod in [&delta.old, &delta.new].into_iter().flatten() {
-                for service in by_namespace.list(Some(pod.namespace())) {
+                for service in labelled::selectors_of(&selecting, pod) {
                     if selector_of(&service).is_some_and(|one| one.matches(pod.labels())) {
                         queue.add_after(service.object().key(), SETTLE);
                     }
                 }
             }
         })
-        .maps(slices.informer(), |delta, queue| {
+        .maps(&informer, |delta, queue| {
             // Somebody else's change of a slice of ours is undone.
-            if let Some(key) = delta.object().and_then(service_key) {
+            if let Some(key) = delta.object().and_then(|one| service_key(one, slices::MANAGER)) {
                 queue.add_after(key, SETTLE);
             }
         });
     Ok(controller)
 }
 
-fn service_key(slice: &Object) -> Option<Key> {
+/// The service of a slice that `manager` keeps.
+fn service_key(slice: &Object, manager: &str) -> Option<Key> {
     let labels = slice.labels()?;
-    let ours = labels.get(slices::MANAGED_BY).is_some_and(|by| by == slices::MANAGER);
+    let ours = labels.get(slices::MANAGED_BY).is_some_and(|by| by == manager);
     let name = labels.get(SERVICE).filter(|_| ours)?;
     Some(Key::new(slice.namespace(), name.as_str()))
 }
@@ -76,11 +82,9 @@ struct Serving {
     services: Lister<Service>,
     pods: Lister<Pod>,
     nodes: Lister<Node>,
-    slices: Lister<EndpointSlice>,
+    slices: Slices,
     endpoints: Lister<Endpoints>,
-    slice_api: Api<EndpointSlice>,
     endpoints_api: Api<Endpoints>,
-    written: Written,
 }
 
 /// What a service selects; `None` if others say where it is served.
@@ -100,7 +104,7 @@ impl Reconciler for Serving {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
-        self.written.seen_by(self.slices.informer(), key).await;
+        self.slices.caught_up(key).await;
         let service = self.services.get(key).filter(|service| !service.object().is_deleting());
         let Some(service) = service else {
             // Slices have an owner and are the garbage collector's; Endpoints have none.
@@ -108,14 +112,14 @@ impl Reconciler for Serving {
             return Ok(Action::Done);
         };
         let Some(selector) = selector_of(&service) else { return Ok(Action::Done) };
-        let mut pods = self.pods.list(Some(key.namespace()));
-        pods.retain(|pod| selector.matches(pod.object().labels()));
+        let mut pods = labelled::selected(&self.pods, key.namespace(), &selector);
         pods.sort_by(|a, b| a.object().name().cmp(b.object().name()));
-        let desired = desired::of(&service, &pods, |node| {
+        let mut desired = desired::of(&service, &pods, |node| {
             let node = self.nodes.get(&Key::cluster(node))?;
             node.object().labels()?.get("topology.kubernetes.io/zone").cloned()
         });
-        self.sync_slices(&service, &desired).await?;
+        hints::give(&service, &mut desired);
+        self.slices.sync(&Wanted::of(&service), &desired).await?;
         self.sync_endpoints(&service, &desired).await?;
         Ok(Action::Done)
     }

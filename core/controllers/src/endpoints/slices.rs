@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pinnace_api::{Result, Typed};
-use pinnace_client::{DeleteOptions, Preconditions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use pinnace_api::{Key, Result, Typed};
+use pinnace_client::{Api, DeleteOptions, Lister, Preconditions};
 
+use super::SERVICE;
 use super::desired::{Groups, Port};
-use super::{SERVICE, Serving};
+use crate::Context;
 use crate::claim::controller_reference;
+use crate::written::Written;
 
 /// Who keeps a slice.
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -19,22 +21,76 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 /// Most endpoints of a slice.
 const MOST: usize = 100;
 
-impl Serving {
+/// The slices of services, by whoever keeps them.
+pub(super) struct Slices {
+    pub(super) lister: Lister<EndpointSlice>,
+    api: Api<EndpointSlice>,
+    written: Written,
+}
+
+/// Whose slices there are to be, and what they all have.
+pub(super) struct Wanted {
+    /// The service.
+    key: Key,
+    owner: OwnerReference,
+    manager: &'static str,
+    labels: BTreeMap<String, String>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Wanted {
+    /// The slices of a service that is served by pods.
+    pub(super) fn of(service: &Typed<Service>) -> Self {
+        let headless = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
+        let owner = controller_reference("v1", "Service", &service.metadata);
+        let labels = service.metadata.labels.clone();
+        let mut wanted = Self::new(service.object().key(), owner, MANAGER, labels);
+        if headless == Some("None") {
+            wanted.labels.insert(HEADLESS.to_owned(), String::new());
+        }
+        wanted
+    }
+
+    /// The slices that `manager` keeps for an owner.
+    pub(super) fn new(
+        key: Key,
+        owner: OwnerReference,
+        manager: &'static str,
+        labels: Option<BTreeMap<String, String>>,
+    ) -> Self {
+        let mut labels = labels.unwrap_or_default();
+        labels.remove(HEADLESS);
+        labels.insert(SERVICE.to_owned(), key.name().to_owned());
+        labels.insert(MANAGED_BY.to_owned(), manager.to_owned());
+        Self { key, owner, manager, labels, annotations: None }
+    }
+
+    /// The same, with annotations.
+    pub(super) fn annotated(mut self, annotations: BTreeMap<String, String>) -> Self {
+        self.annotations = Some(annotations).filter(|all| !all.is_empty());
+        self
+    }
+}
+
+impl Slices {
+    pub(super) fn new(context: &Context) -> Result<Self> {
+        let lister = context.informers.of::<EndpointSlice>()?;
+        lister.informer().index(SERVICE, |slice| {
+            let name = slice.labels().and_then(|labels| labels.get(SERVICE));
+            name.map(|name| format!("{}/{name}", slice.namespace())).into_iter().collect()
+        });
+        Ok(Self { lister, api: context.client().of()?, written: Written::default() })
+    }
+
+    /// Waits until the cache has seen what was written for a service.
+    pub(super) async fn caught_up(&self, service: &Key) {
+        self.written.seen_by(self.lister.informer(), service).await;
+    }
+
     /// Brings the slices of a service to what is desired. An endpoint stays in the slice in which
     /// it is; what is new fills slices with room; empty slices go.
-    pub(super) async fn sync_slices(
-        &self,
-        service: &Typed<Service>,
-        desired: &Groups,
-    ) -> Result<()> {
-        let key = service.object().key();
-        let mut existing = self.slices.by_index(SERVICE, &key.to_string());
-        existing.retain(|slice| {
-            let labels = slice.object().labels();
-            labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == MANAGER)
-                && !slice.object().is_deleting()
-        });
-        let labels = labels_of(service);
+    pub(super) async fn sync(&self, of: &Wanted, desired: &Groups) -> Result<()> {
+        let existing = self.kept(&of.key, of.manager);
         let mut used = Vec::new();
         let mut wanted = desired.clone();
         if wanted.is_empty() {
@@ -56,25 +112,50 @@ impl Serving {
                 match slice {
                     Some(slice) => {
                         used.push(slice.object().uid().to_owned());
-                        self.update(service, &slice, endpoints, &labels).await?;
+                        self.update(of, &slice, endpoints).await?;
                     }
                     None => {
                         let endpoints = Some(endpoints);
-                        self.make(service, &family, &ports, endpoints, &labels).await?;
+                        self.make(of, &family, &ports, endpoints).await?;
                     }
                 }
             }
         }
-        for slice in
-            existing.iter().filter(|slice| !used.iter().any(|uid| uid == slice.object().uid()))
-        {
+        let surplus = existing
+            .iter()
+            .filter(|slice| !used.iter().any(|uid: &String| uid == slice.object().uid()));
+        self.remove(&of.key, surplus).await
+    }
+
+    /// The slices of a service that `manager` keeps.
+    fn kept(&self, service: &Key, manager: &str) -> Vec<Typed<EndpointSlice>> {
+        let mut all = self.lister.by_index(SERVICE, &service.to_string());
+        all.retain(|slice| {
+            let labels = slice.object().labels();
+            labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == manager)
+                && !slice.object().is_deleting()
+        });
+        all
+    }
+
+    /// Takes all slices away that `manager` keeps for a service.
+    pub(super) async fn clear(&self, service: &Key, manager: &str) -> Result<()> {
+        self.remove(service, self.kept(service, manager).iter()).await
+    }
+
+    async fn remove<'a>(
+        &self,
+        service: &Key,
+        slices: impl Iterator<Item = &'a Typed<EndpointSlice>> + Send,
+    ) -> Result<()> {
+        for slice in slices {
             let uid = slice.metadata.uid.clone();
             let options = DeleteOptions {
                 preconditions: Some(Preconditions { uid, resource_version: None }),
                 ..DeleteOptions::default()
             };
-            match self.slice_api.delete(&slice.object().key(), options).await {
-                Ok(gone) => self.written.note(&key, gone.object().revision()),
+            match self.api.delete(&slice.object().key(), options).await {
+                Ok(gone) => self.written.note(service, gone.object().revision()),
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) => return Err(error),
             }
@@ -84,31 +165,27 @@ impl Serving {
 
     async fn make(
         &self,
-        service: &Typed<Service>,
+        of: &Wanted,
         family: &str,
         ports: &[EndpointPort],
         endpoints: Option<Vec<Endpoint>>,
-        labels: &BTreeMap<String, String>,
     ) -> Result<()> {
         let slice = EndpointSlice {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}-", service.object().name())),
-                namespace: service.metadata.namespace.clone(),
-                labels: Some(labels.clone()),
-                owner_references: Some(vec![controller_reference(
-                    "v1",
-                    "Service",
-                    &service.metadata,
-                )]),
+                generate_name: Some(format!("{}-", of.key.name())),
+                namespace: Some(of.key.namespace().to_owned()),
+                labels: Some(of.labels.clone()),
+                annotations: of.annotations.clone(),
+                owner_references: Some(vec![of.owner.clone()]),
                 ..Default::default()
             },
             address_type: family.to_owned(),
             endpoints,
             ports: Some(ports.to_vec()),
         };
-        match self.slice_api.create(slice).await {
+        match self.api.create(slice).await {
             Ok(made) => {
-                self.written.note(&service.object().key(), made.object().revision());
+                self.written.note(&of.key, made.object().revision());
                 Ok(())
             }
             // The namespace goes: so does the service.
@@ -119,21 +196,22 @@ impl Serving {
 
     async fn update(
         &self,
-        service: &Typed<Service>,
+        of: &Wanted,
         slice: &Typed<EndpointSlice>,
         endpoints: Vec<Endpoint>,
-        labels: &BTreeMap<String, String>,
     ) -> Result<()> {
         let same = slice.endpoints.as_deref().unwrap_or_default() == endpoints
-            && slice.metadata.labels.as_ref() == Some(labels);
+            && slice.metadata.labels.as_ref() == Some(&of.labels)
+            && slice.metadata.annotations == of.annotations;
         if same {
             return Ok(());
         }
         let mut new = slice.to_owned();
         new.endpoints = Some(endpoints);
-        new.metadata.labels = Some(labels.clone());
-        let written = self.slice_api.update(new).await?;
-        self.written.note(&service.object().key(), written.object().revision());
+        new.metadata.labels = Some(of.labels.clone());
+        new.metadata.annotations.clone_from(&of.annotations);
+        let written = self.api.update(new).await?;
+        self.written.note(&of.key, written.object().revision());
         Ok(())
     }
 }
@@ -143,7 +221,11 @@ fn fill(
     slices: &[Typed<EndpointSlice>],
     endpoints: Vec<Endpoint>,
 ) -> Vec<(Option<Typed<EndpointSlice>>, Vec<Endpoint>)> {
-    let uid = |endpoint: &Endpoint| endpoint.target_ref.as_ref().and_then(|one| one.uid.clone());
+    // What is no pod is told apart by its address.
+    let uid = |endpoint: &Endpoint| {
+        let pod = endpoint.target_ref.as_ref().and_then(|one| one.uid.clone());
+        (pod.is_none().then(|| endpoint.addresses.clone()), pod)
+    };
     let mut left: Vec<Option<Endpoint>> = endpoints.into_iter().map(Some).collect();
     let mut dealt: Vec<(Option<Typed<EndpointSlice>>, Vec<Endpoint>)> = Vec::new();
     for slice in slices {
@@ -180,16 +262,4 @@ fn fill(
         }
     }
     dealt
-}
-
-fn labels_of(service: &Typed<Service>) -> BTreeMap<String, String> {
-    let mut labels = service.metadata.labels.clone().unwrap_or_default();
-    labels.remove(HEADLESS);
-    labels.insert(SERVICE.to_owned(), service.object().name().to_owned());
-    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
-    let spec = service.spec.as_ref();
-    if spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None") {
-        labels.insert(HEADLESS.to_owned(), String::new());
-    }
-    labels
 }

@@ -266,3 +266,54 @@ async fn a_cron_job_that_was_suspended_makes_one_job_for_all_it_missed() {
     assert_eq!(cluster.events("TooManyMissedTimes").await.len(), 1);
     cluster.stop().await;
 }
+
+/// How many Jobs a schedule makes within a number of hours.
+async fn jobs_made(start: &str, schedule: &str, hours: u64) -> usize {
+    let cluster = Cluster::at(start).await;
+    let all = json!({"schedule": schedule, "timeZone": "Europe/Berlin",
+        "concurrencyPolicy": "Allow"});
+    cron(&cluster, all).await;
+    cluster.pass(hours * 3600).await;
+    let made = cluster.all::<Job>().await.len();
+    cluster.stop().await;
+    made
+}
+
+#[tokio::test(start_paused = true)]
+async fn clocks_that_are_changed_neither_double_nor_lose_hours() {
+    // In Berlin the clocks go from 2 to 3 on 31 March, and from 3 to 2 on 27 October, at 1 UTC.
+    let (spring, autumn) = ("2030-03-30T23:30:00Z", "2030-10-26T22:30:00Z");
+    for (start, schedule, expected) in [
+        (spring, "0 * * * *", 6),
+        (autumn, "0 * * * *", 6),
+        (spring, "30 3 * * *", 1),
+        (autumn, "30 3 * * *", 1),
+    ] {
+        assert_eq!(jobs_made(start, schedule, 6).await, expected, "{schedule} from {start}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_makes_one_job_for_all_that_was_missed() {
+    let cluster = Cluster::start().await;
+    cron(&cluster, json!({"schedule": "0 * * * *"})).await;
+    cluster.pass(60).await;
+    // Nothing runs while the clock goes on, as on a machine that slept.
+    tokio::time::advance(std::time::Duration::from_secs(50 * 3600)).await;
+    cluster.pass(5).await;
+    assert_eq!(cluster.all::<Job>().await.len(), 1);
+    cluster.pass(3600).await;
+    assert_eq!(cluster.all::<Job>().await.len(), 2, "and goes on from there");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_too_late_is_missed() {
+    let cluster = Cluster::start().await;
+    cron(&cluster, json!({"schedule": "0 * * * *", "startingDeadlineSeconds": 600})).await;
+    cluster.pass(60).await;
+    tokio::time::advance(std::time::Duration::from_secs(3600 + 1800)).await;
+    cluster.pass(5).await;
+    assert!(cluster.all::<Job>().await.is_empty());
+    cluster.stop().await;
+}

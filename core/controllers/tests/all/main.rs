@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+mod bad_input;
 mod clusterrole_aggregation;
 mod daemon_sets;
 mod garbage_collector;

@@ -230,7 +230,8 @@ async fn a_service_with_endpoints_and_a_budget() {
     survives(1, async |world| {
         world
             .apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-                "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}))
+                "spec": {"clusterIP": "10.96.0.99", "selector": {"app": "web"},
+                    "ports": [{"port": 80}]}}))
             .await;
         world
             .apply(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",

@@ -1,8 +1,9 @@
 //! Where services are served, and how many pods may be missing.
 
 use crate::harness::{Cluster, condition};
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use pinnace_client::PropagationPolicy::Background;
 use serde_json::{Value, json};
@@ -156,5 +157,98 @@ async fn a_budget_in_shares_needs_controllers() {
         condition(&*budget, "DisruptionAllowed"),
         "False SyncFailed found no controller ref for pod \"web-0\""
     );
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_are_written_by_hand_are_mirrored() {
+    let cluster = Cluster::start().await;
+    cluster
+        .make::<Service>(json!({"metadata": {"name": "far", "namespace": "default"},
+            "spec": {"ports": [{"port": 80}]}}))
+        .await;
+    cluster
+        .make::<Endpoints>(json!({"metadata": {"name": "far", "namespace": "default",
+            "labels": {"a": "b"}}, "subsets": [{"ports": [{"name": "http", "port": 8080}],
+            "addresses": [{"ip": "10.1.2.3"}, {"ip": "10.1.2.4"}],
+            "notReadyAddresses": [{"ip": "10.1.2.5"}]}]}))
+        .await;
+    cluster.pass(1).await;
+    let all = cluster.all::<EndpointSlice>().await;
+    let slice = &all[0];
+    let labels = slice.metadata.labels.clone().unwrap();
+    assert_eq!(
+        labels["endpointslice.kubernetes.io/managed-by"],
+        "endpointslicemirroring-controller.k8s.io"
+    );
+    assert_eq!((&*labels["a"], &*labels["kubernetes.io/service-name"]), ("b", "far"));
+    let endpoints: Vec<_> = slice
+        .endpoints
+        .iter()
+        .flatten()
+        .map(|one| (one.addresses[0].clone(), one.conditions.as_ref().unwrap().ready.unwrap()))
+        .collect();
+    let expected = [("10.1.2.3", true), ("10.1.2.4", true), ("10.1.2.5", false)];
+    assert_eq!(endpoints, expected.map(|(address, ready)| (address.to_owned(), ready)));
+    cluster
+        .edit::<Endpoints>("default/far", |endpoints| {
+            let subset = &mut endpoints.subsets.as_mut().unwrap()[0];
+            subset.addresses.as_mut().unwrap().remove(0);
+        })
+        .await;
+    cluster.pass(1).await;
+    let all = cluster.all::<EndpointSlice>().await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].endpoints.as_ref().unwrap().len(), 2);
+    cluster
+        .edit::<Service>("default/far", |service| {
+            service.spec.as_mut().unwrap().selector = Some([("app".into(), "x".into())].into());
+        })
+        .await;
+    cluster.pass(1).await;
+    let all = cluster.all::<EndpointSlice>().await;
+    let mirrored = all.iter().filter(|slice| {
+        let labels = slice.metadata.labels.as_ref().unwrap();
+        labels["endpointslice.kubernetes.io/managed-by"].contains("mirroring")
+    });
+    assert_eq!(mirrored.count(), 0, "pods serve it now");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_of_addresses_is_held_while_it_is_needed() {
+    let cluster = Cluster::start().await;
+    let range =
+        |name: &str| json!({"metadata": {"name": name}, "spec": {"cidrs": ["10.9.0.0/24"]}});
+    cluster.make::<ServiceCIDR>(range("first")).await;
+    let parent = json!({"group": "", "resource": "services", "namespace": "default", "name": "x"});
+    cluster
+        .make::<IPAddress>(json!({"metadata": {"name": "10.9.0.7"}, "spec": {"parentRef": parent}}))
+        .await;
+    cluster.pass(1).await;
+    let first = cluster.get::<ServiceCIDR>("first").await;
+    assert_eq!(condition(&*first, "Ready"), "True Ready Kubernetes Service CIDR is ready");
+    cluster.delete::<ServiceCIDR>("first", Background).await;
+    cluster.pass(1).await;
+    let first = cluster.get::<ServiceCIDR>("first").await;
+    assert!(
+        condition(&*first, "Ready").starts_with("False Terminating There are still IPAddresses")
+    );
+    cluster.make::<ServiceCIDR>(range("second")).await;
+    cluster.pass(1).await;
+    assert!(cluster.find::<ServiceCIDR>("first").await.is_none(), "the second has its address");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_told_how_long_their_caches_hold() {
+    let cluster = Cluster::start().await;
+    for number in 0..101 {
+        cluster.make::<Node>(json!({"metadata": {"name": format!("n{number}")}})).await;
+    }
+    cluster.pass(1).await;
+    let ttl = "node.alpha.kubernetes.io/ttl";
+    let node = cluster.get::<Node>("n100").await;
+    assert_eq!(node.metadata.annotations.as_ref().unwrap()[ttl], "15");
     cluster.stop().await;
 }

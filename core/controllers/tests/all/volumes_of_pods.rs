@@ -95,11 +95,9 @@ async fn a_pod_goes_where_its_volume_is_or_can_be() {
     }
     world.apply(claim("c", "manual", "ReadWriteOnce")).await;
     world.apply(pod("c", "c", json!({}))).await;
-    assert!(
-        refused(&mut world, "c").await.starts_with(
-            "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."
-        )
-    );
+    assert!(refused(&mut world, "c").await.starts_with(
+        "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."
+    ));
     world.apply(volume_on("late", "n1", "manual")).await;
     world.expect("pods", "default/c", "/status/phase", json!("Running")).await;
     world.stop().await;

@@ -18,7 +18,7 @@ use pinnace_client::{
     Api, Client, DeleteOptions, Informers, ListOptions, PropagationPolicy, Recorder,
 };
 use pinnace_controllers::{Context, Controllers, Credentials};
-use pinnace_env::Env;
+use pinnace_env::{Clock, Env, Random};
 use pinnace_server::authentication::SigningKey;
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
@@ -52,7 +52,16 @@ impl Cluster {
 
     /// As [`Cluster::start`], with the kinds of a catalog.
     pub(crate) async fn serving(catalog: Catalog) -> Self {
-        let env = Env::simulated(1);
+        Self::with(catalog, Env::simulated(1)).await
+    }
+
+    /// As [`Cluster::start`], at a moment of its own.
+    pub(crate) async fn at(moment: &str) -> Self {
+        let clock = Clock::following(moment.parse().unwrap());
+        Self::with(Catalog::builtin(), Env::new(clock, Random::seeded(1))).await
+    }
+
+    async fn with(catalog: Catalog, env: Env) -> Self {
         let server = Server::builder(Store::memory(), catalog, env.clone())
             .signing_key(SigningKey::generate().unwrap())
             .root_certificate(CERTIFICATE)
