@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::limits::CHUNK_BYTES;
+use crate::limits::{CHUNK_BYTES, COMPRESS_FROM_BYTES};
 
 /// Whatever may go wrong with a body on its way.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -23,8 +23,8 @@ pub struct Body(Inner);
 enum Inner {
     /// All is there, in pieces that are shared with whoever else reads them.
     Pieces { pieces: VecDeque<Bytes>, bytes: u64 },
-    /// It is made as it is sent, and its length is known.
-    Chunks { chunks: Box<dyn Iterator<Item = Bytes> + Send>, bytes: u64 },
+    /// It is made as it is sent.
+    Chunks(Box<dyn Iterator<Item = Bytes> + Send>),
     /// It comes as it comes.
     Stream(BoxStream<'static, Result<Bytes, BoxError>>),
     /// As a stream, and mostly nothing comes.
@@ -43,9 +43,16 @@ impl Body {
         Self(Inner::Pieces { pieces, bytes })
     }
 
-    /// Chunks of so many bytes in all, each made when the one before is sent.
-    pub(crate) fn chunks(bytes: u64, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self(Inner::Chunks { chunks: Box::new(chunks), bytes })
+    /// Chunks, each made when the one before is sent. As many as are worth compressing are made at
+    /// once: with fewer it is known how long the answer is.
+    pub(crate) fn chunks(mut chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        let (mut first, mut bytes) = (VecDeque::new(), 0);
+        while bytes <= COMPRESS_FROM_BYTES {
+            let Some(chunk) = chunks.next() else { return Self::pieces(first) };
+            bytes += chunk.len();
+            first.push_back(chunk);
+        }
+        Self(Inner::Chunks(Box::new(first.into_iter().chain(chunks))))
     }
 
     /// Whatever a stream gives.
@@ -84,8 +91,17 @@ impl Body {
     /// How many bytes there will be, where that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match &self.0 {
-            Inner::Pieces { bytes, .. } | Inner::Chunks { bytes, .. } => Some(*bytes),
-            Inner::Stream(_) | Inner::Watch(_) => None,
+            Inner::Pieces { bytes, .. } => Some(*bytes),
+            Inner::Chunks(_) | Inner::Stream(_) | Inner::Watch(_) => None,
+        }
+    }
+
+    /// Whether it is all there, or can be made at once, and large enough to be compressed.
+    pub(crate) fn is_large(&self) -> bool {
+        match &self.0 {
+            Inner::Pieces { bytes, .. } => *bytes > COMPRESS_FROM_BYTES as u64,
+            Inner::Chunks(_) => true,
+            Inner::Stream(_) | Inner::Watch(_) => false,
         }
     }
 
@@ -123,11 +139,7 @@ impl HttpBody for Body {
                 *bytes -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
                 Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
             }
-            Inner::Chunks { chunks, bytes } => {
-                let chunk = chunks.next();
-                *bytes = bytes.saturating_sub(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
-                Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
-            }
+            Inner::Chunks(chunks) => Poll::Ready(chunks.next().map(|chunk| Ok(Frame::data(chunk)))),
             Inner::Stream(stream) | Inner::Watch(stream) => {
                 stream.as_mut().poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
             }
@@ -137,8 +149,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Pieces { pieces, .. } => pieces.is_empty(),
-            Inner::Chunks { bytes, .. } => *bytes == 0,
-            Inner::Stream(_) | Inner::Watch(_) => false,
+            Inner::Chunks(_) | Inner::Stream(_) | Inner::Watch(_) => false,
         }
     }
 

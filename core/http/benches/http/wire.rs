@@ -74,7 +74,7 @@ impl Connection {
         self.send(method, path, media_type, body).await;
         let (head, status, length) = self.head().await;
         assert!((200..300).contains(&status), "{}", String::from_utf8_lossy(&self.buffer));
-        let length = length.unwrap();
+        let Some(length) = length else { return self.chunks(head).await };
         let mut come = self.buffer.len() - head;
         while come < length {
             self.buffer.clear();
@@ -83,6 +83,22 @@ impl Connection {
             come += read;
         }
         length
+    }
+
+    /// Reads a body that comes in chunks, until the last; gives how many bytes came.
+    async fn chunks(&mut self, head: usize) -> usize {
+        const LAST: &[u8] = b"\r\n0\r\n\r\n";
+        self.buffer.drain(..head);
+        let mut come = self.buffer.len();
+        while !self.buffer.ends_with(LAST) {
+            // The end may come in two parts.
+            let keep = self.buffer.len().saturating_sub(LAST.len());
+            self.buffer.drain(..keep);
+            let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
+            assert!(read > 0, "the server has hung up");
+            come += read;
+        }
+        come
     }
 
     /// Begins a watch and gives what comes of it.

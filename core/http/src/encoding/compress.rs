@@ -8,13 +8,14 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
 use http::{HeaderMap, Response};
 use http_body_util::BodyDataStream;
 
-use crate::limits::COMPRESS_FROM_BYTES;
 use crate::{Body, BoxError};
 
 /// Compresses a large answer when the client takes that. It is done piece by piece, as it is sent.
 pub(crate) fn compress(request: &HeaderMap, response: Response<Body>) -> Response<Body> {
-    let large = response.body().length().is_some_and(|bytes| bytes > COMPRESS_FROM_BYTES as u64);
-    if !large || !takes_gzip(request) || response.headers().contains_key(CONTENT_ENCODING) {
+    if !response.body().is_large()
+        || !takes_gzip(request)
+        || response.headers().contains_key(CONTENT_ENCODING)
+    {
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -20,19 +20,18 @@ impl View {
     ///
     /// # Errors
     /// `NotAcceptable` for a shape that only single objects have; `InternalError`.
-    pub(crate) fn list(&self, resource: &Resource, list: &List<Object>) -> Result<Response<Body>> {
+    pub(crate) fn list(&self, resource: &Resource, list: List<Object>) -> Result<Response<Body>> {
         let (code, accepted) = (StatusCode::OK, self.accepted);
         match accepted.shape {
             Shape::Whole if accepted.encoding == Encoding::Protobuf => {
                 let (version, kind) = (resource.api_version(), &resource.list_kind);
-                let body = protobuf::list(&version, kind, &list_meta(list), &list.items)?;
+                let body = protobuf::list(&version, kind, &list_meta(&list), &list.items)?;
                 Ok(reply(code, accepted.media_type(), body))
             }
             Shape::Whole => {
                 let whole = Whole::new(resource, list);
                 if accepted.encoding == Encoding::Json && !accepted.pretty {
-                    let body = Body::chunks(whole.bytes, whole);
-                    return Ok(reply(code, accepted.media_type(), body));
+                    return Ok(reply(code, accepted.media_type(), Body::chunks(whole)));
                 }
                 let json: Vec<u8> = whole.flatten().collect();
                 encoded(code, json.into(), accepted)
@@ -41,11 +40,11 @@ impl View {
                 let items: Vec<Value> = list.items.iter().map(metadata).collect::<Result<_>>()?;
                 let tree = json!({
                     "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": list_metadata(list), "items": items,
+                    "metadata": list_metadata(&list), "items": items,
                 });
                 value(code, &tree, accepted)
             }
-            Shape::Table(include) => self.table(code, &list.items, include, list_meta(list)),
+            Shape::Table(include) => self.table(code, &list.items, include, list_meta(&list)),
             Shape::Metadata => Err(ApiError::new(
                 Reason::NotAcceptable,
                 "you requested PartialObjectMetadata, but the requested object is a list",
@@ -64,36 +63,28 @@ struct Whole {
     /// An object that is too large to be copied.
     alone: Option<Bytes>,
     ended: bool,
-    /// Bytes that are left to be sent.
-    bytes: u64,
 }
 
 const END: &[u8] = b"]}\n";
+/// What an item takes at least, or thereabouts.
+const ITEM_BYTES: usize = 256;
 
 impl Whole {
-    fn new(resource: &Resource, list: &List<Object>) -> Self {
+    fn new(resource: &Resource, list: List<Object>) -> Self {
         let head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
             resource.list_kind,
             resource.api_version(),
-            list_metadata(list)
+            list_metadata(&list)
         );
-        let prefix = own_type(resource);
-        let length = |object| {
-            let (open, rest) = without_type(object, prefix.as_deref());
-            open.len() + rest.len()
-        };
-        let commas = list.items.len().saturating_sub(1);
-        let items = list.items.iter().map(length).sum::<usize>() + commas;
-        let bytes = (head.len() + items + END.len()) as u64;
-        let items = list.items.clone().into_iter().peekable();
-        Self { items, prefix, before: head.into(), alone: None, ended: false, bytes }
+        let (prefix, items) = (own_type(resource), list.items.into_iter().peekable());
+        Self { items, prefix, before: head.into(), alone: None, ended: false }
     }
 
     /// The next items that fit, and the end after the last.
     fn gather(&mut self) -> Option<Bytes> {
-        let left = usize::try_from(self.bytes).unwrap_or(usize::MAX);
-        let mut chunk = BytesMut::with_capacity(left.min(CHUNK_BYTES));
+        let mut chunk =
+            BytesMut::with_capacity(CHUNK_BYTES.min((self.items.len() + 1) * ITEM_BYTES));
         while let Some(object) = self.items.peek() {
             let (open, rest) = without_type(object, self.prefix.as_deref());
             let large = rest.len() >= CHUNK_BYTES;
@@ -129,9 +120,7 @@ impl Iterator for Whole {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let chunk = self.alone.take().or_else(|| self.gather())?;
-        self.bytes = self.bytes.saturating_sub(chunk.len() as u64);
-        Some(chunk)
+        self.alone.take().or_else(|| self.gather())
     }
 }
 
@@ -188,11 +177,7 @@ mod tests {
     fn chunks(items: Vec<Object>) -> Vec<Bytes> {
         let resource = Catalog::builtin().of::<ConfigMap>().unwrap();
         let list = List { items, revision: 7, continue_token: None, remaining: None };
-        let whole = Whole::new(&resource, &list);
-        let length = whole.bytes;
-        let chunks: Vec<Bytes> = whole.collect();
-        assert_eq!(chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>(), length);
-        chunks
+        Whole::new(&resource, list).collect()
     }
 
     const HEAD: &str = "{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[";

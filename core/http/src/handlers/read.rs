@@ -18,7 +18,7 @@ impl Call<'_> {
         let accepted = self.accepted()?;
         let options = options::list_options(self.query, false)?;
         let list = self.api.list(self.resource.clone(), self.scope(), options).await?;
-        let response = self.view(accepted).list(&self.resource, &list)?;
+        let response = self.view(accepted).list(&self.resource, list)?;
         Ok(encoding::compress(self.headers, response))
     }
 }

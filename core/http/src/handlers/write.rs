@@ -256,7 +256,7 @@ impl Call<'_> {
         let options = self.delete_options(body).await?;
         let resource = self.resource.clone();
         let list = self.api.delete_collection(resource, self.scope(), selection, options).await?;
-        self.view(accepted).list(&self.resource, &list)
+        self.view(accepted).list(&self.resource, list)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -132,33 +132,38 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
 {
-    let (parts, mut body) = answer.into_parts();
+    let (parts, body) = answer.into_parts();
     let head = head(parts.status, &parts.headers);
     drop(parts);
-    if write(&mut transport, &head, abort).await.is_none() {
-        return;
-    }
-    drop(head);
+    let told = async {
+        write(&mut transport, &head).await?;
+        drop(head);
+        tell_body(&mut transport, body).await
+    };
+    // It may be the client who has gone.
+    drop(abort.run_until_cancelled(told).await);
+}
+
+async fn tell_body<T, B>(transport: &mut T, mut body: B) -> io::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
     loop {
         let frame = tokio::select! {
-            () = abort.cancelled() => return,
-            () = hang_up(&mut transport) => return,
+            () = hang_up(transport) => return Ok(()),
             frame = body.frame() => frame,
         };
         match frame {
             Some(Ok(frame)) => {
                 let Ok(bytes) = frame.into_data() else { continue };
-                if write(&mut transport, &chunk(&bytes), abort).await.is_none() {
-                    return;
-                }
+                write(transport, &chunk(&bytes)).await?;
             }
             // The client finds that the last chunk is missing.
-            Some(Err(_)) => return,
+            Some(Err(_)) => return Ok(()),
             None => {
-                write(&mut transport, LAST_CHUNK, abort).await;
-                // It may have gone by now.
-                drop(transport.shutdown().await);
-                return;
+                write(transport, LAST_CHUNK).await?;
+                return transport.shutdown().await;
             }
         }
     }
@@ -188,16 +193,9 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Writes all, at once; `None` when that cannot be done or is cut off.
-async fn write<T>(transport: &mut T, bytes: &[u8], abort: &CancellationToken) -> Option<()>
-where
-    T: AsyncWrite + Unpin,
-{
-    let write = async {
-        transport.write_all(bytes).await?;
-        transport.flush().await
-    };
-    abort.run_until_cancelled(pin!(write)).await?.ok()
+async fn write<T: AsyncWrite + Unpin>(transport: &mut T, bytes: &[u8]) -> io::Result<()> {
+    transport.write_all(bytes).await?;
+    transport.flush().await
 }
 
 /// Ends when the client does. Nothing that it says matters any more.
