@@ -22,6 +22,14 @@ struct Inner {
     reason: Reason,
     message: String,
     details: Option<StatusDetails>,
+    /// Where a list may go on all the same.
+    continue_token: Option<String>,
+}
+
+impl Inner {
+    fn new(reason: Reason, message: String, details: Option<StatusDetails>) -> Self {
+        Self { reason, message, details, continue_token: None }
+    }
 }
 
 macro_rules! reasons {
@@ -90,7 +98,7 @@ reasons! {
 impl ApiError {
     /// An error of a reason with a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { reason, message: message.into(), details: None }))
+        Self(Box::new(Inner::new(reason, message.into(), None)))
     }
 
     fn about(reason: Reason, message: String, resource: &Resource, name: &str) -> Self {
@@ -100,7 +108,7 @@ impl ApiError {
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             ..Default::default()
         };
-        Self(Box::new(Inner { reason, message, details: Some(details) }))
+        Self(Box::new(Inner::new(reason, message, Some(details))))
     }
 
     /// There is no object of that name.
@@ -167,7 +175,7 @@ impl ApiError {
             causes: Some(causes.collect()),
             ..Default::default()
         };
-        Self(Box::new(Inner { reason: Reason::Invalid, message, details: Some(details) }))
+        Self(Box::new(Inner::new(Reason::Invalid, message, Some(details))))
     }
 
     /// The verb does not exist for this resource.
@@ -189,6 +197,21 @@ impl ApiError {
     /// The asked-for revision is no longer there.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(Reason::Expired, message)
+    }
+
+    /// The version that a list began with is no longer there. `token` goes on where it was, with
+    /// what is there now.
+    pub fn expired_list(token: String) -> Self {
+        let mut error = Self::expired(
+            "The provided continue parameter is too old to display a consistent list result. You \
+             can start a new list without the continue parameter, or use the continue token in \
+             this response to retrieve the remainder of the results. Continuing with the provided \
+             token results in an inconsistent list - objects that were created, modified, or \
+             deleted between the time the first chunk was returned and now may show up in the \
+             list.",
+        );
+        error.0.continue_token = Some(token);
+        error
     }
 
     /// It cannot be done now; the caller should wait this long.
@@ -228,7 +251,9 @@ impl ApiError {
             _ => Reason::InternalError,
         });
         let message = status.message.unwrap_or_default();
-        Self(Box::new(Inner { reason, message, details: status.details }))
+        let mut inner = Inner::new(reason, message, status.details);
+        inner.continue_token = status.metadata.continue_;
+        Self(Box::new(inner))
     }
 
     /// The error as a `Status` object.
@@ -237,7 +262,7 @@ impl ApiError {
             code: Some(self.code().into()),
             details: self.0.details.clone(),
             message: Some(self.0.message.clone()),
-            metadata: ListMeta::default(),
+            metadata: ListMeta { continue_: self.0.continue_token.clone(), ..ListMeta::default() },
             reason: Some(self.reason().as_str().to_owned()),
             status: Some("Failure".to_owned()),
         }

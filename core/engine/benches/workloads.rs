@@ -129,8 +129,7 @@ async fn daemon_set() -> Duration {
     let spec = json!({"selector": {"matchLabels": {"app": "web"}},
         "template": template("registry.example/web:1")});
     let meta = json!({"name": "agent", "namespace": "default"});
-    let set: DaemonSet =
-        serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap();
+    let set: DaemonSet = serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap();
     let stopwatch = Stopwatch::start();
     engine.client().of::<DaemonSet>().unwrap().create(set).await.unwrap();
     running(&engine, from, NODES).await;

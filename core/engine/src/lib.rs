@@ -57,6 +57,7 @@ mod images;
 mod logs;
 mod manifest;
 mod nodes;
+mod own_service;
 mod reference;
 mod rollout;
 mod serving;

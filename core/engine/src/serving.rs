@@ -8,7 +8,7 @@ use pinnace_env::Env;
 use pinnace_http::{Authority, ServeConfig, Serving, kubeconfig};
 use pinnace_server::authentication::SigningKey;
 
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, own_service};
 
 /// Where, below the data directory, keys and certificates are.
 const PKI: &str = "pki";
@@ -75,6 +75,9 @@ impl Engine {
         let serving = parts.front.serve(authority, config).await?;
         if let Some(url) = serving.url() {
             *parts.keys.url.lock() = Some(url);
+        }
+        if let Some(address) = serving.address() {
+            own_service::publish(&self.client(), address).await?;
         }
         parts.spawn(serving.until(parts.stop.clone()));
         Ok(serving)

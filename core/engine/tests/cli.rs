@@ -97,6 +97,7 @@ async fn up_serves_kubectl() {
         (&["get", "pods", "-o", "yaml"], "phase: Running"),
         (&["scale", "deployment/web", "--replicas=1"], "deployment.apps/web scaled"),
         (&["delete", "deployment", "web"], "deployment.apps \"web\" deleted"),
+        (&["get", "services"], "kubernetes   ClusterIP"),
     ] {
         let Some(text) = kubectl(&kubeconfig, arguments).await else {
             return eprintln!("there is no kubectl here: nothing is shown");

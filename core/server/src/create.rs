@@ -1,4 +1,4 @@
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails, Time};
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::kinds::metadata;
 use pinnace_api::{ApiError, Draft, Object, Resource, Result};
@@ -231,8 +231,26 @@ pub(crate) fn storage_error(error: &pinnace_store::StoreError) -> ApiError {
     use pinnace_api::Reason;
     use pinnace_store::StoreError;
     match error {
-        StoreError::Expired { .. } => ApiError::expired(error.to_string()),
-        StoreError::Future { .. } => ApiError::new(Reason::Timeout, error.to_string()),
+        StoreError::Expired { requested, oldest } => {
+            ApiError::expired(format!("too old resource version: {requested} ({oldest})"))
+        }
+        StoreError::Future { requested, current } => ApiError::from_status(Status {
+            code: Some(Reason::Timeout.code().into()),
+            reason: Some(Reason::Timeout.as_str().to_owned()),
+            message: Some(format!(
+                "Timeout: Too large resource version: {requested}, current: {current}"
+            )),
+            details: Some(StatusDetails {
+                causes: Some(vec![StatusCause {
+                    reason: Some("ResourceVersionTooLarge".to_owned()),
+                    message: Some("Too large resource version".to_owned()),
+                    ..Default::default()
+                }]),
+                retry_after_seconds: Some(1),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
         StoreError::Closed => {
             ApiError::new(Reason::ServiceUnavailable, "the engine has been shut down")
         }

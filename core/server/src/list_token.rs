@@ -3,13 +3,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pinnace_api::{ApiError, Key, Result};
 use serde::{Deserialize, Serialize};
 
-/// Where a list that was cut by its limit goes on: the revision it shows, and its last object.
+/// Where a list that was cut by its limit goes on: the revision it shows, or else the one there is
+/// now, and its last object.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListToken {
     #[serde(rename = "v")]
     form: String,
     #[serde(rename = "rv")]
-    pub(crate) revision: u64,
+    pub(crate) revision: Option<u64>,
     #[serde(rename = "ns")]
     namespace: String,
     #[serde(rename = "start")]
@@ -19,7 +20,7 @@ pub(crate) struct ListToken {
 const FORM: &str = "pinnace/v1";
 
 impl ListToken {
-    pub(crate) fn new(revision: u64, last: &Key) -> Self {
+    pub(crate) fn new(revision: Option<u64>, last: &Key) -> Self {
         Self {
             form: FORM.to_owned(),
             revision,
@@ -52,8 +53,10 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_and_garbage_does_not() {
-        let token = ListToken::new(7, &Key::new("default", "a"));
-        assert_eq!(ListToken::decode(&token.encode()).unwrap(), token);
+        for revision in [Some(7), None] {
+            let token = ListToken::new(revision, &Key::new("default", "a"));
+            assert_eq!(ListToken::decode(&token.encode()).unwrap(), token);
+        }
         for garbage in ["", "!", "e30", &URL_SAFE_NO_PAD.encode("{\"v\":\"x\"}")] {
             assert!(ListToken::decode(garbage).is_err(), "{garbage}");
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use pinnace_api::selector::FieldSelector;
 use pinnace_api::{ApiError, Key, Object, Resource, Result};
 use pinnace_client::{List, ListOptions, Subresource, Target, VersionMatch};
-use pinnace_store::Snapshot;
+use pinnace_store::{Snapshot, StoreError};
 
 use crate::create::storage_error;
 use crate::list_token::ListToken;
@@ -81,7 +81,7 @@ impl Server {
         {
             let remaining = matching.count() as u64;
             if remaining > 0 {
-                list.continue_token = Some(ListToken::new(revision, &last.key()).encode());
+                list.continue_token = Some(ListToken::new(Some(revision), &last.key()).encode());
                 // With a selector the count would promise what upstream does not give.
                 list.remaining = filter.is_everything().then_some(remaining);
             }
@@ -96,11 +96,11 @@ impl Server {
                     "specifying resource version is not allowed when using continue",
                 ));
             }
-            (Some(token), ..) => Some(token.revision),
+            (Some(token), ..) => token.revision,
             (None, Some(version), Some(VersionMatch::Exact)) => Some(version),
             (None, Some(version), None) if version > 0 && options.limit.is_some() => Some(version),
             (None, Some(version), _) if version > self.store().revision() => {
-                return Err(storage_error(&pinnace_store::StoreError::Future {
+                return Err(storage_error(&StoreError::Future {
                     requested: version,
                     current: self.store().revision(),
                 }));
@@ -109,7 +109,12 @@ impl Server {
         };
         match exact {
             Some(revision) => {
-                self.store().snapshot_at(revision).map_err(|error| storage_error(&error))
+                self.store().snapshot_at(revision).map_err(|error| match (&error, token) {
+                    (StoreError::Expired { .. }, Some(token)) => {
+                        ApiError::expired_list(ListToken::new(None, &token.last()).encode())
+                    }
+                    _ => storage_error(&error),
+                })
             }
             None => Ok(self.snapshot()),
         }

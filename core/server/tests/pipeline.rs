@@ -13,7 +13,7 @@ use pinnace_client::{
 };
 use pinnace_env::Env;
 use pinnace_server::{Server, User};
-use pinnace_store::Store;
+use pinnace_store::{Limits, Store};
 use serde_json::{Value, json};
 
 async fn client() -> Client {
@@ -420,6 +420,36 @@ async fn lists_are_selected_and_paged_at_one_revision() {
     let rest = maps.list(None, rest).await.unwrap();
     assert_eq!(rest.items[0].object().name(), "d", "the second page shows the state of the first");
     assert_eq!(rest.revision, first.revision);
+}
+
+#[tokio::test]
+async fn a_list_whose_version_is_gone_goes_on_with_what_is_there_now() {
+    let limits = Limits { log_events: 1, ..Limits::default() };
+    let catalog = Catalog::builtin();
+    let server = Server::builder(Store::memory_with(limits), catalog, Env::simulated(1)).build();
+    let client = server.client(User::host());
+    let namespace = from::<Namespace>(json!({"metadata": {"name": "default"}}));
+    client.of().unwrap().create(namespace).await.unwrap();
+    let maps = client.of::<ConfigMap>().unwrap();
+    for name in ["a", "b", "c"] {
+        maps.create(config_map(name)).await.unwrap();
+    }
+    let page = ListOptions { limit: Some(1), ..ListOptions::default() };
+    let first = maps.list(None, page.clone()).await.unwrap();
+    for number in 0..200 {
+        maps.create(config_map(&format!("d{number}"))).await.unwrap();
+    }
+    let rest = ListOptions { continue_token: first.continue_token, ..page.clone() };
+    let gone = maps.list(None, rest).await.unwrap_err();
+    assert_eq!((gone.code(), gone.reason()), (410, Reason::Expired));
+    assert!(gone.message().contains("results in an inconsistent list"));
+    let token = gone.to_status().metadata.continue_;
+    let rest = ListOptions { continue_token: token, limit: Some(3), ..page };
+    let rest = maps.list(None, rest).await.unwrap();
+    let names: Vec<_> = rest.items.iter().map(|map| map.object().name().to_owned()).collect();
+    assert_eq!(names, ["b", "c", "d0"]);
+    let old = ListOptions::default().after(1);
+    check_error(maps.watch(None, old).await.map(drop), Reason::Expired, "too old resource version");
 }
 
 #[tokio::test]

@@ -2,9 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{
-    ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use pinnace_api::volumes::{self, BOUND_BY_CONTROLLER, SELECTED_NODE};
 use pinnace_api::{Key, Typed};
 use pinnace_client::Api;
@@ -147,7 +145,9 @@ impl VolumeBinding {
         });
         match bound.await {
             Ok(volume) if volumes::is_bound_to(&volume, &claim) => Ok(()),
-            Ok(_) => Err(Refusal::error(format!("persistentvolume {volume:?} was taken meanwhile"))),
+            Ok(_) => {
+                Err(Refusal::error(format!("persistentvolume {volume:?} was taken meanwhile")))
+            }
             Err(error) => Err(Refusal::error(error)),
         }
     }

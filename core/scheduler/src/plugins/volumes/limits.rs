@@ -6,13 +6,13 @@ use pinnace_api::{Key, volumes};
 use pinnace_client::Lister;
 
 use super::{Caches, claims, hint, prepare, used};
+use crate::Result;
 use crate::cluster::{Cluster, NodeIndex};
 use crate::framework::{
     Answer, ClusterEvent, Concern, Cycle, Events, Filter, Handle, Hint, Plugin, PreFilter,
     PreFiltered, Prepared, Reasons, Verdict,
 };
 use crate::pod::PodInfo;
-use crate::Result;
 
 const REASON: &str = "node(s) exceed max volume count";
 /// The index of attachments by node.
@@ -70,7 +70,8 @@ impl NodeVolumeLimits {
             return false;
         }
         let pods = state.pods().iter().filter_map(|uid| cycle.cluster.pod(uid));
-        let keys = pods.flat_map(|record| used(record.pod()).map(|used| used.key).collect::<Vec<_>>());
+        let keys =
+            pods.flat_map(|record| used(record.pod()).map(|used| used.key).collect::<Vec<_>>());
         let mut there: Handles = keys.filter_map(|key| self.handle_of(&key)).collect();
         there.extend(self.attached(state.name()));
         let count = |driver: &str, handles: &mut dyn Iterator<Item = &(String, String)>| {

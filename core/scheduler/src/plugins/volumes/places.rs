@@ -8,8 +8,8 @@ use pinnace_api::volumes::{self, NO_PROVISIONER, SELECTED_NODE, Seeker};
 use pinnace_api::{Key, Typed};
 use pinnace_client::Lister;
 
-use super::assumed::{Assumed, Taken};
 use super::Caches;
+use super::assumed::{Assumed, Taken};
 use crate::framework::Handle;
 
 /// The index of volumes that nobody claims, by class, and of those that name a claim, by that.
@@ -48,7 +48,9 @@ impl Conflict {
             Self::Node => "node(s) had volume node affinity conflict",
             Self::Nothing => "node(s) didn't find available persistent volumes to bind",
             Self::Space => "node(s) did not have enough free storage",
-            Self::Gone => "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
+            Self::Gone => {
+                "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+            }
         }
     }
 }
@@ -134,8 +136,7 @@ impl Places {
         free.extend(self.caches.volumes.by_index(BY_REFERENCE, &key));
         free.retain(|volume| {
             let name = volume.object().name();
-            !taken.found.iter().any(|(_, other)| other == name)
-                && !self.assumed.is_taken(name, pod)
+            !taken.found.iter().any(|(_, other)| other == name) && !self.assumed.is_taken(name, pod)
         });
         volumes::best_match(claim, &free, Seeker::OnNode(node)).cloned()
     }

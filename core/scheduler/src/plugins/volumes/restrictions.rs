@@ -3,13 +3,13 @@ use pinnace_api::Key;
 use pinnace_client::Lister;
 
 use super::{Caches, claims, hint, prepare};
+use crate::Result;
 use crate::cluster::{Cluster, NodeIndex};
 use crate::framework::{
     Answer, ClusterEvent, Concern, Cycle, Events, Filter, Handle, Hint, Plugin, PreFilter,
     PreFiltered, Prepared, Reasons, Verdict,
 };
 use crate::pod::PodInfo;
-use crate::Result;
 
 /// The index of pods by the claims that they use.
 const BY_CLAIM: &str = "claim";
@@ -96,7 +96,11 @@ fn disk(volume: &Volume) -> Option<Disk> {
         return Some(Disk { name, read_only: disk.read_only == Some(true), shared: true });
     }
     if let Some(disk) = &volume.aws_elastic_block_store {
-        return Some(Disk { name: format!("ebs/{}", disk.volume_id), read_only: false, shared: false });
+        return Some(Disk {
+            name: format!("ebs/{}", disk.volume_id),
+            read_only: false,
+            shared: false,
+        });
     }
     if let Some(disk) = &volume.iscsi {
         let name = format!("iscsi/{}/{}", disk.iqn, disk.lun);

@@ -4,13 +4,13 @@ use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use pinnace_api::volumes;
 
 use super::{Caches, claims, hint, prepare};
+use crate::Result;
 use crate::cluster::{Cluster, NodeIndex};
 use crate::framework::{
     Answer, ClusterEvent, Concern, Cycle, Events, Filter, Handle, Hint, Plugin, PreFilter,
     PreFiltered, Prepared, Reasons, Verdict,
 };
 use crate::pod::PodInfo;
-use crate::Result;
 
 const REASON: &str = "node(s) had no available volume zone";
 /// The labels by which volumes and nodes say where they are, old and new.
