@@ -214,6 +214,20 @@ impl ApiError {
         error
     }
 
+    /// The name that was made for an object is taken, and so were those tried before it.
+    pub fn no_free_name(resource: &Resource, name: &str) -> Self {
+        let message = format!(
+            "{} {name:?} already exists, the server was not able to generate a unique name for \
+             the object",
+            resource.name()
+        );
+        let mut error = Self::about(Reason::AlreadyExists, message, resource, name);
+        if let Some(details) = &mut error.0.details {
+            details.retry_after_seconds = Some(1);
+        }
+        error
+    }
+
     /// It cannot be done now; the caller should wait this long.
     pub fn too_many_requests(message: impl Into<String>, retry_after: Duration) -> Self {
         let mut error = Self::new(Reason::TooManyRequests, message);

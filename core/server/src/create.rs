@@ -1,9 +1,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails, Time};
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::kinds::metadata;
-use pinnace_api::{ApiError, Draft, Object, Resource, Result};
+use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
 use pinnace_client::{Target, Warnings, WriteOptions};
-use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
+use pinnace_store::{CommitError, Committed, Expect, Transaction};
 
 use crate::certificates;
 use crate::server::WRITE_ATTEMPTS;
@@ -47,32 +47,80 @@ impl Server {
         self.create_owned(user, target, draft, options).await
     }
 
-    /// As [`Server::create_accepted`], for a draft that knows who owns its fields.
+    /// As [`Server::create_accepted`], for a draft that knows who owns its fields. A generated name
+    /// that turns out to be taken is made anew.
     pub(crate) async fn create_owned(
         &self,
         user: &User,
         target: Target,
-        mut draft: Draft,
+        draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
+        let text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if text(&draft.meta().name) || !text(&draft.meta().generate_name) {
+            return self
+                .create_once(user, &target, draft, &options)
+                .await
+                .map_err(|(error, _)| error);
+        }
+        let resource = &*target.resource;
+        let mut taken = String::new();
+        for _ in 0..NAME_ATTEMPTS {
+            match self.create_once(user, &target, draft.clone(), &options).await {
+                Err((_, Some(name))) => taken = name,
+                other => return other.map_err(|(error, _)| error),
+            }
+        }
+        Err(ApiError::no_free_name(resource, &taken))
+    }
+
+    /// Tries to make an object. An error comes with the name if that is what is taken.
+    async fn create_once(
+        &self,
+        user: &User,
+        target: &Target,
+        mut draft: Draft,
+        options: &WriteOptions,
+    ) -> Result<Object, (ApiError, Option<String>)> {
+        let resource = &*target.resource;
+        let key =
+            self.admit_new(user, target, &mut draft, options).map_err(|error| (error, None))?;
+        match self.write_new(resource, &key, draft, options).await {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) => {
+                let name = key.name();
+                Err((ApiError::already_exists(resource, name), Some(name.to_owned())))
+            }
+            Err(error) => Err((error, None)),
+        }
+    }
+
+    /// Puts a draft in order for its creation, and asks whether it may be.
+    fn admit_new(
+        &self,
+        user: &User,
+        target: &Target,
+        draft: &mut Draft,
+        options: &WriteOptions,
+    ) -> Result<Key> {
         let resource = &*target.resource;
         let namespace = target.key.namespace();
         if resource.is_namespaced() && namespace.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }
-        Self::check_namespace(&mut draft, resource, namespace)?;
+        Self::check_namespace(draft, resource, namespace)?;
         if draft.meta().resource_version.as_deref().is_some_and(|version| !version.is_empty()) {
             return Err(ApiError::bad_request(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
-        self.prepare_new(&mut draft);
+        self.prepare_new(draft);
         let snapshot = self.snapshot();
         // Before the strategy sees it: labels may be made of the name.
-        self.generate_name(&mut draft, resource, &snapshot);
-        resource.strategy.prepare_for_create(&mut draft);
-        resource.strategy.default(&mut draft);
-        certificates::note_requester(user, &mut draft);
+        self.generate_name(draft);
+        resource.strategy.prepare_for_create(draft);
+        resource.strategy.default(draft);
+        certificates::note_requester(user, draft);
         let key = draft.key();
         self.admit(&mut AdmissionRequest {
             user,
@@ -80,23 +128,32 @@ impl Server {
             resource,
             key: &key,
             subresource: None,
-            new: Some(&mut draft),
+            new: Some(&mut *draft),
             old: None,
             snapshot: &snapshot,
         })?;
-        validate_new(resource, &draft)?;
+        validate_new(resource, draft)?;
         if options.warnings.are_kept() {
-            warn(resource, &draft, None, &options.warnings);
+            warn(resource, draft, None, &options.warnings);
         }
-        let exists = || ApiError::already_exists(resource, key.name());
+        Ok(key)
+    }
+
+    /// Writes a draft that has been admitted; `None` where there is an object of that name.
+    async fn write_new(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        mut draft: Draft,
+        options: &WriteOptions,
+    ) -> Result<Option<Object>> {
         if options.dry_run {
-            if snapshot.get(resource.table(), &key).is_some() {
-                return Err(exists());
+            if self.snapshot().get(resource.table(), key).is_some() {
+                return Ok(None);
             }
             self.claim(resource, &mut draft, None)?;
-            return Ok(draft.freeze());
+            return Ok(Some(draft.freeze()));
         }
-        drop(snapshot);
         for _ in 0..WRITE_ATTEMPTS {
             // Somebody may take first what is chosen for it; then it is given something else.
             let again = Self::claims(resource) || self.has_belongings(resource);
@@ -105,15 +162,15 @@ impl Server {
             let mut transaction = Transaction::new();
             transaction.put(resource.table(), key.clone(), Expect::Absent, draft);
             self.write_claims(&mut claims, &mut transaction)?;
-            self.write_belongings(resource, &key, &mut transaction)?;
+            self.write_belongings(resource, key, &mut transaction)?;
             let committed = self.store().commit(transaction).await;
             drop(claims);
             match (committed, unclaimed) {
-                (Ok(committed), _) => return first(committed),
+                (Ok(committed), _) => return first(committed).map(Some),
                 (Err(CommitError::Conflict { index, .. }), Some(before)) if index > 0 => {
                     draft = before;
                 }
-                (Err(CommitError::Conflict { .. }), _) => return Err(exists()),
+                (Err(CommitError::Conflict { .. }), _) => return Ok(None),
                 (Err(CommitError::Storage(error)), _) => return Err(storage_error(&error)),
             }
         }
@@ -132,10 +189,9 @@ impl Server {
         meta.creation_timestamp = Some(Time(self.env().clock().now_seconds()));
     }
 
-    /// Makes up the name of an object that has only `generateName`: one that is free now. Should
-    /// another writer take it before the commit, the caller is told that it exists, as upstream
-    /// does after its last try.
-    fn generate_name(&self, draft: &mut Draft, resource: &Resource, snapshot: &Snapshot) {
+    /// Makes up the name of an object that has only `generateName`. Whether it is free shows when it
+    /// is written.
+    fn generate_name(&self, draft: &mut Draft) {
         let meta = draft.meta();
         let named = meta.name.as_deref().is_some_and(|name| !name.is_empty());
         let prefix = meta.generate_name.as_deref().unwrap_or_default();
@@ -144,14 +200,9 @@ impl Server {
         }
         let end =
             (0..=prefix.len().min(MAX_PREFIX)).rev().find(|end| prefix.is_char_boundary(*end));
-        let prefix = prefix[..end.unwrap_or(0)].to_owned();
-        for _ in 0..NAME_ATTEMPTS {
-            let name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));
-            draft.meta_mut().name = Some(name);
-            if snapshot.get(resource.table(), &draft.key()).is_none() {
-                return;
-            }
-        }
+        let prefix = &prefix[..end.unwrap_or(0)];
+        let name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));
+        draft.meta_mut().name = Some(name);
     }
 
     /// Checks that a draft is of the kind that the request is about.

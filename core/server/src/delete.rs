@@ -5,6 +5,7 @@ use pinnace_store::{CommitError, Expect, Transaction};
 use std::sync::Arc;
 
 use crate::create::{first, storage_error};
+use crate::read::check_verb;
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
@@ -102,6 +103,7 @@ impl Server {
     ) -> Result<List<Object>> {
         let scope = namespace.unwrap_or_default();
         self.authorize(user, "deletecollection", &resource, None, scope, "")?;
+        check_verb(&resource, "deletecollection")?;
         let mut list = self.select(&resource, namespace, &selection)?;
         let mut deleted = Vec::with_capacity(list.items.len());
         for object in list.items {

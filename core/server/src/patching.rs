@@ -1,6 +1,8 @@
+use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::patch::{self, Patch};
-use pinnace_api::schema::{Schema, TypeRef};
+use pinnace_api::schema::{Schema, TypeRef, unknown_fields};
 use pinnace_api::{ApiError, Reason, Resource, Result};
+use pinnace_client::{FieldValidation, WriteOptions};
 use serde_json::Value;
 
 /// The type of a kind, by which its lists are merged; `None` for kinds without a known schema.
@@ -31,4 +33,31 @@ pub(crate) fn apply_patch(
              application/json-patch+json, application/merge-patch+json",
         )),
     }
+}
+
+/// Deals with fields that a kind does not have, once operations have been done to an object: which
+/// ones they put there shows only in what came of them.
+///
+/// # Errors
+/// `Invalid` under strict validation.
+pub(crate) fn check_patched(
+    kind: Option<TypeRef<'_>>,
+    patched: &Value,
+    options: &WriteOptions,
+) -> Result<()> {
+    let Some(kind) = kind.filter(|_| options.field_validation != FieldValidation::Ignore) else {
+        return Ok(());
+    };
+    let problems = unknown_fields(kind, patched);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    if options.field_validation == FieldValidation::Strict {
+        let mut errors = ErrorList::default();
+        let why = format!("strict decoding error: {}", problems.join(", "));
+        errors.invalid(&Path::root("patch"), patched.to_string(), &why);
+        return Err(ApiError::invalid_kind("", "", "", &errors));
+    }
+    problems.into_iter().for_each(|problem| options.warnings.add(problem));
+    Ok(())
 }

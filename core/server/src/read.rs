@@ -43,6 +43,7 @@ impl Server {
         options: &ListOptions,
     ) -> Result<List<Object>> {
         self.authorize(user, "list", resource, None, namespace.unwrap_or_default(), "")?;
+        check_verb(resource, "list")?;
         self.select(resource, namespace, options)
     }
 
@@ -113,12 +114,23 @@ impl Server {
                     (StoreError::Expired { .. }, Some(token)) => {
                         ApiError::expired_list(ListToken::new(None, &token.last()).encode())
                     }
+                    (StoreError::Expired { .. }, None) => {
+                        ApiError::expired("The resourceVersion for the provided list is too old.")
+                    }
                     _ => storage_error(&error),
                 })
             }
             None => Ok(self.snapshot()),
         }
     }
+}
+
+/// Checks that a kind has a verb.
+pub(crate) fn check_verb(resource: &Resource, verb: &str) -> Result<()> {
+    if resource.verbs.0.contains(&verb) {
+        return Ok(());
+    }
+    Err(ApiError::method_not_supported(resource, verb))
 }
 
 /// What of a kind a list or watch is about.

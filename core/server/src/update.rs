@@ -8,7 +8,7 @@ use pinnace_store::{CommitError, Expect, Transaction};
 
 use crate::certificates;
 use crate::create::{first, storage_error, warn};
-use crate::patching::{apply_patch, type_of};
+use crate::patching::{apply_patch, check_patched, type_of};
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
@@ -115,6 +115,9 @@ impl Server {
                 served.to_unmanaged_value()?
             };
             let patched = apply_patch(kind, &patch, before)?;
+            if let Patch::Json(_) = patch {
+                check_patched(kind, &patched, &options)?;
+            }
             let new = Self::accept(resource, Draft::from_value(resource.codec, patched)?)?;
             Self::check_unmoved(&new, old)?;
             self.finish_tracked(user, &target, new, old, &options)

@@ -9,7 +9,7 @@ use pinnace_store::{Change, Cursor, Event};
 use tokio::time::Instant;
 
 use crate::create::storage_error;
-use crate::read::Filter;
+use crate::read::{Filter, check_verb};
 use crate::{Server, User};
 
 /// How often a watch that asked for it is told how far it is.
@@ -24,6 +24,7 @@ impl Server {
         options: &ListOptions,
     ) -> Result<WatchStream> {
         self.authorize(user, "watch", &resource, None, namespace.unwrap_or_default(), "")?;
+        check_verb(&resource, "watch")?;
         let filter = Filter::new(&resource, namespace, options)?;
         let mut initial = VecDeque::new();
         let from = match options.resource_version {

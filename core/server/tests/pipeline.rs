@@ -5,11 +5,12 @@
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Binding, ConfigMap, Namespace, ObjectReference, Pod};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Catalog, Codec, DynamicObject, Key, Kind, Reason};
 use pinnace_client::{
-    Api, Client, DeleteOptions, ListOptions, Preconditions, PropagationPolicy, WatchEvent,
-    WriteOptions,
+    Api, Client, DeleteOptions, ListOptions, Preconditions, PropagationPolicy, VersionMatch,
+    WatchEvent, WriteOptions,
 };
 use pinnace_env::Env;
 use pinnace_server::{Server, User};
@@ -122,6 +123,26 @@ async fn generate_name_makes_a_free_name() {
         assert_eq!(made.object().name().len(), "web-".len() + 5);
     }
     assert_eq!(maps.list(Some("default"), ListOptions::default()).await.unwrap().items.len(), 3);
+}
+
+#[tokio::test]
+async fn a_generated_name_that_is_taken_is_made_anew() {
+    let store = Store::memory();
+    // Two servers of one seed think of the same names in the same order.
+    let server = |_: usize| {
+        let server = Server::builder(store.clone(), Catalog::builtin(), Env::simulated(1)).build();
+        server.client(User::host()).of::<ClusterRole>().unwrap()
+    };
+    let (first, second, third) = (server(1), server(2), server(3));
+    let role = || from(json!({"metadata": {"generateName": "r-"}, "rules": []}));
+    let mut names = Vec::new();
+    for _ in 0..7 {
+        names.push(first.create(role()).await.unwrap().object().name().to_owned());
+    }
+    let other = second.create(role()).await.unwrap().object().name().to_owned();
+    assert!(!names.contains(&other), "the eighth try is its own: {other}");
+    let taken = "already exists, the server was not able to generate a unique name for the object";
+    check_error(third.create(role()).await, Reason::AlreadyExists, taken);
 }
 
 #[tokio::test]
@@ -450,6 +471,20 @@ async fn a_list_whose_version_is_gone_goes_on_with_what_is_there_now() {
     assert_eq!(names, ["b", "c", "d0"]);
     let old = ListOptions::default().after(1);
     check_error(maps.watch(None, old).await.map(drop), Reason::Expired, "too old resource version");
+    let (resource_version, version_match) = (Some(first.revision), Some(VersionMatch::Exact));
+    let exact = ListOptions { resource_version, version_match, ..ListOptions::default() };
+    let gone = "The resourceVersion for the provided list is too old.";
+    check_error(maps.list(None, exact).await, Reason::Expired, gone);
+}
+
+#[tokio::test]
+async fn a_verb_that_a_kind_does_not_have_is_refused_within_the_process_too() {
+    let client = client().await;
+    let namespaces = client.of::<Namespace>().unwrap();
+    let (all, how) = (ListOptions::default(), DeleteOptions::default());
+    let why = "deletecollection is not supported on resources of kind \"namespaces\"";
+    let refused = namespaces.dynamic().delete_collection(None, all, how).await;
+    check_error(refused, Reason::MethodNotAllowed, why);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 mod strict;
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -17,6 +19,9 @@ use serde_json::Value;
 use super::options::invalid_named;
 use crate::RequestBody;
 use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
+
+/// Bytes of a body that are shown when it cannot be read.
+const SUMMARY_BYTES: usize = 30;
 
 /// Reads a whole body.
 ///
@@ -111,18 +116,27 @@ impl Document {
     /// # Errors
     /// `BadRequest`.
     pub(crate) fn read(format: Format, body: &[u8], expected: (&str, &str)) -> Result<Self> {
+        let unrecognized = |why: &dyn fmt::Display| {
+            let (kind, shown) = (expected.1, summary(body));
+            let of = format!("(must be of type {kind})");
+            ApiError::bad_request(format!(
+                "the object provided is unrecognized {of}: {why} ({shown})"
+            ))
+        };
+        let whole = |value| Self { value, duplicates: Vec::new() };
         match format {
-            Format::Json => {
-                let (value, duplicates) = strict::read(body).map_err(|error| {
-                    ApiError::bad_request(format!("the object provided is unrecognized: {error}"))
-                })?;
-                Ok(Self { value, duplicates })
+            Format::Json => strict::read(body)
+                .map(|(value, duplicates)| Self { value, duplicates })
+                .map_err(|error| {
+                    let why = format!("couldn't get version/kind; json parse error: {error}");
+                    unrecognized(&why)
+                }),
+            Format::Yaml => {
+                manifest::read_one(body).map(whole).map_err(|error| unrecognized(&error))
             }
-            Format::Yaml => Ok(Self { value: manifest::read_one(body)?, duplicates: Vec::new() }),
-            Format::Protobuf => {
-                let value = protobuf::decode(body, Some(expected))?;
-                Ok(Self { value, duplicates: Vec::new() })
-            }
+            Format::Protobuf => protobuf::decode(body, Some(expected))
+                .map(whole)
+                .map_err(|error| unrecognized(&error)),
         }
     }
 
@@ -168,6 +182,23 @@ impl Document {
             problems.extend(unknown_fields(kind, &self.value));
         }
         problems
+    }
+}
+
+/// The beginning of a body that cannot be read: as text where it may be JSON, else in hexadecimal.
+fn summary(body: &[u8]) -> String {
+    let start = &body[..body.len().min(SUMMARY_BYTES)];
+    let rest = if body.len() > SUMMARY_BYTES { " ..." } else { "" };
+    match start {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => format!("{}{rest}", String::from_utf8_lossy(start)),
+        _ => {
+            let mut text = String::with_capacity(2 * start.len() + rest.len());
+            for byte in start {
+                text.push_str(&format!("{byte:02x}"));
+            }
+            text + rest
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod authentication;
+mod bad_input;
 mod forms;
 mod issuer;
 mod limits;
