@@ -59,7 +59,7 @@ impl Reconciler for Mirroring {
 
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
         self.slices.caught_up(key).await;
-        let endpoints = self.endpoints.get(key).filter(|found| is_mirrored(found));
+        let endpoints = self.endpoints.get(key).filter(is_mirrored);
         let service = self.services.get(key).filter(|service| is_served_by_hand(service));
         let (Some(endpoints), Some(_)) = (endpoints, service) else {
             self.slices.clear(key, MANAGER).await?;

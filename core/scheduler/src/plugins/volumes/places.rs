@@ -159,7 +159,7 @@ impl Places {
             return Err(Conflict::Nothing);
         }
         let driver = self.drivers.get(&Key::cluster(class.provisioner.as_str()));
-        if !driver.is_some_and(|driver| driver.spec.storage_capacity == Some(true)) {
+        if driver.is_none_or(|driver| driver.spec.storage_capacity != Some(true)) {
             return Ok(());
         }
         let asked = volumes::asked(claim);
