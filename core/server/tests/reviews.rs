@@ -1,5 +1,7 @@
 //! Questions that are answered when they are created, and tokens of service accounts.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};

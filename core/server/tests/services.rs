@@ -127,7 +127,7 @@ async fn addresses_come_back_when_a_service_goes_or_no_longer_has_one() {
     let services: Api<Service> = client.of().unwrap();
     let made = services.create(service("a", json!({}))).await.unwrap();
     let address = made.spec.as_ref().unwrap().cluster_ip.clone().unwrap();
-    assert_eq!(taken(&client).await, [address.clone()]);
+    assert_eq!(taken(&client).await, std::slice::from_ref(&address));
     let name = json!({"spec": {"type": "ExternalName", "externalName": "x.y", "ports": null}});
     services.patch(&key("a"), Patch::Merge(name)).await.unwrap();
     assert_eq!(taken(&client).await, Vec::<String>::new());

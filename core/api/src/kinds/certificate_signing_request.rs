@@ -185,7 +185,7 @@ impl Strategy for CertificateSigningRequestStrategy {
         request: &'a CertificateSigningRequest,
         path: &str,
     ) -> Option<Cow<'a, str>> {
-        (path == "spec.signerName").then(|| Cow::Borrowed(request.spec.signer_name.as_str()))
+        (path == "spec.signerName").then_some(Cow::Borrowed(request.spec.signer_name.as_str()))
     }
 }
 

@@ -84,8 +84,7 @@ fn pod_request(request: &PodCertificateRequest, _: Timestamp) -> Vec<Value> {
     let last = conditions
         .flatten()
         .map(|condition| &condition.type_[..])
-        .filter(|kind| matches!(*kind, "Issued" | "Denied" | "Failed"))
-        .last();
+        .rfind(|kind| matches!(*kind, "Issued" | "Denied" | "Failed"));
     cells![
         request.metadata.name.as_deref(),
         &spec.pod_name[..],

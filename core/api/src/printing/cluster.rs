@@ -117,8 +117,7 @@ fn migration(migration: &StorageVersionMigration, _: Timestamp) -> Vec<Value> {
         .flatten()
         .filter(|one| one.status == "True")
         .map(|one| &one.type_[..])
-        .filter(|kind| matches!(*kind, "Running" | "Failed" | "Succeeded"))
-        .last();
+        .rfind(|kind| matches!(*kind, "Running" | "Failed" | "Succeeded"));
     cells![
         migration.metadata.name.as_deref(),
         resource.unwrap_or_default(),

@@ -52,7 +52,7 @@ fn workload(workload: &Workload, now: Timestamp) -> Vec<Value> {
 
 fn pod_group(group: &PodGroup, now: Timestamp) -> Vec<Value> {
     let conditions = || group.status.iter().filter_map(|status| status.conditions.as_ref());
-    let last = |kind: &str| conditions().flatten().filter(|one| one.type_ == kind).last();
+    let last = |kind: &str| conditions().flatten().rfind(|one| one.type_ == kind);
     let status = match (last("DisruptionTarget"), last("PodGroupScheduled")) {
         (Some(disrupted), _) => &disrupted.reason,
         (None, Some(scheduled)) if scheduled.status == "True" => "Scheduled",

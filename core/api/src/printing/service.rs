@@ -94,8 +94,7 @@ fn port(port: &ServicePort) -> String {
 }
 
 fn endpoints(endpoints: &Endpoints, now: Timestamp) -> Vec<Value> {
-    let all: Vec<_> =
-        endpoints.subsets.iter().flatten().flat_map(|subset| addresses(subset)).collect();
+    let all: Vec<_> = endpoints.subsets.iter().flatten().flat_map(addresses).collect();
     let is_empty = endpoints.subsets.as_ref().is_none_or(Vec::is_empty);
     let text = match all.len().checked_sub(ENDPOINTS_SHOWN) {
         _ if is_empty => NONE.to_owned(),

@@ -1,6 +1,8 @@
 //! Defaulting, validation and preparation of the built-in kinds: what goes in, and what comes out
 //! or is said of it, in upstream's words.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
 mod admission;
 #[cfg(test)]
 mod batch;

@@ -34,9 +34,10 @@ fn is_of(subject: &Subject, user: &User) -> bool {
         "User" => {
             subject.user.as_ref().is_some_and(|one| one.name == "*" || one.name == *user.name)
         }
-        "Group" => subject.group.as_ref().is_some_and(|group| {
-            group.name == "*" || user.groups.iter().any(|one| *one == group.name)
-        }),
+        "Group" => subject
+            .group
+            .as_ref()
+            .is_some_and(|group| group.name == "*" || user.groups.contains(&group.name)),
         "ServiceAccount" => subject.service_account.as_ref().is_some_and(|account| {
             let whole = user.name.strip_prefix(ACCOUNT).and_then(|rest| rest.split_once(':'));
             whole.is_some_and(|(namespace, name)| {

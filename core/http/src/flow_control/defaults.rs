@@ -9,7 +9,9 @@ pub(super) const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 pub(super) const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
 
 /// Name, shares, percentage to lend, and for those that queue: queues, size of a hand, length.
-const LEVELS: [(&str, i32, i32, Option<(i32, i32, i32)>); 7] = [
+type Level = (&'static str, i32, i32, Option<(i32, i32, i32)>);
+
+const LEVELS: [Level; 7] = [
     ("catch-all", 5, 0, None),
     ("global-default", 20, 50, Some((128, 6, 50))),
     ("leader-election", 10, 0, Some((16, 4, 50))),

@@ -105,7 +105,7 @@ fn without_prose(value: &Value) -> Value {
             .iter()
             .filter(|(name, value)| {
                 !(matches!(&***name, "description") && value.is_string()
-                    || matches!(&***name, "default") && !value.get("$ref").is_some()
+                    || matches!(&***name, "default") && value.get("$ref").is_none()
                     // Upstream calls the bytes of one field an atomic list, which they are anyway.
                     || *name == "x-kubernetes-list-type" && object.get("format") == Some(&json!("byte")))
             })

@@ -331,10 +331,11 @@ fn dress_field(ty: TypeRef<'_>, name: &str, schema: &mut Value) {
         Type::Object(object) if field.name().is_empty() && object.is_atomic() => {
             set("x-kubernetes-map-type", "atomic".into());
         }
-        Type::Object(object) if !object.is_atomic() => {
-            if builtin_types().get(field.name()).is_some_and(|ty| is_atomic(*ty)) {
-                set("x-kubernetes-map-type", "granular".into());
-            }
+        Type::Object(object)
+            if !object.is_atomic()
+                && builtin_types().get(field.name()).is_some_and(|ty| is_atomic(*ty)) =>
+        {
+            set("x-kubernetes-map-type", "granular".into());
         }
         _ => {}
     }

@@ -62,6 +62,7 @@ impl Issuer {
 
     /// The claims of a token that is good.
     pub(crate) fn claims(&self) -> Value {
+        #[expect(clippy::disallowed_methods, reason = "the front reads the system's clock here")]
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         json!({"iss": self.url, "aud": [AUDIENCE], "sub": "ann", "exp": now + 600, "iat": now,
                "groups": ["dev", "ops"], "team": "blue", "email_verified": true})

@@ -1,5 +1,7 @@
 //! The front as clients see it, over TLS on a port of its own or over a Unix socket.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
 mod audit;
 mod authentication;
 mod bad_input;

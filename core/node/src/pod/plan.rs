@@ -124,7 +124,7 @@ fn plan_defined(spec: &PodSpec, records: &[Record], now: Instant) -> Plan {
     for (index, (container, record)) in record::containers(spec).zip(init).enumerate() {
         if record::is_sidecar(container) {
             let running = plan.keep(index, container, record, Restart::Always, now);
-            if !(running && record.is_started()) && !begun {
+            if !(begun || running && record.is_started()) {
                 return plan;
             }
             continue;

@@ -124,6 +124,7 @@ impl SigningKey {
 }
 
 /// The claims of a token whose signature is ours.
+#[expect(clippy::large_enum_variant, reason = "it lives for one request")]
 pub(super) enum Proven {
     /// One that was asked for.
     Bound(Claims),

@@ -94,7 +94,7 @@ fn secret_of(volume: &Volume) -> Option<String> {
         volume.flex_volume.as_ref().and_then(|source| source.secret_ref.clone()),
         volume.iscsi.as_ref().and_then(|source| source.secret_ref.clone()),
         volume.rbd.as_ref().and_then(|source| source.secret_ref.clone()),
-        volume.scale_io.as_ref().and_then(|source| Some(source.secret_ref.clone())),
+        volume.scale_io.as_ref().map(|source| source.secret_ref.clone()),
         volume.storageos.as_ref().and_then(|source| source.secret_ref.clone()),
         volume.csi.as_ref().and_then(|source| source.node_publish_secret_ref.clone()),
     ];
