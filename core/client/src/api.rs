@@ -381,6 +381,20 @@ impl Api<k8s_openapi::api::core::v1::Pod> {
         let target = self.inner.part(key, Subresource::Binding);
         self.inner.client.0.create(target, Draft::new(binding), WriteOptions::default()).await
     }
+
+    /// Changes the resources of a pod's containers while they run.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` for what cannot be changed, `BadRequest` for a patch that cannot be
+    /// read.
+    pub async fn resize(
+        &self,
+        key: &Key,
+        patch: Patch,
+    ) -> Result<Typed<k8s_openapi::api::core::v1::Pod>> {
+        let target = self.inner.part(key, Subresource::Resize);
+        self.inner.client.0.patch(target, patch, WriteOptions::default()).await?.typed()
+    }
 }
 
 impl Api<k8s_openapi::api::core::v1::ServiceAccount> {

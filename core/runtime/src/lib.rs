@@ -71,6 +71,21 @@ pub trait Runtime: Send + Sync + 'static {
     /// All pods of this runtime's namespace with their containers, for adoption after a restart.
     async fn list_pods(&self) -> Result<Vec<PodState>>;
 
+    /// Changes the limits on a pod as a whole while its containers run.
+    ///
+    /// # Errors
+    /// [`Error::PodNotFound`]; [`Error::Io`] when the kernel refuses, for example a limit below
+    /// what is in use.
+    async fn update_pod(&self, pod: &PodId, resources: &Resources) -> Result<()>;
+
+    /// Changes the limits on a running container. They last until it ends; how early the kernel
+    /// kills it when memory runs out stays as it was.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`], [`Error::NotRunning`]; [`Error::Io`] as
+    /// [`Runtime::update_pod`].
+    async fn update_container(&self, container: &ContainerId, resources: &Resources) -> Result<()>;
+
     /// Makes a container of a pod from an image that is present, without starting it.
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId>;
 

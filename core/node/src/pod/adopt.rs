@@ -4,6 +4,7 @@ use pinnace_runtime::{ContainerPhase, PodState};
 use tokio::time::Instant;
 
 use super::record::{self, Ended, Record, State};
+use super::resize;
 use super::status::ended_from;
 use super::worker::{Cx, Worker};
 use crate::sources;
@@ -34,7 +35,11 @@ impl Worker {
         let defined = spec.into_iter().flat_map(record::containers);
         for container in defined.chain(&self.ephemeral) {
             let status = statuses.iter().find(|status| status.name == container.name);
-            self.records.push(record(status.copied(), found.as_ref(), &container.name, now));
+            let mut record = record(status.copied(), found.as_ref(), &container.name, now);
+            if let Some(status) = status {
+                resize::adopt(&mut record, container, status);
+            }
+            self.records.push(record);
         }
         if begun.is_none() && found.is_none() {
             return false;

@@ -2,8 +2,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::phase;
 use super::record::{self, Record, State};
+use super::{phase, resize};
 
 /// The conditions that node agents own; all others belong to somebody else.
 const OWNED: [&str; 5] =
@@ -145,6 +145,7 @@ pub(crate) fn merge(
         }
         condition
     });
-    let foreign = current.iter().filter(|condition| !OWNED.contains(&condition.type_.as_str()));
+    let own = |name: &str| OWNED.contains(&name) || resize::CONDITIONS.contains(&name);
+    let foreign = current.iter().filter(|condition| !own(&condition.type_));
     owned.chain(foreign.cloned()).collect()
 }

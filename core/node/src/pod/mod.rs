@@ -23,6 +23,7 @@ pub(crate) mod probing;
 pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod record;
+mod resize;
 pub(crate) mod resources;
 pub(crate) mod service_environment;
 pub(crate) mod set_up;

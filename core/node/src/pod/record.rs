@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements,
+};
 use pinnace_runtime::{ContainerId, ContainerPhase, ContainerState, Exit};
 use tokio::time::Instant;
 
@@ -32,6 +34,10 @@ pub(crate) struct Record {
     pub(crate) was: (bool, bool),
     /// Whether the attempt was stopped because a probe said so: then it counts as failed.
     pub(crate) unhealthy: bool,
+    /// What the node has granted it, while that is not what its pod asks for.
+    pub(crate) granted: Option<Box<ResourceRequirements>>,
+    /// What the attempt that runs has, while that may not be what was granted.
+    pub(crate) enacted: Option<Box<ResourceRequirements>>,
 }
 
 /// Where the current attempt of a container stands.
@@ -144,6 +150,8 @@ impl Record {
         self.was = (false, false);
         self.unhealthy = false;
         self.probes = None;
+        // It is made with what was granted.
+        self.enacted.clone_from(&self.granted);
         if let State::Exited { ended, seen } = std::mem::take(&mut self.state) {
             self.restart_back_off.attempt(seen, now);
             self.restarts = self.restarts.saturating_add(1);

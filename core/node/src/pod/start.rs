@@ -46,7 +46,7 @@ impl Worker {
         let node = &cx.host().capacity;
         let config = container_config(
             self.pod(),
-            self.container(index),
+            &self.granted_container(index),
             class,
             node,
             &cx.shared.machine,
@@ -395,7 +395,23 @@ impl Worker {
     pub(super) async fn replace(&mut self, cx: &Cx, index: usize) {
         let Some(id) = self.records[index].running().cloned() else { return };
         let name = self.container(index).name.clone();
-        let message = format!("Container {name} definition changed, will be restarted");
+        self.replace_because(
+            cx,
+            index,
+            id,
+            format!("Container {name} definition changed, will be restarted"),
+        )
+        .await;
+    }
+
+    /// Stops a container that is to start again at once, and says why.
+    pub(super) async fn replace_because(
+        &mut self,
+        cx: &Cx,
+        index: usize,
+        id: ContainerId,
+        message: String,
+    ) {
         self.event(cx, Some(index), EventType::Normal, "Killing", message);
         let grace = self.spec_grace();
         let runtime = cx.runtime();

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::kinds::qos;
 
 use super::record::{self, Ended, Record, State};
+use super::resize::Resize;
 use super::{conditions, phase};
 
 /// All that a pod's status is made from.
@@ -30,6 +31,8 @@ pub(crate) struct View<'a> {
     pub(crate) over: bool,
     /// What the node agent has decided about the pod, whatever its containers say.
     pub(crate) verdict: Option<&'a Verdict>,
+    /// How far a change of its resources has got.
+    pub(crate) resize: Option<&'a Resize>,
 }
 
 /// Why a node agent has failed a pod.
@@ -55,7 +58,11 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         }
         _ => phase::phase(spec, view.records, view.over),
     };
-    let wanted = conditions::conditions(view.pod, view.records, phase, view.has_sandbox);
+    let mut wanted = conditions::conditions(view.pod, view.records, phase, view.has_sandbox);
+    if !phase::is_terminal(Some(phase)) {
+        let generation = view.pod.metadata.generation;
+        wanted.extend(view.resize.into_iter().flat_map(|resize| resize.conditions(generation)));
+    }
     let init_count = record::init_count(spec);
     let mut init: Vec<ContainerStatus> = record::containers(spec)
         .zip(view.records)
@@ -148,6 +155,7 @@ fn container_status(
             .flatten()
             .any(|init| std::ptr::eq(init, container));
     let exists = running || record.ended().is_some();
+    let granted = record.granted.as_deref().or(container.resources.as_ref());
     ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
@@ -158,10 +166,8 @@ fn container_status(
         restart_count: record.restarts,
         last_state: Some(last.unwrap_or_default()),
         state: Some(state),
-        resources: container.resources.clone().filter(|_| running),
-        allocated_resources: container
-            .resources
-            .as_ref()
+        resources: record.enacted.as_deref().or(granted).filter(|_| running).cloned(),
+        allocated_resources: granted
             .filter(|_| running)
             .and_then(|resources| resources.requests.clone()),
         volume_mounts: volume_mounts(container),

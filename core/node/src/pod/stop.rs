@@ -68,7 +68,7 @@ impl Worker {
             let runtime = cx.runtime();
             let work = end_all(&*runtime, &containers, hooks, init_count, deadline);
             let Some(ended) = self.unless_sooner(cx, known, work).await else {
-                self.pod = Some(cx.slot.pod());
+                self.renew(cx.slot.pod());
                 continue;
             };
             let mut all = true;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::plan::{Action, plan};
 use super::record::{self, Ended, Record};
+use super::resize::Resize;
 use super::status::Verdict;
 use super::tokens::Token;
 use super::{phase, resources};
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     /// The tokens that its volumes show.
     pub(super) tokens: Vec<Token>,
     pub(super) verdict: Option<Verdict>,
+    /// How far a change of its resources has got.
+    pub(super) resize: Option<Box<Resize>>,
     /// What it was given of its node.
     pub(super) reserved: Option<Capacity>,
     /// Whether something may exist for it outside of this worker.
@@ -108,7 +111,7 @@ impl Worker {
 
     pub(super) fn note_written(&mut self, pod: Object) {
         self.written = pod.revision();
-        self.pod = Some(pod);
+        self.renew(pod);
     }
 
     /// Works until there is nothing to do but to wait.
@@ -116,7 +119,7 @@ impl Worker {
         let cx = Cx { shared, slot };
         loop {
             let News { pod, signals } = cx.slot.take_news();
-            self.pod = Some(pod);
+            self.renew(pod);
             self.take_ephemeral();
             self.sync(&cx, signals).await;
             if self.stage == Stage::Gone {
@@ -195,7 +198,15 @@ impl Worker {
             Stage::New => self.begin(cx),
             Stage::SettingUp if self.waits() => {}
             Stage::SettingUp => self.set_up(cx).await,
-            Stage::Active => self.run_containers(cx).await,
+            Stage::Active => {
+                if self.is_resizing() {
+                    Box::pin(self.resize(cx)).await;
+                }
+                self.run_containers(cx).await;
+                if self.is_resizing() && self.stage == Stage::Active {
+                    Box::pin(self.resize(cx)).await;
+                }
+            }
             Stage::Stopping => Box::pin(self.stop(cx)).await,
             Stage::Cleaning if self.waits() => {}
             Stage::Cleaning => Box::pin(self.clean(cx)).await,
@@ -250,7 +261,7 @@ impl Worker {
                     }
                 }
                 // The pod may have been deleted meanwhile.
-                self.pod = Some(cx.slot.pod());
+                self.renew(cx.slot.pod());
             }
             if !changed {
                 return;
@@ -345,7 +356,8 @@ impl Worker {
         // One that could not be renewed is tried again with everything else.
         let now = Instant::now();
         let token = self.tokens.iter().map(|token| token.until.max(now + TOKEN_RETRY)).min();
-        [retry, planned, self.deadline(cx), token].into_iter().flatten().min()
+        let resize = self.resize.as_ref().and_then(|resize| resize.again);
+        [retry, planned, self.deadline(cx), token, resize].into_iter().flatten().min()
     }
 
     /// When the pod has been active for as long as it may.
@@ -415,7 +427,7 @@ impl Worker {
     }
 
     pub(super) fn requests(&self) -> Capacity {
-        resources::requests(record::spec_of(self.pod()))
+        resources::requests(&self.granted_spec())
     }
 }
 

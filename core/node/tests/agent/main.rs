@@ -9,6 +9,7 @@ mod nodes;
 mod probes;
 #[cfg(target_os = "linux")]
 mod processes;
+mod resizing;
 mod restarts;
 mod starting;
 mod world;

@@ -28,7 +28,9 @@ use super::records::{ContainerPaths, ContainerRecord, ProgressRecord};
 use super::rootfs;
 use super::spec::{self, Inputs, User, UserRequest};
 use crate::logs::{LogPump, LogPumpConfig};
-use crate::{ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, PodId, Result};
+use crate::{
+    ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, PodId, Resources, Result,
+};
 
 /// Where a container carries what it was made from.
 pub(super) const RECORD_EXTENSION: &str = "io.pinnace.container";
@@ -282,6 +284,27 @@ impl Core {
         }
         users.insert(key, user.clone());
         Ok(user)
+    }
+
+    pub(super) async fn update_pod(&self, pod: &Pod, resources: &Resources) -> Result<()> {
+        let config = pod.config();
+        let cgroup = self.cgroups.pod(&config.id, config.qos_class);
+        let resources = resources.clone();
+        super::blocking(move || cgroup.update(&resources)).await
+    }
+
+    /// Writes to the container's cgroup itself: containerd would start a `runc` to do the same.
+    pub(super) async fn update_container(
+        &self,
+        container: &Container,
+        resources: &Resources,
+    ) -> Result<()> {
+        if !matches!(*container.phase.borrow(), ContainerPhase::Running { .. }) {
+            return Err(Error::NotRunning(container.id.0.clone()));
+        }
+        let cgroup = self.container_cgroup(&container.id, &container.pod);
+        let resources = resources.clone();
+        super::blocking(move || cgroup.update(&resources)).await
     }
 
     pub(super) fn container_cgroup(&self, id: &ContainerId, pod: &Pod) -> crate::cgroup::Cgroup {

@@ -43,8 +43,8 @@ use crate::cgroup::Cgroups;
 use crate::logs::LogPumps;
 use crate::{
     Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, RegistryAuth, Result, Runtime, RuntimeEvent, Session,
-    Streams,
+    PodConfig, PodId, PodSandbox, PodState, RegistryAuth, Resources, Result, Runtime, RuntimeEvent,
+    Session, Streams,
 };
 
 const NAME: &str = "containerd";
@@ -236,6 +236,17 @@ impl Runtime for Containerd {
             containers: self.containers_of(&pod.id()),
         });
         Ok(states.collect())
+    }
+
+    async fn update_pod(&self, pod: &PodId, resources: &Resources) -> Result<()> {
+        let missing = || Error::PodNotFound(pod.0.clone());
+        let pod = self.core.table.pod(pod).ok_or_else(missing)?;
+        self.core.update_pod(&pod, resources).await
+    }
+
+    async fn update_container(&self, container: &ContainerId, resources: &Resources) -> Result<()> {
+        let container = self.core.known(container)?;
+        self.core.update_container(&container, resources).await
     }
 
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId> {

@@ -26,8 +26,8 @@ pub use script::{Script, ScriptError, Span};
 
 use crate::{
     Acting, Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, Probing, RegistryAuth, Result, Runtime, RuntimeEvent,
-    Session, Streams,
+    PodConfig, PodId, PodSandbox, PodState, Probing, RegistryAuth, Resources, Result, Runtime,
+    RuntimeEvent, Session, Streams,
 };
 use node::{Node, State};
 
@@ -232,6 +232,17 @@ impl Runtime for Simulated {
 
     async fn list_pods(&self) -> Result<Vec<PodState>> {
         Ok(self.state()?.pods())
+    }
+
+    async fn update_pod(&self, pod: &PodId, resources: &Resources) -> Result<()> {
+        let found = self.state()?.update_pod(pod, resources);
+        if found { Ok(()) } else { Err(Error::PodNotFound(pod.0.clone())) }
+    }
+
+    async fn update_container(&self, id: &ContainerId, resources: &Resources) -> Result<()> {
+        self.running_script(id)?;
+        self.state()?.update_container(id, resources);
+        Ok(())
     }
 
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId> {

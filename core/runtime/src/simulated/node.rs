@@ -15,7 +15,7 @@ use super::Script;
 use crate::logs::{LogStream, format_line};
 use crate::{
     ContainerConfig, ContainerId, ContainerPhase, ContainerState, Exit, PodConfig, PodId,
-    PodSandbox, PodState, RuntimeEvent,
+    PodSandbox, PodState, Resources, RuntimeEvent,
 };
 
 /// Events that a subscriber may be behind before it has to look at everything again: of a node that
@@ -103,6 +103,18 @@ impl State {
             containers: Vec::new(),
         });
         PodSandbox { id, network_namespace: None, created_at: pod.created_at }
+    }
+
+    /// Changes what a pod may use; whether there is such a pod.
+    pub(super) fn update_pod(&mut self, id: &PodId, resources: &Resources) -> bool {
+        let pod = self.pods.get_mut(id);
+        pod.map(|pod| pod.config.resources = resources.clone()).is_some()
+    }
+
+    pub(super) fn update_container(&mut self, id: &ContainerId, resources: &Resources) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.config.resources = resources.clone();
+        }
     }
 
     pub(super) fn pod_config(&self, pod: &PodId) -> Option<&PodConfig> {

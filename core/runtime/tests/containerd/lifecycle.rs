@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use pinnace_env::Stopwatch;
+use pinnace_runtime::cgroup::Cgroup;
 use pinnace_runtime::{
-    ContainerConfig, ContainerPhase, Error, PodConfig, QosClass, Resources, Runtime, RuntimeEvent,
+    ContainerConfig, ContainerPhase, Error, PodConfig, PodId, QosClass, Resources, Runtime,
+    RuntimeEvent,
 };
 
 use crate::world::{World, next, script, until};
@@ -197,6 +199,38 @@ async fn removing_a_pod_leaves_nothing() {
     let snapshots = world.ctr(&["snapshots", "list"]);
     assert!(!snapshots.contains("Active"), "{snapshots}");
     world.runtime().remove_pod(&sandbox.id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_change_while_a_container_runs() {
+    let Some(world) = World::new().await else { return };
+    let limit = |megabytes: u64| Resources {
+        cpu_limit_millis: megabytes * 10,
+        memory_limit_bytes: megabytes << 20,
+        ..Resources::default()
+    };
+    let pod = PodConfig { resources: limit(64), ..world.pod("p1") };
+    let pod = world.runtime().create_pod(&pod).await.unwrap().id;
+    let config = ContainerConfig { resources: limit(64), ..script("c", "sleep 60") };
+    let id = world.start(&pod, &config).await;
+    let cgroup = world.cgroups().pod("p1", QosClass::BestEffort);
+    let found = |cgroup: &Cgroup| {
+        let files = cgroup.directories().into_iter().flat_map(|directory| {
+            ["memory.limit_in_bytes", "memory.max"].map(|file| directory.join(file))
+        });
+        let mut texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
+        texts.next().unwrap().trim().parse::<u64>().unwrap() >> 20
+    };
+    // The kernel takes no pod's limit below that of its container.
+    for (wide, megabytes) in [(128, 128), (128, 32)] {
+        let (wide, narrow) = (limit(wide), limit(megabytes));
+        world.runtime().update_pod(&pod, &wide).await.unwrap();
+        world.runtime().update_container(&id, &narrow).await.unwrap();
+        world.runtime().update_pod(&pod, &narrow).await.unwrap();
+        assert_eq!([found(&cgroup), found(&cgroup.child(&id.0))], [megabytes; 2]);
+    }
+    let missing = world.runtime().update_pod(&PodId("other".into()), &limit(1)).await;
+    assert!(matches!(missing, Err(Error::PodNotFound(_))), "{missing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

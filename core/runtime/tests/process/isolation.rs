@@ -163,6 +163,28 @@ async fn a_container_that_takes_too_much_memory_is_killed_for_that() {
 }
 
 #[tokio::test]
+async fn a_running_container_is_given_more_memory() {
+    let Some(world) = World::of_root().await else { return };
+    let given = world.home.path().join("given");
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.01; done; \
+         x=$(head -c 40000000 /dev/zero | tr '\\0' x); echo survived",
+        given.display()
+    );
+    let limit = |bytes| Resources { memory_limit_bytes: bytes, ..Resources::default() };
+    let config = ContainerConfig { resources: limit(32 << 20), ..sh(&script) };
+    let container = world.start("p", &config).await.unwrap();
+    world.runtime.update_pod(&PodId("p".into()), &limit(1 << 30)).await.unwrap();
+    world.runtime.update_container(&container, &limit(512 << 20)).await.unwrap();
+    std::fs::write(given, "").unwrap();
+    let exit = exited(&world.runtime, &container).await;
+    assert_eq!((exit.code, &*world.log(&container).await), (0, "survived\n"));
+    let ended = world.runtime.update_container(&container, &limit(1 << 20)).await;
+    assert!(matches!(ended, Err(Error::NotRunning(_))), "{ended:?}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_leaves_the_process_group_is_killed_with_the_container() {
     let Some(world) = World::of_root().await else { return };
     let script = "setsid -f sh -c 'echo $$; exec sleep 1000'; sleep 1000";
