@@ -45,7 +45,7 @@ test-fuzz: deps
 	sh tests/fuzz/run.sh 20
 
 fuzz: deps
-	CORPUS=$(CURDIR)/target/fuzz/corpus sh tests/fuzz/run.sh $(FUZZ_SECONDS)
+	FUZZ_SEED=0 CORPUS=$(CURDIR)/target/fuzz/corpus sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 lint: deps
 	$(CARGO) fmt --all --check

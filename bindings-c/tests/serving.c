@@ -36,6 +36,10 @@ static void what_cannot_be_served_is_said(void) {
 
 static void a_pod_and_one_that_is_not_there_are_explained(void) {
     pinnace_engine_t *engine = simulated();
+    // Where one pod runs, the scheduler knows of a node.
+    OK(apply(engine, "{apiVersion: v1, kind: Pod, metadata: {name: first}, spec: {containers: "
+                     "[{name: a, image: b}]}}"));
+    OK(pinnace_engine_wait(engine, "pods/first", NULL, "Ready", DEADLINE_MS));
     OK(apply(engine, "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {nodeSelector: {disk: "
                      "fast}, containers: [{name: a, image: b}]}}"));
     pinnace_bytes_t explanation = {0};

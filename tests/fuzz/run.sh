@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes everything that reads bytes from outside: `run.sh [SECONDS [TARGET…]]`, 20 seconds a target
 # unless said otherwise. What is found lands in target/fuzz/found, with the command that shows it
-# again; CORPUS=DIR keeps what has been learned for the next run. Ends with `N passed, N failed`.
+# again; CORPUS=DIR keeps what has been learned for the next run, FUZZ_SEED=0 takes another way each
+# time. Ends with `N passed, N failed`.
 set -eu
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
@@ -27,7 +28,7 @@ fuzz() {
     mkdir -p "$corpus/$1"
     # Room in time and memory for what is allowed, and an end to what is not.
     FUZZ_TARGET=$1 timeout "$((seconds + 60))" "$program" "$corpus/$1" "seeds/$1" -dict=words.dict \
-        -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+        -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
         -artifact_prefix="$found/$1-" -print_final_stats=1 >"$work/$1.out" 2>&1
 }
 

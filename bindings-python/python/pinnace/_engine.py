@@ -417,10 +417,13 @@ class Engine:
         ``namespace`` is for one that names none.
 
         >>> import pinnace
-        >>> with pinnace.Engine(runtime="simulated", nodes=2) as engine:
-        ...     large = {"name": "a", "image": "b", "resources": {"requests": {"cpu": "1000"}}}
-        ...     engine.explain_what_if({"spec": {"containers": [large]}})["message"]
-        '0/2 nodes are available: 2 Insufficient cpu.'
+        >>> with pinnace.Engine(runtime="simulated") as engine:
+        ...     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+        ...            "spec": {"containers": [{"name": "web", "image": "web:1"}]}}
+        ...     engine.wait("pods/" + engine.create(pod)["metadata"]["name"], "Ready")
+        ...     pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1000"}}
+        ...     engine.explain_what_if(pod)["message"]
+        '0/1 nodes are available: 1 Insufficient cpu.'
         """
         return self._native.explain_what_if(namespace, json.dumps(pod)).wait()
 
