@@ -45,7 +45,8 @@ async fn bodies_that_are_not_what_they_should_be() {
     let deep_yaml = format!("data: {deep}");
     let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): ";
     let bad = |part| (400, "BadRequest", part);
-    let cases: Vec<(&Method, &str, &str, &[u8], (u16, &str, &str))> = vec![
+    type Case<'a> = (&'a Method, &'a str, &'a str, &'a [u8], (u16, &'a str, &'a str));
+    let cases: Vec<Case<'_>> = vec![
         (&post, CONFIG_MAPS, JSON, b"", bad(unrecognized)),
         (&post, CONFIG_MAPS, JSON, b"{\"metadata\":", bad(unrecognized)),
         (&post, CONFIG_MAPS, JSON, b"{\"metadata\":", bad("json parse error: ")),
