@@ -4,7 +4,7 @@
 # they skip.
 set -eu
 
-wanted='build-essential pkg-config python3 python3-venv cmake libcjson-dev iproute2 protobuf-compiler busybox-static'
+wanted='build-essential pkg-config python3 python3-venv cmake libcjson-dev iproute2 openssl protobuf-compiler busybox-static'
 if [ "${RUNTIME:-containerd}" != process ]; then
     wanted="$wanted containerd runc docker-registry"
 fi
