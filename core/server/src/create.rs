@@ -3,7 +3,7 @@ use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::kinds::metadata;
 use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
 use pinnace_client::{Target, Warnings, WriteOptions};
-use pinnace_store::{CommitError, Committed, Expect, Transaction};
+use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 
 use crate::certificates;
 use crate::server::WRITE_ATTEMPTS;
@@ -47,51 +47,21 @@ impl Server {
         self.create_owned(user, target, draft, options).await
     }
 
-    /// As [`Server::create_accepted`], for a draft that knows who owns its fields. A generated name
-    /// that turns out to be taken is made anew.
+    /// As [`Server::create_accepted`], for a draft that knows who owns its fields.
     pub(crate) async fn create_owned(
         &self,
         user: &User,
         target: Target,
-        draft: Draft,
+        mut draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
-        let text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        if text(&draft.meta().name) || !text(&draft.meta().generate_name) {
-            return self
-                .create_once(user, &target, draft, &options)
-                .await
-                .map_err(|(error, _)| error);
-        }
         let resource = &*target.resource;
-        let mut taken = String::new();
-        for _ in 0..NAME_ATTEMPTS {
-            match self.create_once(user, &target, draft.clone(), &options).await {
-                Err((_, Some(name))) => taken = name,
-                other => return other.map_err(|(error, _)| error),
-            }
-        }
-        Err(ApiError::no_free_name(resource, &taken))
-    }
-
-    /// Tries to make an object. An error comes with the name if that is what is taken.
-    async fn create_once(
-        &self,
-        user: &User,
-        target: &Target,
-        mut draft: Draft,
-        options: &WriteOptions,
-    ) -> Result<Object, (ApiError, Option<String>)> {
-        let resource = &*target.resource;
-        let key =
-            self.admit_new(user, target, &mut draft, options).map_err(|error| (error, None))?;
-        match self.write_new(resource, &key, draft, options).await {
-            Ok(Some(object)) => Ok(object),
-            Ok(None) => {
-                let name = key.name();
-                Err((ApiError::already_exists(resource, name), Some(name.to_owned())))
-            }
-            Err(error) => Err((error, None)),
+        let generated = is_unnamed(&draft);
+        let key = self.admit_new(user, &target, &mut draft, &options)?;
+        match self.write_new(resource, &key, draft, &options).await? {
+            Some(object) => Ok(object),
+            None if generated => Err(ApiError::no_free_name(resource, key.name())),
+            None => Err(ApiError::already_exists(resource, key.name())),
         }
     }
 
@@ -117,7 +87,7 @@ impl Server {
         self.prepare_new(draft);
         let snapshot = self.snapshot();
         // Before the strategy sees it: labels may be made of the name.
-        self.generate_name(draft);
+        self.generate_name(resource, &snapshot, draft)?;
         resource.strategy.prepare_for_create(draft);
         resource.strategy.default(draft);
         certificates::note_requester(user, draft);
@@ -189,20 +159,30 @@ impl Server {
         meta.creation_timestamp = Some(Time(self.env().clock().now_seconds()));
     }
 
-    /// Makes up the name of an object that has only `generateName`. Whether it is free shows when it
-    /// is written.
-    fn generate_name(&self, draft: &mut Draft) {
-        let meta = draft.meta();
-        let named = meta.name.as_deref().is_some_and(|name| !name.is_empty());
-        let prefix = meta.generate_name.as_deref().unwrap_or_default();
-        if named || prefix.is_empty() {
-            return;
+    /// Makes up a name that is free for an object that has only `generateName`. Somebody else may
+    /// still take it before this one is written, once in millions of times; the caller is told.
+    fn generate_name(
+        &self,
+        resource: &Resource,
+        snapshot: &Snapshot,
+        draft: &mut Draft,
+    ) -> Result<()> {
+        if !is_unnamed(draft) {
+            return Ok(());
         }
+        let prefix = draft.meta().generate_name.as_deref().unwrap_or_default();
         let end =
             (0..=prefix.len().min(MAX_PREFIX)).rev().find(|end| prefix.is_char_boundary(*end));
-        let prefix = &prefix[..end.unwrap_or(0)];
-        let name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));
-        draft.meta_mut().name = Some(name);
+        let prefix = prefix[..end.unwrap_or(0)].to_owned();
+        let mut name = String::new();
+        for _ in 0..NAME_ATTEMPTS {
+            name = format!("{prefix}{}", self.env().random().suffix(SUFFIX));
+            draft.meta_mut().name = Some(name.clone());
+            if snapshot.get(resource.table(), &draft.key()).is_none() {
+                return Ok(());
+            }
+        }
+        Err(ApiError::no_free_name(resource, &name))
     }
 
     /// Checks that a draft is of the kind that the request is about.
@@ -242,6 +222,12 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Whether a name is to be made up.
+fn is_unnamed(draft: &Draft) -> bool {
+    let text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    !text(&draft.meta().name) && text(&draft.meta().generate_name)
 }
 
 fn validate_new(resource: &Resource, draft: &Draft) -> Result<()> {
