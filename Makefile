@@ -26,7 +26,7 @@ build: deps
 test: test-rust test-python test-c test-clients test-fuzz
 
 test-rust: deps
-	$(CARGO) test --workspace --features pinnace/cli --no-fail-fast
+	$(CARGO) test --workspace --features pinnace/cli,pinnace/kube --no-fail-fast
 
 test-python: deps
 	PYTHON=$(PYTHON) VENV=$(VENV) sh bindings-python/run-tests.sh
@@ -49,7 +49,7 @@ fuzz: deps
 
 lint: deps
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --features pinnace/cli -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features pinnace/cli,pinnace/kube -- -D warnings
 
 bench: deps
 	sh tests/bench.sh

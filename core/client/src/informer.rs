@@ -76,6 +76,13 @@ impl Informers {
             .clone()
     }
 
+    /// The kinds whose first list has not been read yet.
+    pub fn unsynced(&self) -> Vec<Arc<str>> {
+        let all = self.0.by_resource.lock();
+        let waiting = all.values().filter(|informer| !informer.has_synced());
+        waiting.map(|informer| informer.resource().name().clone()).collect()
+    }
+
     /// Stops all informers and waits until they have.
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
@@ -218,6 +225,11 @@ impl Informer {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether the first list has been read.
+    pub fn has_synced(&self) -> bool {
+        *self.0.revision.borrow() >= 1
     }
 
     /// Waits until the first list has been read.

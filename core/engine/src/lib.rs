@@ -47,6 +47,7 @@
 
 pub mod access;
 pub mod blocking;
+mod bootstrap;
 mod builder;
 mod credentials;
 mod directory;

@@ -8,19 +8,15 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::{Catalog, Codec, DynamicObject};
 use pinnace_client::{Client, Informers, Recorder};
-use pinnace_controllers::{Context, Controllers, default_storage_class};
+use pinnace_controllers::{Context, Controllers};
 use pinnace_env::Env;
 use pinnace_http::Front;
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
 use pinnace_scheduler::{Explainer, Scheduler, SchedulerConfig};
-use pinnace_server::rbac;
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -31,10 +27,8 @@ use crate::credentials::credentials;
 use crate::directory::Directory;
 use crate::nodes::Nodes;
 use crate::serving::Keys;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, bootstrap};
 
-/// Namespaces that every cluster has.
-const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// How long a start waits for its nodes.
 const NODES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the containers of an engine that ends may take to stop, and how many stop at once.
@@ -102,12 +96,15 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         }
     };
     let client = server.client(User::host());
-    make_namespaces(&client).await?;
-    rbac::bootstrap(&client).await?;
-    make_storage_class(&client).await?;
+    let steps = bootstrap::Steps::default();
+    bootstrap::objects(&client, server.service_network(), &steps).await?;
 
     let informers = Informers::new(server.client(User::system("informers")));
     let recorder = Recorder::new(&client, &env, "pinnace")?;
+    let stop = CancellationToken::new();
+    let front = builder.access.front(Front::builder(server.clone()));
+    let front =
+        bootstrap::checks(front, &informers, &steps, &stop).nodes(directory.clone()).build();
     let parts = Parts {
         server: server.clone(),
         client,
@@ -115,10 +112,10 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         recorder: recorder.clone(),
         env: env.clone(),
         runtime: nodes.runtime,
-        nodes: directory.clone(),
-        stop: CancellationToken::new(),
+        nodes: directory,
+        stop,
         explainer: OnceLock::new(),
-        front: builder.access.front(Front::builder(server.clone())).nodes(directory).build(),
+        front,
         keys,
         tasks: TaskTracker::new(),
         store,
@@ -214,30 +211,6 @@ async fn open_store(builder: &EngineBuilder, catalog: &Catalog) -> Result<Store>
             "{}: this build keeps nothing on disk: it was made without the feature `disk`",
             directory.display()
         )))
-    }
-}
-
-async fn make_namespaces(client: &Client) -> Result<()> {
-    let api = client.of::<Namespace>()?;
-    for name in NAMESPACES {
-        let namespace = Namespace {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
-            ..Default::default()
-        };
-        match api.create(namespace).await {
-            Ok(_) => {}
-            Err(error) if error.is_already_exists() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Makes the class of claims that name none, unless it is there.
-async fn make_storage_class(client: &Client) -> Result<()> {
-    match client.of::<StorageClass>()?.create(default_storage_class()).await {
-        Err(error) if !error.is_already_exists() => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
 use kube::{Api, Resource as _, ResourceExt as _};
 use pinnace::k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use pinnace::{Engine, Env, Runtime};
+use pinnace::{Engine, Env, Runtime, ServeConfig};
 
 /// Long in virtual time, short in real time.
 const LONG: Duration = Duration::from_secs(3600);
@@ -20,8 +20,14 @@ async fn engine() -> Engine {
 }
 
 fn config_map(name: &str) -> ConfigMap {
-    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let labels = Some([("test".to_owned(), "kube".to_owned())].into());
+    let metadata = ObjectMeta { name: Some(name.to_owned()), labels, ..ObjectMeta::default() };
     ConfigMap { metadata, ..ConfigMap::default() }
+}
+
+/// The objects that these tests make, and not those that every namespace has.
+fn own() -> watcher::Config {
+    watcher::Config::default().labels("test=kube")
 }
 
 #[tokio::test(start_paused = true)]
@@ -29,7 +35,7 @@ async fn a_watcher_sees_what_is_and_what_happens() {
     let engine = engine().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(engine.kube_client().unwrap());
     maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
-    let mut seen = watcher(maps.clone(), watcher::Config::default()).applied_objects().boxed();
+    let mut seen = watcher(maps.clone(), own()).applied_objects().boxed();
     assert_eq!(seen.try_next().await.unwrap().unwrap().name_any(), "a");
     maps.create(&PostParams::default(), &config_map("b")).await.unwrap();
     assert_eq!(seen.try_next().await.unwrap().unwrap().name_any(), "b");
@@ -37,6 +43,33 @@ async fn a_watcher_sees_what_is_and_what_happens() {
     assert!(matches!(missing, kube::Error::Api(status) if status.is_not_found()));
     drop(seen);
     engine.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_over_tls_by_a_kubeconfig() {
+    let engine = engine().await;
+    let address = Some(([127, 0, 0, 1], 0).into());
+    let serving = engine.serve(ServeConfig { address, ..ServeConfig::default() }).await.unwrap();
+    let text = engine.kubeconfig("ann", &["system:masters"]).unwrap();
+    let config = kube::config::Kubeconfig::from_yaml(&text).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
+    let client = kube::Client::try_from(config).unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    let mut seen = watcher(maps.clone(), own()).applied_objects().boxed();
+    assert_eq!(seen.try_next().await.unwrap().unwrap().name_any(), "a");
+    let ready = http_get("/readyz?verbose");
+    let ready = client.request_text(ready).await.unwrap();
+    for check in ["etcd", "informer-sync", "poststarthook/rbac/bootstrap-roles", "shutdown"] {
+        assert!(ready.contains(&format!("[+]{check} ok\n")), "{ready}");
+    }
+    drop(seen);
+    serving.stop().await;
+    engine.shutdown().await.unwrap();
+}
+
+fn http_get(path: &str) -> http::Request<Vec<u8>> {
+    http::Request::get(path).body(Vec::new()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,9 +96,8 @@ async fn a_controller_reconciles() {
     let client = engine.kube_client().unwrap();
     let secrets: Api<Secret> = Api::default_namespaced(client.clone());
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
-    let controller = Controller::new(maps.clone(), watcher::Config::default())
-        .owns(secrets.clone(), watcher::Config::default())
-        .run(
+    let controller =
+        Controller::new(maps.clone(), own()).owns(secrets.clone(), watcher::Config::default()).run(
             reconcile,
             |_, _, _| Action::requeue(Duration::from_secs(1)),
             Arc::new(secrets.clone()),

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -25,7 +26,7 @@ use crate::discovery::Discovery;
 use crate::encoding::{Accepted, Can};
 use crate::flow_control::{FlowControl, Marks, Refused};
 use crate::handlers::{Call, method_not_allowed, no_such_resource};
-use crate::health::Health;
+use crate::health::{Health, Page};
 use crate::metrics::{About, Metrics};
 use crate::openapi::OpenApi;
 use crate::request::{Query, RequestInfo};
@@ -77,9 +78,21 @@ pub struct FrontBuilder {
     authenticators: Vec<Box<dyn Authenticator>>,
     anonymous: Anonymous,
     nodes: Option<Arc<dyn NodeDirectory>>,
+    health: Health,
 }
 
 impl FrontBuilder {
+    /// Adds a check to some of the pages `/healthz`, `/livez` and `/readyz`.
+    pub fn check(
+        self,
+        name: &str,
+        pages: &[Page],
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.health.add(name, pages, check);
+        self
+    }
+
     /// Adds an authenticator, to be asked after those that are there.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticators.push(Box::new(authenticator));
@@ -100,15 +113,21 @@ impl FrontBuilder {
 
     /// The front.
     pub fn build(self) -> Front {
-        let Self { server, authenticators, anonymous, nodes } = self;
-        let health = Health::default();
+        let Self { server, authenticators, anonymous, nodes, health } = self;
         let metrics = Metrics::new(&server);
+        let openapi = OpenApi::new(server.catalog().clone());
+        let flow_control = FlowControl::new();
+        health.add("poststarthook/priority-and-fairness-config-consumer", &Page::ALL, {
+            let pending = flow_control.pending();
+            move || match pending.load(Ordering::Acquire) {
+                false => Ok(()),
+                true => Err("not finished".to_owned()),
+            }
+        });
         let mut paths = health.paths();
         let others = ["/metrics", "/openapi/v2", "/openapi/v3", ISSUER_PATH, KEYS_PATH];
         paths.extend(others.map(str::to_owned));
         let discovery = Discovery::new(server.catalog().clone(), paths);
-        let openapi = OpenApi::new(server.catalog().clone());
-        let flow_control = FlowControl::new();
         let inner = Inner {
             server,
             discovery,
@@ -138,7 +157,8 @@ impl Front {
         let authenticators: Vec<Box<dyn Authenticator>> =
             vec![Box::new(Connection), Box::new(tokens)];
         let anonymous = Anonymous::default();
-        FrontBuilder { server, authenticators, anonymous, nodes: None }
+        let health = Health::of(&server);
+        FrontBuilder { server, authenticators, anonymous, nodes: None, health }
     }
 
     /// What `/healthz`, `/livez` and `/readyz` check; more can be added.
@@ -156,6 +176,7 @@ impl Front {
     /// rule.
     pub fn maintain(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let front = self.clone();
+        front.0.flow_control.pending().store(true, Ordering::Release);
         async move {
             if let Err(error) = front.0.flow_control.maintain(&front.0.server, &stop).await {
                 tracing::error!(%error, "flow control follows its objects no more");

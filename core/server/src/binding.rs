@@ -1,6 +1,6 @@
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use pinnace_api::{ApiError, Draft, Object, Result};
+use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
 use pinnace_client::{Subresource, Target, WriteOptions};
 
 use crate::{Server, User};
@@ -15,10 +15,43 @@ impl Server {
         draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
-        let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
         let part = Some(Subresource::Binding);
-        self.authorize(user, "create", resource, part, namespace, name)?;
+        self.authorize(user, "create", &target.resource, part, namespace, name)?;
+        self.bind_authorized(target, draft, options).await
+    }
+
+    /// Puts the pod on a node that a `Binding` of its own, and not one sent to the pod, is named
+    /// after: how clients did it before there were subresources.
+    pub(crate) async fn bind_by_name(
+        &self,
+        target: &Target,
+        mut draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        Self::check_kind(&target.resource, &draft)?;
+        Self::check_namespace(&mut draft, &target.resource, target.key.namespace())?;
+        let name = draft.meta().name.clone().unwrap_or_default();
+        if name.is_empty() {
+            return Err(ApiError::bad_request("name is required"));
+        }
+        let pods = self.catalog().by_kind("v1", "Pod")?;
+        let pod = Target {
+            resource: pods,
+            key: Key::new(target.key.namespace(), name),
+            subresource: Some(Subresource::Binding),
+        };
+        self.bind_authorized(pod, draft, options).await
+    }
+
+    async fn bind_authorized(
+        &self,
+        target: Target,
+        draft: Draft,
+        options: WriteOptions,
+    ) -> Result<Object> {
+        let resource = &*target.resource;
+        let name = target.key.name();
         let binding = draft
             .get::<Binding>()
             .ok_or_else(|| ApiError::bad_request("the body of a binding must be a v1 Binding"))?;
@@ -65,6 +98,11 @@ impl Server {
         })
         .await
     }
+}
+
+/// Whether objects of a kind bind the pod that they are named after.
+pub(crate) fn binds(resource: &Resource) -> bool {
+    resource.kind == "Binding" && resource.group.is_empty()
 }
 
 fn mark_scheduled(pod: &mut Pod, now: jiff::Timestamp) {

@@ -5,6 +5,7 @@ use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
 use pinnace_client::{Target, Warnings, WriteOptions};
 use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 
+use crate::binding;
 use crate::certificates;
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User, reviews};
@@ -29,6 +30,9 @@ impl Server {
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
         if let Some(answer) = reviews::of(resource) {
             return self.review(user, &target, draft, answer).await;
+        }
+        if binding::binds(resource) {
+            return self.bind_by_name(&target, draft, options).await;
         }
         let draft = Self::accept(resource, draft)?;
         self.create_accepted(user, target, draft, options).await

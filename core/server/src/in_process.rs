@@ -11,6 +11,7 @@ use pinnace_client::{
 use serde_json::{Value, json};
 
 use crate::audit::{AuditAttributes, AuditOrigin, AuditedRequest};
+use crate::read::check_verb;
 use crate::versions::{served, served_events, served_list};
 use crate::{Attributes, Server, User};
 
@@ -178,6 +179,11 @@ fn path_of(target: &Target) -> String {
     path
 }
 
+/// Checks that what is asked can be done with a kind, if it is about an object as a whole.
+fn has_verb(target: &Target, verb: &str) -> Result<()> {
+    if target.subresource.is_some() { Ok(()) } else { check_verb(&target.resource, verb) }
+}
+
 /// What a list or a watch is about.
 fn collection(resource: &Arc<Resource>, namespace: Option<&str>) -> Target {
     Target::new(resource.clone(), Key::new(namespace.unwrap_or_default(), ""))
@@ -209,6 +215,7 @@ impl Transport for InProcess {
     }
 
     async fn get(&self, target: Target) -> Result<Object> {
+        has_verb(&target, "get")?;
         let noted = self.begin("get", &target, || None);
         noted.object(OK, served(&target, self.server.get(&self.user, &target)))
     }
@@ -236,6 +243,7 @@ impl Transport for InProcess {
     }
 
     async fn create(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+        has_verb(&target, "create")?;
         let noted = self.begin("create", &target, || draft.to_value().ok());
         let created = match target.subresource {
             None => {
@@ -255,18 +263,21 @@ impl Transport for InProcess {
     }
 
     async fn update(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+        has_verb(&target, "update")?;
         let noted = self.begin("update", &target, || draft.to_value().ok());
         let updated = self.server.update(&self.user, target.clone(), draft, options).await;
         noted.object(OK, served(&target, updated))
     }
 
     async fn patch(&self, target: Target, patch: Patch, options: WriteOptions) -> Result<Object> {
+        has_verb(&target, "patch")?;
         let noted = self.begin("patch", &target, || patch_value(&patch));
         let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
         noted.object(OK, served(&target, patched))
     }
 
     async fn delete(&self, target: Target, options: DeleteOptions) -> Result<Object> {
+        has_verb(&target, "delete")?;
         let noted = self.begin("delete", &target, || deletion(&options));
         let deleted = self.server.delete(&self.user, target.clone(), options).await;
         noted.object(OK, served(&target, deleted))

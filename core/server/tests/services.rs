@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use k8s_openapi::api::networking::v1::IPAddress;
+use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Key, Result, Typed};
 use pinnace_client::{Api, Client, DeleteOptions, ListOptions};
@@ -154,6 +154,23 @@ async fn services_made_at_once_share_nothing_and_the_range_ends() {
         made.iter().map(|made| spec(made).ports.unwrap()[0].node_port).collect();
     assert_eq!((addresses.len(), ports.len()), (30, 30));
     check_error(create(99).await, "failed to allocate a serviceIP: range is full");
+}
+
+#[tokio::test]
+async fn a_range_that_an_object_adds_is_used_when_the_first_is_full() {
+    let client = client(&["10.0.0.0/30"]).await;
+    let services: Api<Service> = client.of().unwrap();
+    let added = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.1.0.0/24"]}});
+    let ranges: Api<ServiceCIDR> = client.of().unwrap();
+    ranges.create(serde_json::from_value(added).unwrap()).await.unwrap();
+    for (name, expected) in [("a", "10.0.0."), ("b", "10.0.0."), ("c", "10.1.0.")] {
+        let made = services.create(service(name, json!({}))).await.unwrap();
+        let address = made.spec.as_ref().unwrap().cluster_ip.clone().unwrap();
+        assert!(address.starts_with(expected), "{name} has {address}");
+    }
+    services.create(service("d", json!({"clusterIP": "10.1.0.7"}))).await.unwrap();
+    let outside = services.create(service("e", json!({"clusterIP": "10.2.0.7"}))).await;
+    check_error(outside, "is not in the valid range");
 }
 
 #[tokio::test]

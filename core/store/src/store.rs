@@ -109,6 +109,11 @@ impl Store {
         self.0.shared.core.revision()
     }
 
+    /// Whether commits are still taken.
+    pub fn is_open(&self) -> bool {
+        !self.0.shared.head.lock().closed
+    }
+
     /// Does what the transaction says, all or nothing, and returns once it is durable.
     ///
     /// In memory this never waits. On a back end, dropping the future before it is done leaves

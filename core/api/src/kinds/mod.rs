@@ -115,6 +115,7 @@ fn core() -> Vec<Resource> {
                 Subresource::Resize,
             ])
             .fields(pod::FIELDS),
+        Resource::review("binding", pod::BindingStrategy),
         Resource::builtin("podtemplate", replication_controller::PodTemplateStrategy),
         Resource::builtin(
             "replicationcontroller",

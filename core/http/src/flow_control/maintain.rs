@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, FlowSchemaCondition, FlowSchemaSpec, PriorityLevelConfiguration,
     PriorityLevelConfigurationSpec,
@@ -43,6 +45,7 @@ impl FlowControl {
             let schemas = all::<FlowSchema>(snapshot.iter(schema_kind.name()))?;
             let levels = all::<PriorityLevelConfiguration>(snapshot.iter(level_kind.name()))?;
             self.apply(&schemas, &levels);
+            self.pending.store(false, Ordering::Release);
             for schema in &schemas {
                 logged(tell(server, &schema_api, schema, &levels).await);
             }

@@ -13,6 +13,7 @@ mod maintain;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::{HeaderName, HeaderValue, Response};
 use k8s_openapi::api::flowcontrol::v1::{
@@ -32,7 +33,11 @@ const SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-u
 const LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 
 /// Who gets how much of the server.
-pub(crate) struct FlowControl(RwLock<Arc<Rules>>);
+pub(crate) struct FlowControl {
+    rules: RwLock<Arc<Rules>>,
+    /// Whether the objects are to be read and have not been: until then the defaults rule.
+    pending: Arc<AtomicBool>,
+}
 
 /// What the objects say at one time.
 #[derive(Default)]
@@ -71,7 +76,7 @@ impl Marks {
 impl FlowControl {
     /// With the rules that every cluster has.
     pub(crate) fn new() -> Self {
-        let control = Self(RwLock::default());
+        let control = Self { rules: RwLock::default(), pending: Arc::default() };
         let (schemas, levels) = defaults::schemas()
             .and_then(|schemas| Ok((schemas, defaults::levels()?)))
             .unwrap_or_default();
@@ -79,9 +84,14 @@ impl FlowControl {
         control
     }
 
+    /// Whether it does not rule yet by the objects that there are, and is to.
+    pub(crate) fn pending(&self) -> Arc<AtomicBool> {
+        self.pending.clone()
+    }
+
     /// Rules by these objects from now on. Levels that stay keep their queues.
     fn apply(&self, schemas: &[FlowSchema], levels: &[PriorityLevelConfiguration]) {
-        let before = self.0.read().clone();
+        let before = self.rules.read().clone();
         let shares: f64 =
             levels.iter().filter_map(|level| level.spec.as_ref()).map(shares_of).sum();
         let mut rules = Rules::default();
@@ -115,7 +125,7 @@ impl FlowControl {
             let precedence = |schema: &Schema| schema.spec.matching_precedence.unwrap_or(1000);
             precedence(a).cmp(&precedence(b)).then_with(|| a.name.cmp(&b.name))
         });
-        *self.0.write() = Arc::new(rules);
+        *self.rules.write() = Arc::new(rules);
     }
 
     /// A seat for a request, once there is one.
@@ -133,7 +143,7 @@ impl FlowControl {
         if info.is_resource && connects {
             return Ok(None);
         }
-        let rules = self.0.read().clone();
+        let rules = self.rules.read().clone();
         let mut schemas = rules.schemas.iter();
         let Some(schema) = schemas.find(|schema| classify::matches(&schema.spec, user, info))
         else {
@@ -148,7 +158,7 @@ impl FlowControl {
 
 impl fmt::Debug for FlowControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FlowControl({} schemas)", self.0.read().schemas.len())
+        write!(f, "FlowControl({} schemas)", self.rules.read().schemas.len())
     }
 }
 

@@ -135,10 +135,12 @@ impl Call<'_> {
         let part = target.subresource;
         let draft = self.draft(body, part, &options).await?;
         let object = self.api.create(target, draft, options).await?;
+        let binds = self.resource.kind == "Binding" && self.resource.group.is_empty();
         match part {
             Some(Subresource::Binding | Subresource::Eviction) => {
                 encoding::status(StatusCode::CREATED, Value::Null, accepted)
             }
+            None if binds => encoding::status(StatusCode::CREATED, Value::Null, accepted),
             _ => self.view(accepted).object(StatusCode::CREATED, &object),
         }
     }

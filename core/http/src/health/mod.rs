@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use parking_lot::RwLock;
+use pinnace_server::Server;
 
 /// A page of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub enum Page {
 }
 
 impl Page {
-    const ALL: [Self; 3] = [Self::Health, Self::Live, Self::Ready];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Health, Self::Live, Self::Ready];
 
     fn name(self) -> &'static str {
         match self {
@@ -56,6 +58,21 @@ impl Default for Health {
 }
 
 impl Health {
+    /// That it answers, and that what it answers from is there.
+    pub(crate) fn of(server: &Server) -> Self {
+        let health = Self::default();
+        health.add("log", &Page::ALL, || Ok(()));
+        for (name, pages) in [("etcd", &Page::ALL[..]), ("etcd-readiness", &[Page::Ready])] {
+            let store = server.store().clone();
+            let check = move || match store.is_open() {
+                true => Ok(()),
+                false => Err("the store has been closed".to_owned()),
+            };
+            health.add(name, pages, check);
+        }
+        health
+    }
+
     /// Adds a check to some pages, or replaces the one of that name.
     pub fn add(
         &self,

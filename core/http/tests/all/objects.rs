@@ -44,6 +44,30 @@ async fn an_apply_creates_and_then_changes() {
 }
 
 #[tokio::test]
+async fn a_binding_of_its_own_binds_the_pod_of_its_name() {
+    let world = World::start().await;
+    let (admin, pods) = (world.admin(), "/api/v1/namespaces/default/pods");
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    let pod = json!({"metadata": {"name": "p"}, "spec": spec});
+    assert_eq!(admin.send(Method::POST, pods, &pod).await.0, 201);
+    let binding = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+               "target": {"kind": "Node", "name": "n"}})
+    };
+    let path = "/api/v1/namespaces/default/bindings";
+    let (code, status) = admin.send(Method::POST, path, &binding("p")).await;
+    assert_eq!((code, &status["status"]), (201, &json!("Success")));
+    assert_eq!(admin.get(&format!("{pods}/p")).await.1["spec"]["nodeName"], "n");
+    let (code, again) = admin.send(Method::POST, path, &binding("p")).await;
+    let why = again["message"].as_str().unwrap();
+    assert!(code == 409 && why.contains("is already assigned to node \"n\""), "{why}");
+    for (name, expected) in [("q", 404), ("", 400)] {
+        assert_eq!(admin.send(Method::POST, path, &binding(name)).await.0, expected, "{name}");
+    }
+    assert_eq!(admin.get(path).await.0, 405, "nothing is kept");
+}
+
+#[tokio::test]
 async fn dry_runs_leave_nothing() {
     let world = World::start().await;
     let path = format!("{CONFIG_MAPS}?dryRun=All");

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
-use k8s_openapi::api::networking::v1::{IPAddress, IPAddressSpec, ParentReference};
+use k8s_openapi::api::networking::v1::{IPAddress, IPAddressSpec, ParentReference, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use pinnace_api::field::{Bare, ErrorList, Path};
 use pinnace_api::{ApiError, Draft, Key, Object, Result};
@@ -13,6 +13,8 @@ use super::families::of_range;
 use super::{ADDRESSES, HEADLESS, is_external, is_headless};
 use crate::Server;
 
+/// The table of ranges that are added while the cluster runs.
+const RANGES: &str = "servicecidrs.networking.k8s.io";
 /// How many addresses are looked at to find a free one.
 const MAX_PROBES: u128 = 1 << 16;
 
@@ -66,19 +68,22 @@ impl Wanted<'_> {
         let families = spec.ip_families.clone().unwrap_or_default();
         let mut addresses = spec.cluster_ips.clone().unwrap_or_default();
         addresses.resize(families.len().max(addresses.len()), String::new());
+        let ranges = self.ranges();
         let mut taken = Vec::new();
         for (address, family) in addresses.iter_mut().zip(&families) {
-            let mut ranges = self.server.service_network().ranges.iter();
-            let Some(range) = ranges.find(|range| of_range(range) == family) else { continue };
+            let ranges: Vec<_> = ranges.iter().filter(|range| of_range(range) == family).collect();
+            let Some(range) = ranges.first() else { continue };
             if address.is_empty() {
-                *address = self.free(range).ok_or_else(full)?.to_string();
+                let free = ranges.iter().find_map(|range| self.free(range));
+                *address = free.ok_or_else(full)?.to_string();
             } else {
                 // Validation has said what is no address.
                 let Ok(parsed) = address.parse::<IpAddr>() else { continue };
                 if had.contains(&parsed.to_string()) {
                     continue;
                 }
-                if let Err(why) = self.check(range, parsed) {
+                let own = ranges.iter().find(|range| range.contains(&parsed)).unwrap_or(range);
+                if let Err(why) = self.check(own, parsed) {
                     let shown = Bare(serde_json::json!(spec.cluster_ips).to_string());
                     let spec = Path::root("spec");
                     let why = format!("failed to allocate IP {address}: {why}");
@@ -93,6 +98,23 @@ impl Wanted<'_> {
         spec.cluster_ip = addresses.first().cloned();
         spec.cluster_ips = Some(addresses);
         Ok(taken)
+    }
+
+    /// The ranges that services have addresses of: those of the configuration, and then those that
+    /// objects have added since.
+    fn ranges(&self) -> Vec<IpNet> {
+        let mut ranges = self.server.service_network().ranges.clone();
+        for object in self.snapshot.iter(RANGES).filter(|object| !object.is_deleting()) {
+            let Ok(added) = object.get::<ServiceCIDR>() else { continue };
+            let texts = added.spec.as_ref().and_then(|spec| spec.cidrs.as_ref());
+            let added = texts.into_iter().flatten().filter_map(|text| text.parse().ok());
+            added.for_each(|range| {
+                if !ranges.contains(&range) {
+                    ranges.push(range);
+                }
+            });
+        }
+        ranges
     }
 
     fn check(&self, range: &IpNet, address: IpAddr) -> Result<(), String> {

@@ -8,7 +8,7 @@ mod update;
 
 use std::borrow::Cow;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Binding, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub(super) use fields::FIELDS;
@@ -17,6 +17,13 @@ use super::names::rules;
 use super::{next_generation, pod_spec};
 use crate::field::{ErrorList, Path};
 use crate::{Strategy, Subresource};
+
+/// Bindings of pods to nodes by the names of the pods.
+pub(super) struct BindingStrategy;
+
+impl Strategy for BindingStrategy {
+    type Kind = Binding;
+}
 
 /// Pods.
 pub(super) struct PodStrategy;
