@@ -45,12 +45,20 @@ impl Catalog {
 
     /// Removes every version of a kind.
     pub fn unregister(&self, group: &str, plural: &str) {
+        self.replace(group, plural, Vec::new());
+    }
+
+    /// Has a kind be in these versions from now on, the preferred one first, and in no others.
+    pub fn replace(&self, group: &str, plural: &str, versions: Vec<Resource>) {
+        let versions: Vec<_> = versions.into_iter().map(Arc::new).collect();
         self.0.rcu(|entries| {
             let mut entries = Entries::clone(entries);
-            entries.all.retain(|entry| entry.group != group || entry.plural != plural);
-            entries.by_name.retain(|_, entry| entry.group != group || entry.plural != plural);
-            entries.by_table.retain(|_, entry| entry.group != group || entry.plural != plural);
+            let other = |entry: &Resource| entry.group != group || entry.plural != plural;
+            entries.all.retain(|entry| other(entry));
+            entries.by_name.retain(|_, entry| other(entry));
+            entries.by_table.retain(|_, entry| other(entry));
             entries.generation += 1;
+            versions.iter().for_each(|version| entries.insert(version.clone()));
             entries
         });
     }
@@ -128,7 +136,7 @@ impl Catalog {
         let names: [fn(&Resource, &str) -> bool; 3] = [
             |entry, name| entry.plural == name,
             |entry, name| entry.singular == name || entry.kind.eq_ignore_ascii_case(name),
-            |entry, name| entry.short_names.contains(&name),
+            |entry, name| entry.short_names.iter().any(|short| short == name),
         ];
         names
             .iter()
@@ -145,10 +153,13 @@ impl Catalog {
 impl Entries {
     fn insert(&mut self, resource: Arc<Resource>) {
         self.generation += 1;
-        self.by_name.entry(resource.name().clone()).or_insert_with(|| resource.clone());
         if resource.is_stored() {
             self.by_table.insert(resource.table().clone(), resource.clone());
         }
+        if !resource.is_served() {
+            return;
+        }
+        self.by_name.entry(resource.name().clone()).or_insert_with(|| resource.clone());
         let same = |entry: &Arc<Resource>| {
             entry.name() == resource.name() && entry.version == resource.version
         };

@@ -12,6 +12,7 @@
 //! - [`bootstrap_token`]: the secrets by which new nodes introduce themselves.
 //! - [`belongings`]: what every namespace is made with.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
+//! - [`custom`]: kinds that clients add.
 //! - [`volumes`]: how claims and persistent volumes find each other.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
@@ -21,6 +22,7 @@ pub mod belongings;
 pub mod bootstrap_token;
 mod catalog;
 mod conversion;
+pub mod custom;
 mod dynamic;
 mod error;
 pub mod field;
@@ -38,6 +40,7 @@ pub mod schedule;
 pub mod schema;
 pub mod selector;
 mod strategy;
+mod structural;
 pub mod volumes;
 
 pub use catalog::Catalog;
@@ -49,4 +52,4 @@ pub use key::Key;
 pub use object::{Codec, Draft, Kind, Object, Payload, Typed};
 pub use ownership::{Ownership, Writer};
 pub use resource::{KindSchema, Resource, ScaleTarget, Scope, Subresource, Subresources, Verbs};
-pub use strategy::{AnyStrategy, ScaleView, Strategy};
+pub use strategy::{AnyStrategy, PodsOf, ScaleView, Strategy};

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde_json::Value;
 
 use crate::patch::{self, FieldManager};
-use crate::schema::TypeRef;
+use crate::schema::KindType;
 use crate::{Draft, Object, Result};
 
 /// How many versions of an object may wait for somebody to ask who owns their fields. Each keeps
@@ -41,7 +41,7 @@ enum State {
 #[derive(Clone)]
 pub struct Writer {
     /// The type of the object.
-    pub kind: TypeRef<'static>,
+    pub kind: KindType,
     /// See [`FieldManager::name`].
     pub name: String,
     /// See [`FieldManager::api_version`].
@@ -95,7 +95,13 @@ impl Ownership {
             return Ok(Self(State::Created(Arc::new(writer), json)));
         }
         let value = sent.to_value()?;
-        Ok(Self::known(patch::track_update(writer.kind, None, &value, None, &writer.manager())))
+        Ok(Self::known(patch::track_update(
+            writer.kind.get(),
+            None,
+            &value,
+            None,
+            &writer.manager(),
+        )))
     }
 
     /// A change of an object.
@@ -134,7 +140,7 @@ impl Ownership {
             State::Created(by, sent) => {
                 // It was encoded here, so it can be read.
                 let sent: Value = serde_json::from_slice(&sent).unwrap_or_default();
-                patch::track_update(by.kind, None, &sent, None, &by.manager()).into()
+                patch::track_update(by.kind.get(), None, &sent, None, &by.manager()).into()
             }
             State::Changed(by, old) => {
                 let (Ok(before), Ok(after)) = (old.to_unmanaged_value(), new.to_unmanaged_value())
@@ -142,7 +148,7 @@ impl Ownership {
                     return old.managed_fields().into();
                 };
                 let live = Some((&before, old.managed_fields()));
-                patch::track_update(by.kind, live, &after, None, &by.manager()).into()
+                patch::track_update(by.kind.get(), live, &after, None, &by.manager()).into()
             }
         }
     }

@@ -4,7 +4,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::printing::{self, Printer};
-use crate::{AnyConversion, AnyStrategy, Codec, Conversion, Draft, Kind, Object, Result, Strategy};
+use crate::schema::{KindType, Schema, TypeRef};
+use crate::{
+    AnyConversion, AnyStrategy, Codec, Conversion, Draft, DynamicObject, Kind, Object, Result,
+    Strategy,
+};
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,15 +153,15 @@ pub struct Resource {
     /// Singular name, `deployment`.
     pub singular: Cow<'static, str>,
     /// Short names, `deploy`.
-    pub short_names: Cow<'static, [&'static str]>,
+    pub short_names: Vec<Cow<'static, str>>,
     /// Categories, `all`.
-    pub categories: Cow<'static, [&'static str]>,
+    pub categories: Vec<Cow<'static, str>>,
     /// Whether it lives in namespaces.
     pub scope: Scope,
     /// Its subresources.
     pub subresources: Subresources,
     /// The fields beyond `metadata.name` and `metadata.namespace` that a field selector may name.
-    pub selectable_fields: Cow<'static, [&'static str]>,
+    pub selectable_fields: Vec<Cow<'static, str>>,
     /// Its verbs.
     pub verbs: Verbs,
     /// What its objects are made of.
@@ -172,8 +176,28 @@ pub struct Resource {
     name: Arc<str>,
     /// Its table in the store.
     table: Arc<str>,
-    /// `None` for the version that is stored.
+    /// How it is made from what is stored; `None` where it is that.
     conversion: Option<Arc<dyn AnyConversion>>,
+    /// Whether this is the version that is stored.
+    stored: bool,
+    /// Whether clients see it.
+    served: bool,
+    /// What its objects are made of, by which they are merged; `None` for built-in kinds, which
+    /// share a schema.
+    ty: Option<KindType>,
+}
+
+/// The names of a kind that is known only at run time.
+pub(crate) struct CustomNames {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) list_kind: String,
+    pub(crate) plural: String,
+    pub(crate) singular: String,
+    pub(crate) short_names: Vec<Cow<'static, str>>,
+    pub(crate) categories: Vec<Cow<'static, str>>,
+    pub(crate) scope: Scope,
 }
 
 impl Resource {
@@ -217,11 +241,11 @@ impl Resource {
             list_kind,
             plural: plural.into(),
             singular: singular.into(),
-            short_names: Cow::Borrowed(&[]),
-            categories: Cow::Borrowed(&[]),
+            short_names: Vec::new(),
+            categories: Vec::new(),
             scope: <<S::Kind as k8s_openapi::Resource>::Scope as StaticScope>::SCOPE,
             subresources: Subresources::default(),
-            selectable_fields: Cow::Borrowed(&[]),
+            selectable_fields: Vec::new(),
             verbs: Verbs::ALL,
             schema: KindSchema::Type(|generator| generator.subschema_for::<S::Kind>()),
             codec: Codec::of::<S::Kind>(),
@@ -230,7 +254,82 @@ impl Resource {
             name: qualified(plural, group),
             table: qualified(plural, group),
             conversion: None,
+            stored: true,
+            served: true,
+            ty: None,
         }
+    }
+
+    /// The catalog entry of a kind that is known only at run time; the builder methods say the
+    /// rest.
+    pub(crate) fn custom(names: CustomNames) -> Self {
+        let name = qualified(&names.plural, &names.group);
+        Self {
+            group: names.group.into(),
+            version: names.version.into(),
+            kind: names.kind.into(),
+            list_kind: names.list_kind.into(),
+            plural: names.plural.into(),
+            singular: names.singular.into(),
+            short_names: names.short_names,
+            categories: names.categories,
+            scope: names.scope,
+            subresources: Subresources::default(),
+            selectable_fields: Vec::new(),
+            verbs: Verbs::ALL,
+            schema: KindSchema::Any,
+            codec: Codec::of::<DynamicObject>(),
+            strategy: Arc::new(Shape::<DynamicObject>(PhantomData)),
+            printer: Arc::new(printing::DefaultPrinter),
+            table: name.clone(),
+            name,
+            conversion: None,
+            stored: true,
+            served: true,
+            ty: None,
+        }
+    }
+
+    /// Sets its subresources.
+    pub(crate) fn parts(mut self, parts: Subresources) -> Self {
+        self.subresources = parts;
+        self
+    }
+
+    /// Sets the fields that selectors may name.
+    pub(crate) fn selected_by(mut self, fields: Vec<Cow<'static, str>>) -> Self {
+        self.selectable_fields = fields;
+        self
+    }
+
+    /// Sets what its objects are made of: for clients, and for merging them.
+    pub(crate) fn described(mut self, schema: KindSchema, ty: Option<KindType>) -> Self {
+        self.schema = schema;
+        self.ty = ty;
+        self
+    }
+
+    /// Sets how it is handled and shown.
+    pub(crate) fn handled(
+        mut self,
+        strategy: Arc<dyn AnyStrategy>,
+        printer: Arc<dyn Printer>,
+    ) -> Self {
+        self.strategy = strategy;
+        self.printer = printer;
+        self
+    }
+
+    /// Keeps it from clients: it is only what the store holds.
+    pub(crate) fn unserved(mut self) -> Self {
+        self.served = false;
+        self
+    }
+
+    /// Has what is stored read through a conversion, though it is stored as this version.
+    pub(crate) fn read_through(mut self, conversion: impl AnyConversion) -> Self {
+        self.conversion = Some(Arc::new(conversion));
+        self
     }
 
     /// The catalog entry of a built-in kind that is stored as another version, or in another
@@ -253,19 +352,20 @@ impl Resource {
     /// Says that its objects are stored as another version, in that version's table.
     pub fn stored_in(mut self, table: Arc<str>, conversion: impl AnyConversion) -> Self {
         self.table = table;
+        self.stored = false;
         self.conversion = Some(Arc::new(conversion));
         self
     }
 
     /// Adds short names.
     pub fn short(mut self, names: &'static [&'static str]) -> Self {
-        self.short_names = Cow::Borrowed(names);
+        self.short_names = names.iter().copied().map(Cow::Borrowed).collect();
         self
     }
 
     /// Adds categories.
     pub fn category(mut self, names: &'static [&'static str]) -> Self {
-        self.categories = Cow::Borrowed(names);
+        self.categories = names.iter().copied().map(Cow::Borrowed).collect();
         self
     }
 
@@ -295,7 +395,7 @@ impl Resource {
 
     /// Adds fields that selectors may name.
     pub fn fields(mut self, paths: &'static [&'static str]) -> Self {
-        self.selectable_fields = Cow::Borrowed(paths);
+        self.selectable_fields = paths.iter().copied().map(Cow::Borrowed).collect();
         self
     }
 
@@ -311,7 +411,38 @@ impl Resource {
 
     /// Whether its objects are stored as they are served.
     pub fn is_stored(&self) -> bool {
-        self.conversion.is_none()
+        self.stored
+    }
+
+    /// Whether clients see it.
+    pub fn is_served(&self) -> bool {
+        self.served
+    }
+
+    /// Whether it is defined at run time, by a CustomResourceDefinition.
+    pub fn is_custom(&self) -> bool {
+        self.ty.is_some()
+    }
+
+    /// Whether objects may have to be made from what is stored.
+    pub fn converts(&self) -> bool {
+        self.conversion.is_some()
+    }
+
+    /// What its objects are made of, by which they are merged; `None` where it is not known.
+    pub fn type_of(&self) -> Option<TypeRef<'_>> {
+        match &self.ty {
+            Some(ty) => Some(ty.get()),
+            None => Schema::builtin().type_of(&self.group, &self.version, &self.kind),
+        }
+    }
+
+    /// As [`Resource::type_of`], to keep.
+    pub fn kind_type(&self) -> Option<KindType> {
+        self.ty.clone().or_else(|| {
+            let builtin = Schema::builtin();
+            Some(builtin.type_of(&self.group, &self.version, &self.kind)?.into())
+        })
     }
 
     /// What a client has sent, as it is stored.

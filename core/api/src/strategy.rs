@@ -107,7 +107,16 @@ pub struct ScaleView {
     /// `status.replicas`.
     pub status_replicas: i32,
     /// The pods that are counted.
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<PodsOf>,
+}
+
+/// Which pods an object counts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PodsOf {
+    /// By a selector of its own.
+    Labels(LabelSelector),
+    /// By the text of a selector.
+    Text(String),
 }
 
 /// A [`Strategy`] with its type erased; every `Strategy` is one.

@@ -5,7 +5,6 @@ use pinnace_api::{ApiError, Draft, Object, Ownership, Reason, Result};
 use pinnace_client::{Target, WriteOptions};
 use serde_json::Value;
 
-use crate::patching::type_of;
 use crate::server::WRITE_ATTEMPTS;
 use crate::{Server, User};
 
@@ -66,17 +65,17 @@ impl Server {
         options: &WriteOptions,
     ) -> Result<Draft> {
         let resource = &*target.resource;
-        let kind = type_of(resource).ok_or_else(|| {
+        let kind = resource.kind_type().ok_or_else(|| {
             ApiError::new(Reason::UnsupportedMediaType, "this kind cannot be applied")
         })?;
-        let writer = self.writer(user, resource, kind, target.subresource, options);
+        let writer = self.writer(user, resource, kind.clone(), target.subresource, options);
         let live = match old {
             Some(old) => resource.to_served(old.clone())?.to_unmanaged_value()?,
             None => Value::Object(serde_json::Map::new()),
         };
         let book = old.map(Object::managed_fields).unwrap_or_default();
         let by = writer.manager();
-        let (object, book) = patch::apply(kind, &live, applied, book, &by, options.force)?;
+        let (object, book) = patch::apply(kind.get(), &live, applied, book, &by, options.force)?;
         let mut new = Self::accept(resource, Draft::from_value(resource.codec, object)?)?;
         new.set_ownership(Ownership::known(book));
         Ok(new)

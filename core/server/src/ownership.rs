@@ -2,11 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use pinnace_api::patch::track_update;
-use pinnace_api::schema::TypeRef;
+use pinnace_api::schema::KindType;
 use pinnace_api::{Draft, Object, Ownership, Resource, Result, Writer};
 use pinnace_client::{Subresource, Target, WriteOptions};
 
-use crate::patching::type_of;
 use crate::{Server, User};
 
 type Paths = &'static [&'static [&'static str]];
@@ -34,14 +33,14 @@ impl Server {
         options: &WriteOptions,
     ) -> Result<()> {
         let sent = draft.meta_mut().managed_fields.take();
-        let Some(kind) = type_of(&target.resource) else { return Ok(()) };
-        let writer = self.writer(user, &target.resource, kind, target.subresource, options);
+        let Some(kind) = target.resource.kind_type() else { return Ok(()) };
+        let writer = self.writer(user, &target.resource, kind.clone(), target.subresource, options);
         let ownership = match sent.filter(|sent| !sent.is_empty()) {
             None => Ownership::created(writer, &*target.resource.draft_to_served(draft)?)?,
             sent => {
                 let value = target.resource.draft_to_served(draft)?.to_value()?;
                 let by = writer.manager();
-                Ownership::known(track_update(kind, None, &value, sent.as_deref(), &by))
+                Ownership::known(track_update(kind.get(), None, &value, sent.as_deref(), &by))
             }
         };
         draft.set_ownership(ownership);
@@ -58,11 +57,11 @@ impl Server {
         sent: Option<Vec<ManagedFieldsEntry>>,
         options: &WriteOptions,
     ) -> Result<()> {
-        let Some(kind) = type_of(&target.resource) else {
+        let Some(kind) = target.resource.kind_type() else {
             new.set_ownership(Ownership::kept(old));
             return Ok(());
         };
-        let writer = self.writer(user, &target.resource, kind, target.subresource, options);
+        let writer = self.writer(user, &target.resource, kind.clone(), target.subresource, options);
         // Most who send it have read it before.
         let sent = sent
             .filter(|sent| target.subresource.is_none() && sent.as_slice() != old.managed_fields());
@@ -75,7 +74,7 @@ impl Server {
                 let after = resource.draft_to_served(new)?.to_value()?;
                 let live = Some((&before, old.managed_fields()));
                 let by = writer.manager();
-                Ownership::known(track_update(kind, live, &after, sent.as_deref(), &by))
+                Ownership::known(track_update(kind.get(), live, &after, sent.as_deref(), &by))
             }
         };
         new.set_ownership(ownership);
@@ -86,7 +85,7 @@ impl Server {
         &self,
         user: &User,
         resource: &Resource,
-        kind: TypeRef<'static>,
+        kind: KindType,
         subresource: Option<Subresource>,
         options: &WriteOptions,
     ) -> Writer {

@@ -1,36 +1,33 @@
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::patch::{self, Patch};
 use pinnace_api::schema::{Schema, TypeRef, unknown_fields};
-use pinnace_api::{ApiError, Reason, Resource, Result};
+use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::{FieldValidation, WriteOptions};
 use serde_json::Value;
-
-/// The type of a kind, by which its lists are merged; `None` for kinds without a known schema.
-pub(crate) fn type_of(resource: &Resource) -> Option<TypeRef<'static>> {
-    Schema::builtin().type_of(&resource.group, &resource.version, &resource.kind)
-}
 
 /// The type of the `scale` subresource.
 pub(crate) fn scale_type() -> Option<TypeRef<'static>> {
     Schema::builtin().type_of("autoscaling", "v1", "Scale")
 }
 
-/// An object with a patch applied.
+/// An object with a patch applied. Strategic merges are for built-in kinds, whose types say how.
 pub(crate) fn apply_patch(
     kind: Option<TypeRef<'_>>,
+    merges_strategically: bool,
     patch: &Patch,
     object: Value,
 ) -> Result<Value> {
     match (patch, kind) {
         (Patch::Json(operations), _) => patch::json(object, operations),
         (Patch::Merge(change), _) => patch::merge(object, change),
-        (Patch::StrategicMerge(change), Some(kind)) => {
+        (Patch::StrategicMerge(change), Some(kind)) if merges_strategically => {
             patch::strategic_merge(kind, object, change.clone())
         }
-        (Patch::StrategicMerge(_), None) | (Patch::Apply(_), _) => Err(ApiError::new(
+        (Patch::StrategicMerge(_) | Patch::Apply(_), _) => Err(ApiError::new(
             Reason::UnsupportedMediaType,
             "the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json",
+             application/json-patch+json, application/merge-patch+json, \
+             application/apply-patch+yaml",
         )),
     }
 }

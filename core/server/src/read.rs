@@ -150,7 +150,7 @@ impl Filter {
         if let Some(fields) = &options.fields {
             fields.validate(|field| {
                 matches!(field, "metadata.name" | "metadata.namespace")
-                    || resource.selectable_fields.contains(&field)
+                    || resource.selectable_fields.iter().any(|one| one == field)
             })?;
         }
         Ok(Self {

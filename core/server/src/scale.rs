@@ -3,7 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::patch::Patch;
 use pinnace_api::selector::Selector;
-use pinnace_api::{ApiError, Codec, Draft, Object, Resource, Result};
+use pinnace_api::{ApiError, Codec, Draft, Object, PodsOf, Resource, Result};
 use pinnace_client::{Target, WriteOptions};
 
 use crate::patching::{apply_patch, scale_type};
@@ -15,7 +15,11 @@ pub(crate) fn scale_of(resource: &Resource, object: &Object) -> Result<Scale> {
         .strategy
         .scale(object)
         .ok_or_else(|| ApiError::not_found(resource, object.name()))?;
-    let selector = view.selector.as_ref().map(Selector::from_label_selector).transpose()?;
+    let selector = match view.selector {
+        Some(PodsOf::Labels(labels)) => Some(Selector::from_label_selector(&labels)?.to_string()),
+        Some(PodsOf::Text(text)) => Some(text),
+        None => None,
+    };
     Ok(Scale {
         metadata: ObjectMeta {
             name: object.meta().name.clone(),
@@ -26,10 +30,7 @@ pub(crate) fn scale_of(resource: &Resource, object: &Object) -> Result<Scale> {
             ..Default::default()
         },
         spec: Some(ScaleSpec { replicas: Some(view.replicas) }),
-        status: Some(ScaleStatus {
-            replicas: view.status_replicas,
-            selector: selector.map(|selector| selector.to_string()),
-        }),
+        status: Some(ScaleStatus { replicas: view.status_replicas, selector }),
     })
 }
 
@@ -59,7 +60,7 @@ impl Server {
             let current = Draft::new(current).to_value()?;
             let patched = Draft::from_value(
                 Codec::of::<Scale>(),
-                apply_patch(scale_type(), patch, current)?,
+                apply_patch(scale_type(), true, patch, current)?,
             )?;
             patched.get().cloned().ok_or_else(|| ApiError::internal("a patched Scale is none"))
         })

@@ -8,7 +8,7 @@ use pinnace_store::{CommitError, Expect, Transaction};
 
 use crate::certificates;
 use crate::create::{first, storage_error, warn};
-use crate::patching::{apply_patch, check_patched, type_of};
+use crate::patching::{apply_patch, check_patched};
 use crate::server::WRITE_ATTEMPTS;
 use crate::{AdmissionRequest, Operation, Server, User};
 
@@ -106,7 +106,7 @@ impl Server {
         if let Patch::Apply(applied) = &patch {
             return self.apply(user, target, applied, options).await;
         }
-        let kind = type_of(resource);
+        let kind = resource.type_of();
         self.rewrite(&target, &options, |old| {
             let served = resource.to_served(old.clone())?;
             let before = if patch.touches_managed_fields() {
@@ -114,7 +114,7 @@ impl Server {
             } else {
                 served.to_unmanaged_value()?
             };
-            let patched = apply_patch(kind, &patch, before)?;
+            let patched = apply_patch(kind, !resource.is_custom(), &patch, before)?;
             if let Patch::Json(_) = patch {
                 check_patched(kind, &patched, &options)?;
             }

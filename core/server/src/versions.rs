@@ -36,7 +36,7 @@ pub(crate) fn served_list(
     answer: Result<List<Object>>,
 ) -> Result<List<Object>> {
     let mut list = answer?;
-    if !resource.is_stored() {
+    if resource.converts() {
         let items = list.items.into_iter().map(|object| resource.to_served(object));
         list.items = items.collect::<Result<_>>()?;
     }
@@ -45,7 +45,7 @@ pub(crate) fn served_list(
 
 /// As [`served`], for a watch.
 pub(crate) fn served_events(resource: Arc<Resource>, events: WatchStream) -> WatchStream {
-    if resource.is_stored() {
+    if !resource.converts() {
         return events;
     }
     let serve = move |event: WatchEvent| {

@@ -135,7 +135,7 @@ pub(super) fn is_dual_stack(addresses: &[IpAddr]) -> bool {
 
 /// A value shown as JSON, as upstream shows what is neither text nor number.
 #[derive(Clone, Copy)]
-pub(super) struct Json<'a, T>(pub(super) &'a T);
+pub(crate) struct Json<'a, T>(pub(crate) &'a T);
 
 impl<T: Serialize> Shown for Json<'_, T> {
     fn shown(&self) -> String {

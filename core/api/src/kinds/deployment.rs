@@ -9,7 +9,7 @@ use super::pod_spec::{self, defaults};
 use super::replicated::{Counts, not_decremented, number, validate_selector, validate_share};
 use super::{fill, next_generation, omit_empty};
 use crate::field::{Bare, ErrorList, Path};
-use crate::{ScaleView, Strategy};
+use crate::{PodsOf, ScaleView, Strategy};
 
 /// Old replica sets that are kept for rollbacks.
 const REVISION_HISTORY_LIMIT: i32 = 10;
@@ -99,7 +99,7 @@ impl Strategy for DeploymentStrategy {
                 .as_ref()
                 .and_then(|status| status.replicas)
                 .unwrap_or(0),
-            selector: Some(spec.selector.clone()),
+            selector: Some(PodsOf::Labels(spec.selector.clone())),
         })
     }
 

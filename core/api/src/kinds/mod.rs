@@ -4,7 +4,7 @@ mod admission;
 mod api_service;
 mod autoscaling_v1;
 mod certificate_signing_request;
-mod check;
+pub(crate) mod check;
 mod conditions;
 mod config_map;
 mod controller_revision;
@@ -47,6 +47,7 @@ mod stateful_set;
 mod storage;
 mod webhook_client;
 
+pub use custom_resource_definition::CLEANUP as CUSTOM_CLEANUP;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{Resource, Subresource, Verbs};
@@ -347,7 +348,7 @@ fn scheduling() -> Vec<Resource> {
 
 /// Carries `metadata.generation` over from the stored object, one higher when the desired state
 /// has changed.
-fn next_generation(new: &mut ObjectMeta, old: &ObjectMeta, changed: bool) {
+pub(crate) fn next_generation(new: &mut ObjectMeta, old: &ObjectMeta, changed: bool) {
     new.generation = match (old.generation, changed) {
         (generation, false) => generation,
         (generation, true) => Some(generation.unwrap_or(0).saturating_add(1)),

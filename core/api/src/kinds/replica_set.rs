@@ -7,7 +7,7 @@ use super::pod_spec::{self, defaults};
 use super::replicated::{Counts, validate_selector};
 use super::{next_generation, omit_empty};
 use crate::field::{ErrorList, Path};
-use crate::{ScaleView, Strategy};
+use crate::{PodsOf, ScaleView, Strategy};
 
 /// Replica sets.
 pub(super) struct ReplicaSetStrategy;
@@ -83,7 +83,7 @@ impl Strategy for ReplicaSetStrategy {
         Some(ScaleView {
             replicas: spec.replicas.unwrap_or(0),
             status_replicas: set.status.as_ref().map_or(0, |status| status.replicas),
-            selector: Some(spec.selector.clone()),
+            selector: Some(PodsOf::Labels(spec.selector.clone())),
         })
     }
 

@@ -8,7 +8,7 @@ use super::pod_spec::{self, defaults};
 use super::replicated::Counts;
 use super::{metadata, next_generation, omit_empty};
 use crate::field::{ErrorList, Path};
-use crate::{ScaleView, Strategy};
+use crate::{PodsOf, ScaleView, Strategy};
 
 /// What ReplicaSets were before.
 pub(super) struct ReplicationControllerStrategy;
@@ -102,7 +102,7 @@ impl Strategy for ReplicationControllerStrategy {
         Some(ScaleView {
             replicas: spec.replicas.unwrap_or(0),
             status_replicas: controller.status.as_ref().map_or(0, |status| status.replicas),
-            selector: Some(selector),
+            selector: Some(PodsOf::Labels(selector)),
         })
     }
 

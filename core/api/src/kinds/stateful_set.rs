@@ -10,7 +10,7 @@ use super::{
     fill, is_blank, label_selector, names, next_generation, omit_empty, persistent_volume_claim,
 };
 use crate::field::{ErrorList, Path};
-use crate::{ScaleView, Strategy};
+use crate::{PodsOf, ScaleView, Strategy};
 
 /// Old revisions that are kept for rollbacks.
 const REVISION_HISTORY_LIMIT: i32 = 10;
@@ -121,7 +121,7 @@ impl Strategy for StatefulSetStrategy {
         Some(ScaleView {
             replicas: spec.replicas.unwrap_or(0),
             status_replicas: set.status.as_ref().map_or(0, |status| status.replicas),
-            selector: Some(spec.selector.clone()),
+            selector: Some(PodsOf::Labels(spec.selector.clone())),
         })
     }
 

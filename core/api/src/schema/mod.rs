@@ -10,7 +10,7 @@ mod unknown;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -199,6 +199,38 @@ impl<'a> TypeRef<'a> {
             Type::Any | Type::Opaque => Some(self),
             _ => None,
         }
+    }
+}
+
+/// A type that is kept, with the schema that it is of.
+#[derive(Clone)]
+pub struct KindType(Holder);
+
+#[derive(Clone)]
+enum Holder {
+    Builtin(TypeRef<'static>),
+    Shared(Arc<Schema>, TypeId),
+}
+
+impl KindType {
+    /// The type of a kind of a schema.
+    pub fn find(schema: &Arc<Schema>, group: &str, version: &str, kind: &str) -> Option<Self> {
+        let id = schema.type_of(group, version, kind)?.id;
+        Some(Self(Holder::Shared(schema.clone(), id)))
+    }
+
+    /// The type.
+    pub fn get(&self) -> TypeRef<'_> {
+        match &self.0 {
+            Holder::Builtin(ty) => *ty,
+            Holder::Shared(schema, id) => schema.get(*id),
+        }
+    }
+}
+
+impl From<TypeRef<'static>> for KindType {
+    fn from(ty: TypeRef<'static>) -> Self {
+        Self(Holder::Builtin(ty))
     }
 }
 

@@ -102,7 +102,7 @@ impl FieldSelector {
         let is_metadata = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
         if !resource.selectable_fields.is_empty() {
             return self.validate(|field| {
-                is_metadata(field) || resource.selectable_fields.contains(&field)
+                is_metadata(field) || resource.selectable_fields.iter().any(|one| one == field)
             });
         }
         match self.unknown(is_metadata) {

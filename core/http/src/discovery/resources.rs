@@ -131,8 +131,8 @@ fn part_entry(resource: &Resource, part: Part) -> APIResource {
     }
 }
 
-fn texts(texts: &[&str]) -> Option<Vec<String>> {
-    (!texts.is_empty()).then(|| texts.iter().map(|text| (*text).to_owned()).collect())
+fn texts(texts: &[Cow<'static, str>]) -> Option<Vec<String>> {
+    (!texts.is_empty()).then(|| texts.iter().map(|text| text.to_string()).collect())
 }
 
 fn sorted(verbs: &[&str]) -> Vec<String> {

@@ -4,7 +4,6 @@ use std::vec::IntoIter;
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use pinnace_api::schema::Schema;
 use pinnace_api::{ApiError, Object, Reason, Resource, Result, protobuf};
 use pinnace_client::List;
 use serde_json::{Value, json};
@@ -136,7 +135,9 @@ fn without_type<'o>(object: &'o Object, prefix: Option<&str>) -> (&'static [u8],
 /// How the items of a list begin that do not say in the list what they are: those of built-in
 /// kinds, as upstream has it. Custom ones say it.
 fn own_type(resource: &Resource) -> Option<String> {
-    Schema::builtin().type_of(&resource.group, &resource.version, &resource.kind)?;
+    if resource.is_custom() {
+        return None;
+    }
     Some(format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", resource.api_version(), resource.kind))
 }
 

@@ -125,9 +125,8 @@ impl Call<'_> {
     }
 
     /// The type of the kind, where it is known.
-    fn schema(&self) -> Option<TypeRef<'static>> {
-        let resource = &self.resource;
-        Schema::builtin().type_of(&resource.group, &resource.version, &resource.kind)
+    fn schema(&self) -> Option<TypeRef<'_>> {
+        self.resource.type_of()
     }
 }
 

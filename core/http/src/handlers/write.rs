@@ -4,7 +4,7 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
 use pinnace_api::patch::Patch;
-use pinnace_api::schema::{Schema, TypeRef};
+use pinnace_api::schema::{KindType, Schema, TypeRef};
 use pinnace_api::{ApiError, Codec, Draft, Object, Result, Subresource};
 use pinnace_client::{DeleteOptions, Target, Transport as _, WriteOptions};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ pub(super) struct Expected {
     version: String,
     pub(super) kind: String,
     codec: &'static Codec,
+    ty: Option<KindType>,
 }
 
 impl Expected {
@@ -33,6 +34,7 @@ impl Expected {
             version: K::VERSION.to_owned(),
             kind: K::KIND.to_owned(),
             codec: Codec::of::<K>(),
+            ty: Schema::builtin().type_of(K::GROUP, K::VERSION, K::KIND).map(KindType::from),
         }
     }
 
@@ -41,8 +43,8 @@ impl Expected {
         if group.is_empty() { version.clone() } else { format!("{group}/{version}") }
     }
 
-    fn schema(&self) -> Option<TypeRef<'static>> {
-        Schema::builtin().type_of(&self.group, &self.version, &self.kind)
+    fn schema(&self) -> Option<TypeRef<'_>> {
+        self.ty.as_ref().map(KindType::get)
     }
 
     /// Fills in what the path says already, or checks that the body says the same.
@@ -108,6 +110,7 @@ impl Call<'_> {
                 version: self.resource.version.to_string(),
                 kind: self.resource.kind.to_string(),
                 codec: self.resource.codec,
+                ty: self.resource.kind_type(),
             },
         }
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{values, walk};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::Json;
+use crate::structural::Node;
 
 const METADATA: [&str; 3] = ["metadata", "apiVersion", "kind"];
 
@@ -26,7 +27,7 @@ fn within(
         if !in_metadata && has_unknown(&default.0, schema, embeds) {
             errors.invalid(&at, Json(&default.0), "must not have unknown fields");
         }
-        values::validate(&default.0, schema, &at, errors);
+        Node::of(schema).check(&default.0, None, &at, errors);
     }
     if let Some(items) = walk::items(schema) {
         within(items, is_embedded(items), in_metadata, &path.child("items"), errors);

@@ -26,6 +26,9 @@ use super::{is_blank, next_generation, webhook_client};
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
 
+/// Keeps a definition until its objects are gone.
+pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
 /// Kinds that clients add.
 pub(super) struct CustomResourceDefinitionStrategy;
 
@@ -100,6 +103,13 @@ impl Strategy for CustomResourceDefinitionStrategy {
         validate_status(new, errors);
         approval::validate(new, Some(old), errors);
         validate_preserving(new, Some(old), errors);
+    }
+
+    fn begin_deletion(&self, definition: &mut CustomResourceDefinition) {
+        let finalizers = definition.metadata.finalizers.get_or_insert_default();
+        if !finalizers.iter().any(|one| one == CLEANUP) {
+            finalizers.push(CLEANUP.to_owned());
+        }
     }
 
     fn prepare_for_status_update(
