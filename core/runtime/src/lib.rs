@@ -22,6 +22,7 @@ mod session;
 #[cfg(target_os = "linux")]
 mod signals;
 pub mod simulated;
+mod stats;
 mod types;
 
 #[cfg(all(target_os = "linux", feature = "containerd"))]
@@ -31,6 +32,7 @@ pub use error::{Error, Result};
 pub use process::{Process, ProcessConfig};
 pub use session::{Connection, Session, Streams, TerminalSize};
 pub use simulated::{Script, Simulated, SimulatedConfig};
+pub use stats::{ContainerStats, InterfaceStats, PodStats, Usage, Written, interfaces};
 pub use types::*;
 
 use async_trait::async_trait;
@@ -105,6 +107,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// Waits until a container has ended and its log is complete. One that does not exist or was
     /// never started has.
     async fn wait_container(&self, container: &ContainerId) -> Result<()>;
+
+    /// What pods use now, in the order of `pods`; those that there are not are left out. `written`
+    /// says whether to look at what containers have written to their root file systems, too, which
+    /// takes time with their number of files. A runtime that measures nothing gives nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn stats(&self, pods: &[PodId], written: bool) -> Result<Vec<PodStats>> {
+        let _ = (pods, written);
+        Ok(Vec::new())
+    }
 
     /// Runs a command in a running container.
     ///

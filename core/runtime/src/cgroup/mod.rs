@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use crate::Usage;
 use crate::{Error, QosClass, Resources, Result};
 use layout::Layout;
 pub(crate) use layout::unescape;
@@ -108,6 +109,12 @@ impl Cgroups {
         self.group(format!("{}/{branch}/pod{uid}", self.root))
     }
 
+    /// The group of everything on this machine, at the root of every hierarchy. The kernel counts
+    /// less of it than of others: CPU time always, memory in version 1 alone.
+    pub fn machine(&self) -> Cgroup {
+        self.group(String::new())
+    }
+
     /// The group that holds all pods of the engine.
     pub fn all(&self) -> Cgroup {
         self.group(self.root.to_string())
@@ -123,21 +130,6 @@ impl Cgroups {
 pub struct Cgroup {
     layout: Arc<Layout>,
     path: String,
-}
-
-/// What a group uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU time used so far.
-    pub cpu: Duration,
-    /// Memory in use, page cache included.
-    pub memory_bytes: u64,
-    /// Memory in use without what the kernel can drop at once: `working_set_bytes`.
-    pub working_set_bytes: u64,
-    /// Processes killed because the memory limit was hit.
-    pub oom_kills: u64,
-    /// Processes and threads.
-    pub pids: u64,
 }
 
 impl Cgroup {
@@ -323,23 +315,29 @@ impl Cgroup {
         Ok(match *self.layout {
             Layout::V1 { .. } => {
                 let memory = number("memory", "memory.usage_in_bytes");
-                let inactive = field("memory", "memory.stat", "total_inactive_file");
+                let of_memory = |key: &str| field("memory", "memory.stat", key);
                 Usage {
                     cpu: Duration::from_nanos(number("cpuacct", "cpuacct.usage")),
                     memory_bytes: memory,
-                    working_set_bytes: memory.saturating_sub(inactive),
+                    working_set_bytes: memory.saturating_sub(of_memory("total_inactive_file ")),
+                    rss_bytes: of_memory("total_rss "),
+                    page_faults: of_memory("total_pgfault "),
+                    major_page_faults: of_memory("total_pgmajfault "),
                     oom_kills: field("memory", "memory.oom_control", "oom_kill"),
                     pids: number("pids", "pids.current"),
                 }
             }
             Layout::V2 { .. } => {
                 let memory = number("memory", "memory.current");
-                let inactive = field("memory", "memory.stat", "inactive_file");
+                let of_memory = |key: &str| field("memory", "memory.stat", key);
                 Usage {
                     cpu: Duration::from_micros(field("cpu", "cpu.stat", "usage_usec")),
                     memory_bytes: memory,
-                    working_set_bytes: memory.saturating_sub(inactive),
-                    oom_kills: field("memory", "memory.events", "oom_kill"),
+                    working_set_bytes: memory.saturating_sub(of_memory("inactive_file ")),
+                    rss_bytes: of_memory("anon "),
+                    page_faults: of_memory("pgfault "),
+                    major_page_faults: of_memory("pgmajfault "),
+                    oom_kills: field("memory", "memory.events", "oom_kill "),
                     pids: number("pids", "pids.current"),
                 }
             }

@@ -20,6 +20,7 @@ mod pods;
 mod records;
 mod rootfs;
 mod spec;
+mod stats;
 mod table;
 mod tasks;
 
@@ -43,8 +44,8 @@ use crate::cgroup::Cgroups;
 use crate::logs::LogPumps;
 use crate::{
     Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, RegistryAuth, Resources, Result, Runtime, RuntimeEvent,
-    Session, Streams,
+    PodConfig, PodId, PodSandbox, PodState, PodStats, RegistryAuth, Resources, Result, Runtime,
+    RuntimeEvent, Session, Streams,
 };
 
 const NAME: &str = "containerd";
@@ -282,6 +283,10 @@ impl Runtime for Containerd {
             container.ended().await;
         }
         Ok(())
+    }
+
+    async fn stats(&self, pods: &[PodId], written: bool) -> Result<Vec<PodStats>> {
+        self.core.stats(pods, written).await
     }
 
     async fn exec(

@@ -12,9 +12,11 @@ use tokio::sync::broadcast;
 use super::records::{self, ContainerFiles, ContainerRecord};
 use super::{Pod, Process, blocking, exec, remove, remove_pod, start, supervisor};
 use crate::namespaces;
+use crate::stats::{Part, Subject};
 use crate::{
-    Connection, ContainerConfig, ContainerId, ContainerState, Error, Image, PodConfig, PodId,
-    PodSandbox, PodState, RegistryAuth, Resources, Result, Runtime, RuntimeEvent, Session, Streams,
+    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
+    PodConfig, PodId, PodSandbox, PodState, PodStats, RegistryAuth, Resources, Result, Runtime,
+    RuntimeEvent, Session, Streams,
 };
 
 #[async_trait]
@@ -166,6 +168,39 @@ impl Runtime for Process {
             container.exited().await;
         }
         Ok(())
+    }
+
+    async fn stats(&self, pods: &[PodId], _written: bool) -> Result<Vec<PodStats>> {
+        let pods: Vec<_> = pods.iter().filter_map(|id| self.shared.pod(id).ok()).collect();
+        let cgroups = self.shared.cgroups.clone();
+        let now = self.shared.env.now();
+        let subject = move |pod: Arc<Pod>| {
+            let config = &pod.record.config;
+            let containers = pod.containers.read();
+            let parts = containers.values().filter_map(|container| {
+                let ContainerPhase::Running { started_at, pid } = *container.phase.borrow() else {
+                    return None;
+                };
+                Some(Part {
+                    id: container.id.clone(),
+                    name: container.record.config.name.clone(),
+                    started_at,
+                    pid,
+                    cgroup: container.cgroup.clone(),
+                    // Processes write to the machine's own file systems.
+                    written: None,
+                })
+            });
+            let cgroup = cgroups.as_ref().map(|all| all.pod(&config.id, config.qos_class));
+            Subject {
+                pod: pod.id(),
+                started_at: pod.sandbox().created_at,
+                cgroup,
+                host_network: config.host_network,
+                containers: parts.collect(),
+            }
+        };
+        blocking(move || Ok(pods.into_iter().map(|pod| subject(pod).measure(now)).collect())).await
     }
 
     async fn exec(

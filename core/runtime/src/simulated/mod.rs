@@ -9,6 +9,7 @@
 mod exec;
 mod node;
 mod script;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +27,8 @@ pub use script::{Script, ScriptError, Span};
 
 use crate::{
     Acting, Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, Probing, RegistryAuth, Resources, Result, Runtime,
-    RuntimeEvent, Session, Streams,
+    PodConfig, PodId, PodSandbox, PodState, PodStats, Probing, RegistryAuth, Resources, Result,
+    Runtime, RuntimeEvent, Session, Streams,
 };
 use node::{Node, State};
 
@@ -319,6 +320,11 @@ impl Runtime for Simulated {
     async fn wait_container(&self, id: &ContainerId) -> Result<()> {
         self.node.ended(id).await;
         Ok(())
+    }
+
+    async fn stats(&self, pods: &[PodId], _written: bool) -> Result<Vec<PodStats>> {
+        let (state, now) = (self.state()?, self.world.env.now());
+        Ok(pods.iter().filter_map(|pod| state.stats(pod, now)).collect())
     }
 
     async fn exec(

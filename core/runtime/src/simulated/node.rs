@@ -192,7 +192,12 @@ impl State {
     }
 
     pub(super) fn pods(&self) -> Vec<PodState> {
-        let state = |(id, pod): (&PodId, &Pod)| PodState {
+        self.pods.keys().filter_map(|id| self.pod(id)).collect()
+    }
+
+    pub(super) fn pod(&self, id: &PodId) -> Option<PodState> {
+        let pod = self.pods.get(id)?;
+        Some(PodState {
             config: pod.config.clone(),
             sandbox: PodSandbox {
                 id: id.clone(),
@@ -200,8 +205,7 @@ impl State {
                 created_at: pod.created_at,
             },
             containers: pod.containers.iter().filter_map(|id| self.container(id)).collect(),
-        };
-        self.pods.iter().map(state).collect()
+        })
     }
 
     pub(super) fn pod_count(&self) -> usize {

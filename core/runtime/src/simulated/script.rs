@@ -33,6 +33,8 @@ use std::time::Duration;
 /// | `fail-after=1m` | its liveness probe fails from then on |
 /// | `hook-error=text` | its hooks fail with these words |
 /// | `hook-delay=1s` | how long its hooks take |
+/// | `cpu=250m` | the CPU it uses while it runs, in cores or thousandths; what it requests, else its limit, else `1m` |
+/// | `memory=64Mi` | the memory it uses while it runs; what it requests, else its limit, else `1Mi` |
 /// | `pull-delay=5s` | the image has to be pulled, which takes that long |
 /// | `pull-error=text` | the image can't be found, with these words |
 ///
@@ -92,6 +94,10 @@ pub struct Script {
     pub hook_error: Option<String>,
     /// How long its hooks take.
     pub hook_delay: Option<Span>,
+    /// The CPU that it uses, in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// The memory that it uses, in bytes.
+    pub memory_bytes: Option<u64>,
     /// How long its image takes to pull; present from the start when not set.
     pub pull_delay: Option<Span>,
     /// Why its image cannot be pulled.
@@ -190,12 +196,34 @@ impl Script {
             "fail-after" => self.fail_after = Some(span()?),
             "hook-error" => self.hook_error = Some(value.to_owned()),
             "hook-delay" => self.hook_delay = Some(span()?),
+            "cpu" => {
+                self.cpu_millis = Some(parse_cpu(value).ok_or("not a quantity like 250m or 2")?);
+            }
+            "memory" => {
+                let bytes = parse_bytes(value).ok_or("not a quantity like 64Mi")?;
+                self.memory_bytes = Some(bytes);
+            }
             "pull-delay" => self.pull_delay = Some(span()?),
             "pull-error" => self.pull_error = Some(value.to_owned()),
             _ => return Err("unknown key"),
         }
         Ok(())
     }
+}
+
+fn parse_cpu(text: &str) -> Option<u64> {
+    match text.strip_suffix('m') {
+        Some(millis) => millis.parse().ok(),
+        None => text.parse::<u64>().ok()?.checked_mul(1000),
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let units = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("", 1)];
+    let of = |(unit, factor): (&str, u64)| {
+        text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(factor)
+    };
+    units.into_iter().find_map(of)
 }
 
 fn parse_span(text: &str) -> Option<Span> {
@@ -257,6 +285,8 @@ mod tests {
             "log-every=0",
             "sleep=1s",
             "run=1e400s",
+            "cpu=x",
+            "memory=1Zi",
         ] {
             assert_eq!(wrong.parse::<Script>().unwrap_err().part, wrong);
         }

@@ -192,3 +192,30 @@ async fn commands_and_connections_answer_by_script() {
     assert_eq!(session.exit.await.unwrap(), 9);
     assert!(matches!(runtime.exec(&id, &[], streams).await, Err(Error::NotRunning(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn containers_use_what_their_script_says_or_else_what_they_asked_for() {
+    let check = async |script: &str, resources: Resources, cpu_seconds: u64, memory: u64| {
+        let runtime = world();
+        let id = runtime.create_pod(&pod("p", script)).await.unwrap().id;
+        let config = ContainerConfig { resources, ..container("web:1") };
+        let container = runtime.create_container(&id, &config).await.unwrap();
+        runtime.start_container(&container).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let missing = PodId("none".into());
+        let stats = runtime.stats(&[missing, id.clone()], false).await.unwrap();
+        let [stats] = &stats[..] else { panic!("one pod of two is there: {stats:?}") };
+        let used = (stats.usage.cpu, stats.usage.working_set_bytes);
+        assert_eq!(used, (Duration::from_secs(cpu_seconds), memory), "{script}");
+        assert_eq!((&stats.pod, &stats.containers[0].id), (&id, &container));
+        runtime.stop_container(&container, Duration::ZERO).await.unwrap();
+        assert!(runtime.stats(&[id], false).await.unwrap()[0].containers.is_empty());
+    };
+    let requests =
+        Resources { cpu_request_millis: 250, memory_request_bytes: 5, ..Resources::default() };
+    let limits = Resources { cpu_limit_millis: 500, memory_limit_bytes: 7, ..Resources::default() };
+    check("cpu=2,memory=64Mi", requests.clone(), 200, 64 << 20).await;
+    check("cpu=20m", requests.clone(), 2, 5).await;
+    check("", requests, 25, 5).await;
+    check("", limits, 50, 7).await;
+}

@@ -246,3 +246,26 @@ async fn a_shared_process_namespace_shows_the_others() {
     let (_, output) = world.output(&apart, script("second", "ps")).await;
     assert!(!output.contains("sleep 62"), "{output}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_uses_is_told_down_to_what_its_containers_have_written() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let work = "i=0; while [ $i -lt 20000 ]; do echo 0123456789 >> /data; i=$((i+1)); done; \
+        echo ready; while :; do sleep 1; done";
+    let id = world.start(&pod, &script("main", work)).await;
+    let log = world.log_path(&pod, "main");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    until("the work is done", || read().contains("ready")).await;
+    let stats = world.runtime().stats(std::slice::from_ref(&pod), true).await.unwrap();
+    assert_eq!((stats.len(), &stats[0].pod), (1, &pod));
+    let main = &stats[0].containers[0];
+    assert_eq!((&main.id, &*main.name), (&id, "main"));
+    assert!(main.usage.cpu > Duration::ZERO && main.usage.working_set_bytes > 0, "{main:?}");
+    assert!(main.written.unwrap().bytes >= 220_000, "{main:?}");
+    assert!(stats[0].usage.cpu >= main.usage.cpu && stats[0].usage.pids >= main.usage.pids);
+    let quick = world.runtime().stats(std::slice::from_ref(&pod), false).await.unwrap();
+    assert_eq!(quick[0].containers[0].written, None);
+    world.runtime().remove_pod(&pod).await.unwrap();
+    assert!(world.runtime().stats(&[pod], true).await.unwrap().is_empty());
+}

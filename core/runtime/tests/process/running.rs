@@ -227,3 +227,24 @@ async fn names_that_are_no_names_are_refused() {
     assert_eq!(state.phase, ContainerPhase::Created);
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_processes_use_is_read_from_their_cgroup() {
+    let Some(world) = World::of_root().await else { return };
+    let container = world.start("p", &sh("while :; do :; done")).await.unwrap();
+    let pods = [PodId("p".into()), PodId("none".into())];
+    let used = async || world.runtime.stats(&pods, true).await.unwrap();
+    let busy = async {
+        while used().await[0].containers[0].usage.cpu < Duration::from_millis(20) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), busy).await.expect("it uses CPU time");
+    let stats = used().await;
+    assert_eq!(stats.len(), 1);
+    let one = &stats[0].containers[0];
+    assert_eq!((&one.id, one.written), (&container, None));
+    assert!(one.usage.working_set_bytes > 0 && one.usage.pids > 0, "{one:?}");
+    assert!(stats[0].usage.cpu >= one.usage.cpu && stats[0].usage.memory_bytes > 0);
+    world.end().await;
+}
