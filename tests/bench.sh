@@ -7,22 +7,37 @@ cargo=${CARGO:-cargo}
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 
+# All are built at once: built by package, each would have other features of the crates below, and
+# those would be compiled again for each.
+programs=$("$cargo" bench --workspace --benches --no-run --message-format json-render-diagnostics |
+    python3 -c '
+import json, os, sys
+
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["kind"] == ["bench"]:
+        print(message["target"]["name"], os.path.dirname(message["manifest_path"]), message["executable"])
+')
+
 # Each benchmark prints a line of JSON per figure; whatever else it prints is for people.
 run() {
-    package=$1 bench=$2
+    folder=$1 bench=$2
     shift 2
-    "$cargo" bench --quiet -p "$package" --bench "$bench" -- "$@" | tee -a "$lines" | grep -v '^{' || true
+    program=$(echo "$programs" | sed -n "s|^$bench $(pwd)/core/$folder ||p")
+    [ -n "$program" ] || { echo "no benchmark $bench in core/$folder" >&2; exit 1; }
+    (cd "core/$folder" && "$program" --bench "$@") |
+        tee -a "$lines" | grep -v '^{' || true
 }
 
-run pinnace engine "$@"
-run pinnace workloads "$@"
-run pinnace-store memory "$@"
-run pinnace-store disk "$@"
-run pinnace-http http "$@"
-run pinnace-scheduler decide "$@"
-run pinnace-scheduler bind "$@"
-run pinnace-node start "$@"
-run pinnace-runtime containerd "$@"
+run engine engine "$@"
+run engine workloads "$@"
+run store memory "$@"
+run store disk "$@"
+run http http "$@"
+run scheduler decide "$@"
+run scheduler bind "$@"
+run node start "$@"
+run runtime containerd "$@"
 
 python3 - "$lines" <<'PYTHON'
 import json, pathlib, sys
