@@ -184,6 +184,11 @@ impl ApiError {
         Self::about(Reason::MethodNotAllowed, message, resource, "")
     }
 
+    /// There is no such kind, or none any more.
+    pub fn no_such_resource() -> Self {
+        Self::new(Reason::NotFound, "the server could not find the requested resource")
+    }
+
     /// The request is not well-formed.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(Reason::BadRequest, message)

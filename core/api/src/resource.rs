@@ -424,6 +424,13 @@ impl Resource {
         self.ty.is_some()
     }
 
+    /// Whether it is a custom kind, or one that brings other kinds: upstream's servers for these
+    /// know less of what is usual in a cluster.
+    pub fn is_extension(&self) -> bool {
+        self.is_custom()
+            || matches!(&*self.group, "apiextensions.k8s.io" | "apiregistration.k8s.io")
+    }
+
     /// Whether objects may have to be made from what is stored.
     pub fn converts(&self) -> bool {
         self.conversion.is_some()

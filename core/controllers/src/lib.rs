@@ -9,6 +9,7 @@ mod claim;
 mod clusterrole_aggregation;
 mod condition;
 mod context;
+mod custom_resources;
 mod daemon_set;
 mod deployment;
 mod disruption;
@@ -35,6 +36,7 @@ mod volumes;
 mod written;
 
 pub use context::{CertificateAuthority, Context, Credentials, SecretTokens};
+pub use custom_resources::restore as restore_custom_kinds;
 use garbage_collector::GarbageCollector;
 use pinnace_reconcile::Controller;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +71,7 @@ impl Controllers {
             endpoints::mirroring_controller(context)?,
             node_ttl::controller(context)?,
             service_ranges::controller(context)?,
+            custom_resources::controller(context)?,
             job::controller(context)?,
             job::cron_controller(context)?,
             job::ttl_controller(context)?,

@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRSpec};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_client::{Api, Client, Informers};
-use pinnace_controllers::default_storage_class;
+use pinnace_controllers::{default_storage_class, restore_custom_kinds};
 use pinnace_http::FrontBuilder;
 use pinnace_http::health::Page;
 use pinnace_server::{ServiceNetwork, rbac};
@@ -79,7 +79,8 @@ pub(crate) async fn objects(
     let range = ServiceCIDR { metadata: named("kubernetes"), spec, ..ServiceCIDR::default() };
     make(&client.of()?, range).await?;
     steps.done(3);
-    make(&client.of()?, default_storage_class()).await
+    make(&client.of()?, default_storage_class()).await?;
+    Ok(restore_custom_kinds(client).await?)
 }
 
 async fn make<K: pinnace_api::Kind>(api: &Api<K>, object: K) -> Result<()> {

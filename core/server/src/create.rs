@@ -238,6 +238,9 @@ fn validate_new(resource: &Resource, draft: &Draft) -> Result<()> {
     let mut errors = ErrorList::default();
     let path = Path::root("metadata");
     metadata::validate_meta(draft.meta(), resource.is_namespaced(), &path, &mut errors);
+    if !resource.is_extension() {
+        metadata::validate_finalizers(draft.meta(), &path, &mut errors);
+    }
     let name = draft.meta().name.as_deref().unwrap_or_default();
     if !name.is_empty()
         && let Err(why) = resource.strategy.validate_name(name)

@@ -61,6 +61,21 @@ impl InProcess {
         Noted { request, own: self.part_of.is_none() }
     }
 
+    /// The kind as it is served now: a custom kind changes and goes under whoever holds it.
+    fn current(&self, resource: Arc<Resource>) -> Result<Arc<Resource>> {
+        if !resource.is_custom() {
+            return Ok(resource);
+        }
+        let Resource { group, version, plural, .. } = &*resource;
+        let found = self.server.catalog().by_path(group, version, plural);
+        found.ok_or_else(ApiError::no_such_resource)
+    }
+
+    fn current_target(&self, mut target: Target) -> Result<Target> {
+        target.resource = self.current(target.resource)?;
+        Ok(target)
+    }
+
     fn begin_own(&self, verb: &'static str, target: &Target) -> Option<Arc<AuditedRequest>> {
         self.server.auditor()?;
         let Target { resource, key, subresource } = target;
@@ -215,6 +230,7 @@ impl Transport for InProcess {
     }
 
     async fn get(&self, target: Target) -> Result<Object> {
+        let target = self.current_target(target)?;
         has_verb(&target, "get")?;
         let noted = self.begin("get", &target, || None);
         noted.object(OK, served(&target, self.server.get(&self.user, &target)))
@@ -226,6 +242,7 @@ impl Transport for InProcess {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<List<Object>> {
+        let resource = self.current(resource)?;
         let noted = self.begin("list", &collection(&resource, namespace), || None);
         let list = self.server.list(&self.user, &resource, namespace, &options);
         noted.list(&resource, served_list(&resource, list))
@@ -237,12 +254,14 @@ impl Transport for InProcess {
         namespace: Option<&str>,
         options: ListOptions,
     ) -> Result<WatchStream> {
+        let resource = self.current(resource)?;
         let noted = self.begin("watch", &collection(&resource, namespace), || None);
         let stream = self.server.watch(&self.user, resource.clone(), namespace, &options);
         noted.watch(stream.map(|stream| served_events(resource, stream)))
     }
 
     async fn create(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+        let target = self.current_target(target)?;
         has_verb(&target, "create")?;
         let noted = self.begin("create", &target, || draft.to_value().ok());
         let created = match target.subresource {
@@ -263,6 +282,7 @@ impl Transport for InProcess {
     }
 
     async fn update(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+        let target = self.current_target(target)?;
         has_verb(&target, "update")?;
         let noted = self.begin("update", &target, || draft.to_value().ok());
         let updated = self.server.update(&self.user, target.clone(), draft, options).await;
@@ -270,6 +290,7 @@ impl Transport for InProcess {
     }
 
     async fn patch(&self, target: Target, patch: Patch, options: WriteOptions) -> Result<Object> {
+        let target = self.current_target(target)?;
         has_verb(&target, "patch")?;
         let noted = self.begin("patch", &target, || patch_value(&patch));
         let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
@@ -277,6 +298,7 @@ impl Transport for InProcess {
     }
 
     async fn delete(&self, target: Target, options: DeleteOptions) -> Result<Object> {
+        let target = self.current_target(target)?;
         has_verb(&target, "delete")?;
         let noted = self.begin("delete", &target, || deletion(&options));
         let deleted = self.server.delete(&self.user, target.clone(), options).await;
@@ -290,6 +312,7 @@ impl Transport for InProcess {
         selection: ListOptions,
         options: DeleteOptions,
     ) -> Result<List<Object>> {
+        let resource = self.current(resource)?;
         let about = collection(&resource, namespace);
         let noted = self.begin("deletecollection", &about, || deletion(&options));
         let user = &self.user;

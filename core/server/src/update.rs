@@ -209,6 +209,9 @@ impl Server {
         let mut errors = ErrorList::default();
         let path = Path::root("metadata");
         metadata::validate_meta_update(new.meta(), old.meta(), &path, &mut errors);
+        if !resource.is_extension() {
+            metadata::validate_finalizers(new.meta(), &path, &mut errors);
+        }
         match target.subresource {
             Some(Subresource::Status) => {
                 resource.strategy.validate_status_update(&new, old, &mut errors);

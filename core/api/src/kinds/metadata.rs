@@ -163,7 +163,13 @@ fn finalizers(meta: &ObjectMeta, path: &Path<'_>, errors: &mut ErrorList) {
         let why = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.invalid(path, Json(finalizers), why);
     }
-    for (index, name) in finalizers.iter().enumerate() {
+}
+
+/// Checks that finalizers are known or say whose they are, which upstream asks of its own kinds
+/// but not of those of extensions.
+pub fn validate_finalizers(meta: &ObjectMeta, path: &Path<'_>, errors: &mut ErrorList) {
+    let path = path.child("finalizers");
+    for (index, name) in meta.finalizers.iter().flatten().enumerate() {
         standard_finalizer(name, &path.index(index), errors);
     }
 }

@@ -1,6 +1,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::field::{ErrorList, Path};
-use pinnace_api::kinds::metadata::{validate_meta, validate_meta_update};
+use pinnace_api::kinds::metadata::{validate_finalizers, validate_meta, validate_meta_update};
 use pinnace_api::kinds::names;
 use serde_json::{Value, json};
 
@@ -18,7 +18,9 @@ fn read(value: Value) -> ObjectMeta {
 fn check(field: &str, value: Value, expected: &[&str]) {
     let mut errors = ErrorList::default();
     let meta = read(with(meta(), &format!("/{field}"), value));
-    validate_meta(&meta, true, &Path::root("metadata"), &mut errors);
+    let path = Path::root("metadata");
+    validate_meta(&meta, true, &path, &mut errors);
+    validate_finalizers(&meta, &path, &mut errors);
     assert_eq!(texts(&errors), expected);
 }
 

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod clusterrole_aggregation;
+mod custom_resources;
 mod daemon_sets;
 mod garbage_collector;
 mod harness;

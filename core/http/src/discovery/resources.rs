@@ -3,6 +3,7 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use pinnace_api::{Resource, ScaleTarget, Subresource};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 
 use super::groups::{Version, compare_versions};
 

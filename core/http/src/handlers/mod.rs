@@ -10,7 +10,7 @@ use http::header::ACCEPT;
 use http::{HeaderMap, Response};
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::printing;
-use pinnace_api::schema::{Schema, TypeRef};
+use pinnace_api::schema::TypeRef;
 use pinnace_api::{ApiError, Key, Reason, Resource, Result, Subresource, protobuf};
 use pinnace_client::{Target, Warnings};
 use pinnace_server::{InProcess, Server};

@@ -418,6 +418,8 @@ fn reshape(schema: &mut Value, flavor: Flavor) {
         Value::Object(object) => {
             if flavor == Flavor::V3
                 && object.len() > 1
+                // A property may be called that, too: one of schemas is.
+                && object.get("$ref").is_some_and(Value::is_string)
                 && let Some(reference) = object.remove("$ref")
             {
                 object.insert("allOf".to_owned(), json!([{"$ref": reference}]));

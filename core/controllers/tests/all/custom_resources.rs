@@ -1,0 +1,96 @@
+//! Kinds that definitions add, from the names they get to the end of their objects.
+
+use crate::harness::Cluster;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use pinnace_api::custom::definition::is_true;
+use pinnace_api::{Draft, DynamicObject, Key, Reason};
+use pinnace_client::{DynamicApi, ListOptions, PropagationPolicy, WriteOptions};
+use serde_json::{Value, json};
+
+fn definition(plural: &str, kind: &str) -> Value {
+    json!({
+        "metadata": {"name": format!("{plural}.example.com")},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {
+                "openAPIV3Schema": {"type": "object", "properties": {"spec": {
+                    "type": "object", "properties": {"size": {"type": "integer", "maximum": 9}}}}},
+            }}],
+        },
+    })
+}
+
+fn object(name: &str, finalizers: &[&str]) -> Draft {
+    let value = json!({
+        "apiVersion": "example.com/v1", "kind": "Shirt",
+        "metadata": {"name": name, "namespace": "default", "finalizers": finalizers},
+        "spec": {"size": 3},
+    });
+    Draft::new(serde_json::from_value::<DynamicObject>(value).unwrap())
+}
+
+fn condition(definition: &CustomResourceDefinition, name: &str) -> String {
+    let status = definition.status.as_ref().unwrap();
+    let found = status.conditions.iter().flatten().find(|one| one.type_ == name);
+    found.map(|one| format!("{} {}", one.status, one.reason.as_deref().unwrap_or(""))).unwrap()
+}
+
+fn shirts(cluster: &Cluster) -> DynamicApi {
+    let kind = cluster.client.catalog().by_kind("example.com/v1", "Shirt").unwrap();
+    cluster.client.resource(kind)
+}
+
+async fn established(cluster: &Cluster, name: &str) {
+    let is = |found: Option<&CustomResourceDefinition>| {
+        found.is_some_and(|found| is_true(found, "Established"))
+    };
+    cluster.until(name, is).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_goes_when_its_objects_have_gone() {
+    let cluster = Cluster::start().await;
+    cluster.make::<CustomResourceDefinition>(definition("shirts", "Shirt")).await;
+    established(&cluster, "shirts.example.com").await;
+    let api = shirts(&cluster);
+    api.create(object("free", &[]), WriteOptions::default()).await.unwrap();
+    api.create(object("held", &["example.com/hold"]), WriteOptions::default()).await.unwrap();
+    let name = "shirts.example.com";
+    cluster.delete::<CustomResourceDefinition>(name, PropagationPolicy::Background).await;
+    cluster.pass(2).await;
+    let found = cluster.get::<CustomResourceDefinition>(name).await;
+    assert_eq!(condition(&found, "Terminating"), "True InstanceDeletionInProgress");
+    let refused = api.create(object("late", &[]), WriteOptions::default()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::MethodNotAllowed, "{refused}");
+    let left = api.list(None, ListOptions::default()).await.unwrap().items;
+    assert_eq!(left.len(), 1);
+    api.update(object("held", &[]), WriteOptions::default()).await.unwrap();
+    cluster.gone::<CustomResourceDefinition>(name).await;
+    cluster.pass(1).await;
+    assert!(cluster.client.catalog().by_kind("example.com/v1", "Shirt").is_err());
+    // A new one of that name begins without objects.
+    cluster.make::<CustomResourceDefinition>(definition("shirts", "Shirt")).await;
+    established(&cluster, name).await;
+    let key = Key::new("default", "free");
+    assert!(shirts(&cluster).find(&key).await.unwrap().is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_goes_to_the_next_when_it_comes_free() {
+    let cluster = Cluster::start().await;
+    cluster.make::<CustomResourceDefinition>(definition("shirts", "Shirt")).await;
+    established(&cluster, "shirts.example.com").await;
+    cluster.make::<CustomResourceDefinition>(definition("tops", "Shirt")).await;
+    cluster.pass(1).await;
+    let waits = cluster.get::<CustomResourceDefinition>("tops.example.com").await;
+    assert_eq!(condition(&waits, "NamesAccepted"), "False ListKindConflict");
+    assert_eq!(condition(&waits, "Established"), "False NotAccepted");
+    let first = "shirts.example.com";
+    cluster.delete::<CustomResourceDefinition>(first, PropagationPolicy::Background).await;
+    established(&cluster, "tops.example.com").await;
+    assert_eq!(shirts(&cluster).resource().plural, "tops");
+    cluster.stop().await;
+}
