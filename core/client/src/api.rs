@@ -327,6 +327,18 @@ impl<K: Kind> Api<K> {
         self.modify_part(key, Some(Subresource::Status), change).await
     }
 
+    /// As [`Api::modify`], for the approval of a request for a certificate.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn modify_approval(
+        &self,
+        key: &Key,
+        change: impl FnMut(&mut K) -> bool + Send,
+    ) -> Result<Typed<K>> {
+        self.modify_part(key, Some(Subresource::Approval), change).await
+    }
+
     async fn modify_part(
         &self,
         key: &Key,

@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use pinnace_api::Result;
 use pinnace_client::{Client, Informers, Recorder};
@@ -50,6 +51,36 @@ impl fmt::Debug for Credentials {
 pub trait CertificateAuthority: Send + Sync + 'static {
     /// Its own certificate, in PEM.
     fn certificate(&self) -> &str;
+
+    /// What a request in PEM asks for.
+    ///
+    /// # Errors
+    /// Why it is no request, in words for people.
+    fn read(&self, request: &str) -> Result<CertificateRequest, String>;
+
+    /// A certificate in PEM for the key, the subject and the names of a request in PEM, with these
+    /// usages (as `spec.usages` names them), good until then.
+    ///
+    /// # Errors
+    /// Why it is not signed, in words for people.
+    fn sign(&self, request: &str, usages: &[String], until: Timestamp) -> Result<String, String>;
+}
+
+/// What a certificate is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateRequest {
+    /// The subject's common name.
+    pub common_name: String,
+    /// The subject's organizations.
+    pub organizations: Vec<String>,
+    /// DNS names.
+    pub dns_names: Vec<String>,
+    /// IP addresses.
+    pub addresses: Vec<String>,
+    /// Mail addresses.
+    pub emails: Vec<String>,
+    /// URIs.
+    pub uris: Vec<String>,
 }
 
 /// Signs tokens of service accounts that do not end and are kept in secrets.

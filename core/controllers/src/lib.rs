@@ -5,6 +5,8 @@
 //! *expectations* is done here by waiting: after a write a controller remembers the revision, and
 //! before the next look at the same key it waits until its cache has seen it.
 
+mod bootstrap_signer;
+mod certificate_signing;
 mod claim;
 mod clusterrole_aggregation;
 mod condition;
@@ -32,10 +34,11 @@ mod stateful_set;
 mod taint_eviction;
 mod taints;
 mod template_hash;
+mod token_cleaner;
 mod volumes;
 mod written;
 
-pub use context::{CertificateAuthority, Context, Credentials, SecretTokens};
+pub use context::{CertificateAuthority, CertificateRequest, Context, Credentials, SecretTokens};
 pub use custom_resources::restore as restore_custom_kinds;
 use garbage_collector::GarbageCollector;
 use pinnace_reconcile::Controller;
@@ -76,10 +79,13 @@ impl Controllers {
             job::cron_controller(context)?,
             job::ttl_controller(context)?,
             service_account::controller(context)?,
+            bootstrap_signer::controller(context)?,
+            token_cleaner::controller(context)?,
         ];
         controllers.extend(clusterrole_aggregation::controller(context)?);
         controllers.extend(root_ca_publisher::controller(context)?);
         controllers.extend(service_account::tokens(context)?);
+        controllers.extend(certificate_signing::controllers(context)?);
         controllers.extend(volumes::controllers(context)?);
         Ok(Self { controllers, garbage_collector: GarbageCollector::new(context)? })
     }

@@ -35,6 +35,6 @@ pub use error::{Error, Result};
 pub use front::{Front, FrontBuilder, FrontService};
 pub use listener::{ServeConfig, Serving};
 pub use pinnace_server::TokenAuthenticator;
-pub use pki::{Authority, ClientIdentity, kubeconfig, signing_key};
+pub use pki::{Authority, ClientIdentity, RequestedCertificate, kubeconfig, signing_key};
 #[cfg(fuzzing)]
 pub use streams::fuzzing;

@@ -30,6 +30,16 @@ async fn put(store: &Store, resource: &Resource, value: Value) {
     store.commit(transaction).await.unwrap();
 }
 
+/// A decision takes at most so many microseconds.
+const TARGET: f64 = 2.0;
+
+fn report(what: &str, value: f64) {
+    let met = value <= TARGET;
+    println!(
+        r#"{{"name": "rbac decision, {what}, 10 of 10,000 bindings", "value": {value:.3}, "unit": "us", "target": {TARGET}, "met": {met}}}"#
+    );
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let store = Store::memory();
@@ -82,6 +92,6 @@ async fn main() {
         for _ in 0..ROUNDS {
             black_box(rbac.authorize(black_box(&asked)));
         }
-        println!("{what}: {:?} a decision", watch.elapsed() / ROUNDS);
+        report(what, watch.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / 1000.0);
     }
 }

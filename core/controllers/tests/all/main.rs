@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
 mod bad_input;
+mod bootstrap_tokens;
+mod certificates;
 mod clusterrole_aggregation;
 mod custom_resources;
 mod daemon_sets;

@@ -1,8 +1,13 @@
 //! Who may come, what they may do, and what is noted of it.
 
+use std::time::Duration;
+
 use pinnace::access::audit::{AuditFile, AuditLevel, AuditPolicy};
 use pinnace::access::{Attributes, Authorizer, Decision};
+use pinnace::k8s_openapi::ByteString;
+use pinnace::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use pinnace::{Engine, Env, Runtime};
+use serde_json::json;
 
 /// A host's own: Ann reads nodes.
 struct Ann;
@@ -39,4 +44,40 @@ async fn a_host_decides_too_and_all_is_noted_before_the_end() {
         text.lines().filter(|line| line.contains("\"username\":\"ann\"")).collect();
     assert_eq!(of_ann.len(), 4, "two calls of two stages");
     assert!(of_ann[3].contains("\"code\":403"), "{}", of_ann[3]);
+}
+
+const CERTIFICATE_OF_NODES: &str = "{apiVersion: rbac.authorization.k8s.io/v1, \
+    kind: ClusterRoleBinding, metadata: {name: nodes}, \
+    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, \
+              name: 'system:certificates.k8s.io:certificatesigningrequests:selfnodeclient'}, \
+    subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:nodes'}]}";
+
+#[tokio::test]
+async fn a_node_is_given_its_certificate_once_it_may_ask_for_it() {
+    let engine = Engine::builder().runtime(Runtime::simulated()).nodes(0).start().await.unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "system:node:n1");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    let request: CertificateSigningRequest = serde_json::from_value(json!({
+        "metadata": {"name": "n1"},
+        "spec": {"request": ByteString(pem.into_bytes()),
+                 "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+                 "usages": ["digital signature", "client auth"]}}))
+    .unwrap();
+    let node = engine.as_user("system:node:n1", ["system:nodes".to_owned()]);
+    node.of::<CertificateSigningRequest>().unwrap().create(request).await.unwrap();
+    let status = async || engine.get("csr/n1").await.unwrap().to_value().unwrap()["status"].clone();
+    assert_eq!(status().await["conditions"], json!(null), "it may not yet");
+    engine.apply(CERTIFICATE_OF_NODES).await.unwrap();
+    engine.wait("csr/n1", "Approved", Duration::from_secs(30)).await.unwrap();
+    let issued = async {
+        while status().await["certificate"].is_null() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), issued).await.unwrap();
+    engine.shutdown().await.unwrap();
 }

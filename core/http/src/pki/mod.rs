@@ -2,6 +2,8 @@
 
 mod files;
 mod kubeconfig;
+mod names;
+mod request;
 mod signing;
 
 use std::net::IpAddr;
@@ -15,6 +17,7 @@ use rcgen::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub use kubeconfig::kubeconfig;
+pub use request::RequestedCertificate;
 pub use signing::signing_key;
 
 use crate::{Error, Result};
@@ -112,14 +115,12 @@ impl Authority {
     /// [`Error::Certificate`].
     pub fn client(&self, user: &str, groups: &[String]) -> Result<ClientIdentity> {
         let mut params = leaf_params(&self.env);
-        params.distinguished_name.push(DnType::CommonName, user);
-        for group in groups {
-            params.distinguished_name.push(DnType::OrganizationName, group.as_str());
-        }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().map_err(Error::certificate)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(Error::certificate)?;
-        Ok(ClientIdentity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        let subject = names::subject(user, groups);
+        let certificate_pem = names::with_subject(certificate.der(), &subject, self.issuer.key())?;
+        Ok(ClientIdentity { certificate_pem, key_pem: key.serialize_pem() })
     }
 
     /// What to serve with: what is stored, if it names all of `names` and lasts, else made anew.
@@ -196,9 +197,18 @@ fn leaf_params(env: &Env) -> CertificateParams {
 /// Parameters of a certificate that ends so many days from now. It begins long ago: the other
 /// side's clock is not ours, the less so when ours is simulated.
 fn lasting(env: &Env, days: u64) -> CertificateParams {
-    let mut params = CertificateParams::default();
     let now = u64::try_from(env.now().as_second()).unwrap_or(0);
-    let end = std::time::Duration::from_secs(now.saturating_add(days * DAY_SECONDS));
+    lasting_for(now.saturating_add(days * DAY_SECONDS))
+}
+
+/// Parameters of a certificate that ends then.
+fn lasting_until(end: jiff::Timestamp) -> CertificateParams {
+    lasting_for(u64::try_from(end.as_second()).unwrap_or(0))
+}
+
+fn lasting_for(end: u64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let end = std::time::Duration::from_secs(end);
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(1970, 1, 1) + end;
     params.distinguished_name = DistinguishedName::new();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::world::{CONFIG_MAPS, PATIENCE, World, config_map};
+use crate::world::{CONFIG_MAPS, Client, PATIENCE, World, config_map};
 
 #[tokio::test]
 async fn large_bodies_are_refused() {
@@ -25,17 +25,27 @@ async fn large_heads_are_refused() {
 async fn certificates_of_others_are_refused() {
     let (world, other) = (World::start().await, World::start().await);
     // Trusts the server; what it shows is another authority's.
-    let stranger = world.stranger(&other);
+    let error = refusal(&world.stranger(&other)).await;
+    assert!(error.contains("UnknownCA") || error.contains("DecryptError"), "{error}");
+    assert_eq!(world.admin().get("/version").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_refused() {
+    let world = World::start().await;
+    let error = refusal(&world.expired("admin", "system:masters")).await;
+    assert!(error.contains("CertificateExpired"), "{error}");
+}
+
+/// Why the server does not speak with a client.
+async fn refusal(client: &Client) -> String {
     let refused = async {
-        let mut stream = stranger.try_connect(b"http/1.1").await?;
+        let mut stream = client.try_connect(b"http/1.1").await?;
         stream.write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await?;
         // The handshake of TLS 1.3 is over for the client before the server has judged it.
         stream.read_to_end(&mut Vec::new()).await
     };
-    let error = tokio::time::timeout(PATIENCE, refused).await.unwrap().unwrap_err();
-    let error = error.to_string();
-    assert!(error.contains("UnknownCA") || error.contains("DecryptError"), "{error}");
-    assert_eq!(world.admin().get("/version").await.0, 200);
+    tokio::time::timeout(PATIENCE, refused).await.unwrap().unwrap_err().to_string()
 }
 
 #[tokio::test]

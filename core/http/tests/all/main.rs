@@ -5,6 +5,7 @@
 mod audit;
 mod authentication;
 mod bad_input;
+mod escalation;
 mod forms;
 mod issuer;
 mod limits;

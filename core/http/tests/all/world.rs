@@ -79,6 +79,19 @@ impl World {
         self.client(None)
     }
 
+    /// A client with a certificate of this server's authority that has ended.
+    pub(crate) fn expired(&self, name: &str, group: &str) -> Client {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = params.serialize_request(&key).unwrap().pem().unwrap();
+        let usages = ["digital signature", "client auth"].map(str::to_owned);
+        let end = "2021-01-01T00:00:00Z".parse().unwrap();
+        let certificate_pem = self.authority.sign_request(&request, &usages, end).unwrap();
+        self.client(Some(ClientIdentity { certificate_pem, key_pem: key.serialize_pem() }))
+    }
+
     /// A client of this server with a certificate of another's authority.
     pub(crate) fn stranger(&self, other: &Self) -> Client {
         let groups = ["system:masters".to_owned()];

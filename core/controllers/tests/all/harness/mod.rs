@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use credentials::CERTIFICATE;
 use credentials::credentials;
+pub(crate) use credentials::{CERTIFICATE, REQUEST};
 
 /// Longest virtual time that [`Cluster::until`] waits.
 const DEADLINE: Duration = Duration::from_secs(600);

@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use pinnace_api::{Key, Result};
+use pinnace_client::{Api, Lister};
+use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
+
+use super::checks::kubelet_client;
+use super::{KUBELET_CLIENT, add_condition, condition, is_issued, pem};
+use crate::{CertificateAuthority, Context};
+
+/// The controller that approves the requests of nodes whose users may make them.
+pub(super) fn controller(
+    context: &Context,
+    authority: &Arc<dyn CertificateAuthority>,
+) -> Result<Controller> {
+    let requests = context.informers.of::<CertificateSigningRequest>()?;
+    let reconciler = Approver {
+        requests: requests.clone(),
+        api: context.client().of()?,
+        reviews: context.client().of()?,
+        authority: authority.clone(),
+    };
+    Ok(Controller::new(reconciler, &context.env).watches(requests.informer()))
+}
+
+struct Approver {
+    requests: Lister<CertificateSigningRequest>,
+    api: Api<CertificateSigningRequest>,
+    reviews: Api<SubjectAccessReview>,
+    authority: Arc<dyn CertificateAuthority>,
+}
+
+/// A kind of request that is approved: as which subresource it may be created, and what is said.
+struct Recognizer {
+    subresource: &'static str,
+    message: &'static str,
+}
+
+const SELF: Recognizer = Recognizer {
+    subresource: "selfnodeclient",
+    message: "Auto approving self kubelet client certificate after SubjectAccessReview.",
+};
+const OTHER: Recognizer = Recognizer {
+    subresource: "nodeclient",
+    message: "Auto approving kubelet client certificate after SubjectAccessReview.",
+};
+
+#[async_trait]
+impl Reconciler for Approver {
+    fn name(&self) -> &str {
+        "certificatesigningrequest-approving"
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
+        let Some(request) = self.requests.get(key) else { return Ok(Action::Done) };
+        let decided = ["Approved", "Denied"].iter().any(|kind| condition(&request, kind).is_some());
+        if decided || is_issued(&request) || request.spec.signer_name != KUBELET_CLIENT {
+            return Ok(Action::Done);
+        }
+        let usages = request.spec.usages.as_deref().unwrap_or_default();
+        let read = pem(&request).and_then(|pem| self.authority.read(pem));
+        let Ok(wanted) = read.and_then(|read| kubelet_client(&read, usages).map(|()| read)) else {
+            return Ok(Action::Done);
+        };
+        let own = request.spec.username.as_deref() == Some(&*wanted.common_name);
+        let recognizers = if own { &[SELF, OTHER][..] } else { &[OTHER][..] };
+        for recognizer in recognizers {
+            if self.may(&request, recognizer).await? {
+                let approve = |request: &mut CertificateSigningRequest| {
+                    add_condition(request, "Approved", "AutoApproved", recognizer.message)
+                };
+                self.api.modify_approval(key, approve).await?;
+                return Ok(Action::Done);
+            }
+        }
+        let tried: Vec<_> = recognizers.iter().map(|one| one.subresource).collect();
+        let name = key.name();
+        Err(format!(
+            "recognized csr {name:?} as {tried:?} but subject access review was not approved"
+        )
+        .into())
+    }
+}
+
+impl Approver {
+    async fn may(
+        &self,
+        request: &CertificateSigningRequest,
+        recognizer: &Recognizer,
+    ) -> Result<bool> {
+        let spec = &request.spec;
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: spec.username.clone(),
+                uid: spec.uid.clone(),
+                groups: spec.groups.clone(),
+                extra: spec.extra.clone(),
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some("certificates.k8s.io".to_owned()),
+                    resource: Some("certificatesigningrequests".to_owned()),
+                    verb: Some("create".to_owned()),
+                    version: Some("*".to_owned()),
+                    subresource: Some(recognizer.subresource.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let answer = self.reviews.create(review).await?;
+        Ok(answer.status.as_ref().is_some_and(|status| status.allowed))
+    }
+}
