@@ -145,6 +145,7 @@ impl Server {
                     draft = before;
                 }
                 (Err(CommitError::Conflict { .. }), _) => return Ok(None),
+                (Err(CommitError::Refused(error)), _) => return Err(error),
                 (Err(CommitError::Storage(error)), _) => return Err(storage_error(&error)),
             }
         }

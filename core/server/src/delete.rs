@@ -87,6 +87,7 @@ impl Server {
             match self.store().commit(transaction).await {
                 Ok(committed) => return first(committed),
                 Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Refused(error)) => return Err(error),
                 Err(CommitError::Storage(error)) => return Err(storage_error(&error)),
             }
         }

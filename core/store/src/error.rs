@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pinnace_api::Object;
+use pinnace_api::{ApiError, Object};
 
 /// What can go wrong with the store as a whole.
 ///
@@ -102,6 +102,9 @@ pub enum CommitError {
         /// What is stored under its key.
         current: Option<Object>,
     },
+    /// What follows from the transaction forbids it.
+    #[error(transparent)]
+    Refused(ApiError),
     /// The store could not write.
     #[error(transparent)]
     Storage(#[from] StoreError),

@@ -9,7 +9,7 @@ use crate::log::{Change, Event};
 use crate::row_key::RowKey;
 use crate::state::State;
 use crate::transaction::{Operation, Transaction};
-use crate::{CommitError, Committed, StoreError};
+use crate::{CommitError, Committed, Snapshot, StoreError};
 
 /// What writers see: the state with every commit so far, durable or not, and the commits that
 /// wait to be.
@@ -47,15 +47,33 @@ impl Head {
         let mut state = self.state.clone();
         let mut events = Events::new();
         let mut objects = SmallVec::new();
-        for (index, operation) in transaction.operations.into_iter().enumerate() {
-            let (event, object) = apply(&mut state, operation)
-                .map_err(|current| CommitError::Conflict { index, current })?;
-            events.push(event);
-            objects.push(object);
+        let Transaction { operations, consequence } = transaction;
+        apply_all(&mut state, operations, &mut events, &mut objects)?;
+        if let Some(consequence) = consequence {
+            let done = Snapshot(Arc::new(state.clone()));
+            let more = consequence(&done, &objects).map_err(CommitError::Refused)?;
+            drop(done);
+            apply_all(&mut state, more.operations, &mut events, &mut objects)?;
         }
         self.state = state;
         Ok((Committed { revision: self.state.revision, objects }, events))
     }
+}
+
+fn apply_all(
+    state: &mut State,
+    operations: SmallVec<[Operation; 1]>,
+    events: &mut Events,
+    objects: &mut SmallVec<[Object; 1]>,
+) -> Result<(), CommitError> {
+    for operation in operations {
+        let index = objects.len();
+        let (event, object) =
+            apply(state, operation).map_err(|current| CommitError::Conflict { index, current })?;
+        events.push(event);
+        objects.push(object);
+    }
+    Ok(())
 }
 
 fn apply(state: &mut State, operation: Operation) -> Result<(TableEvent, Object), Option<Object>> {

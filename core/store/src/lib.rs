@@ -66,5 +66,5 @@ pub use error::{CommitError, StoreError};
 pub use log::{Change, Event, Limits};
 pub use snapshot::Snapshot;
 pub use store::{Codecs, FIRST_REVISION, QUEUED_COMMITS, Store};
-pub use transaction::{Committed, Expect, Transaction};
+pub use transaction::{Committed, Consequence, Expect, Transaction};
 pub use watch::Cursor;

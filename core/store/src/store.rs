@@ -121,6 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// [`CommitError::Conflict`] when an operation does not find what it expects,
+    /// [`CommitError::Refused`] when what follows says so,
     /// [`CommitError::Storage`] when it cannot be written; nothing has changed then.
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
         let shared = &self.0.shared;
@@ -134,11 +135,11 @@ impl Store {
             let mut head = shared.head.lock();
             let (outcome, events) = match head.apply(transaction) {
                 Ok((committed, events)) => (Ok(committed), events),
-                // What it conflicts with may never become durable; only then is it a conflict.
-                Err(conflict @ CommitError::Conflict { .. })
+                // What stands against it may never become durable; only then does it.
+                Err(no @ (CommitError::Conflict { .. } | CommitError::Refused(_)))
                     if head.state.revision > shared.core.revision() =>
                 {
-                    (Err(conflict), Events::new())
+                    (Err(no), Events::new())
                 }
                 Err(error) => return Err(error),
             };

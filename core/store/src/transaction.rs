@@ -1,16 +1,25 @@
+use std::fmt;
 use std::sync::Arc;
 
-use pinnace_api::{Draft, Key, Object};
+use pinnace_api::{ApiError, Draft, Key, Object};
 use smallvec::SmallVec;
+
+use crate::Snapshot;
 
 /// Writes that happen together or not at all.
 ///
 /// Operations are applied in order, each seeing the ones before it, and each takes a revision of
 /// its own.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Transaction {
     pub(crate) operations: SmallVec<[Operation; 1]>,
+    pub(crate) consequence: Option<Consequence>,
 }
+
+/// What else is to be written, as it follows from what the store holds with a transaction done,
+/// and from the objects that it has written; or why it may not be done.
+pub type Consequence =
+    Box<dyn FnOnce(&Snapshot, &[Object]) -> Result<Transaction, ApiError> + Send>;
 
 impl Transaction {
     /// A transaction that does nothing yet.
@@ -30,6 +39,14 @@ impl Transaction {
         self
     }
 
+    /// Has this decide, when everything else is done and nothing can come between any more, what
+    /// else is written in the same transaction, or that nothing is. It holds up all other writers.
+    /// A transaction has one; what it gives has none.
+    pub fn then(&mut self, consequence: Consequence) -> &mut Self {
+        self.consequence = Some(consequence);
+        self
+    }
+
     /// How many operations there are.
     pub fn len(&self) -> usize {
         self.operations.len()
@@ -38,6 +55,12 @@ impl Transaction {
     /// Whether there are no operations.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.operations).finish()
     }
 }
 
@@ -78,7 +101,7 @@ impl Expect {
 pub struct Committed {
     /// The revision of the last operation; for an empty transaction, of the store.
     pub revision: u64,
-    /// An object per operation, in order: the version written, or for a removal the last version,
+    /// An object per operation, in order, those that followed last: the version written, or for a removal the last version,
     /// with the revision of the removal as its `resourceVersion`.
     pub objects: SmallVec<[Object; 1]>,
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backends;
+mod consequences;
 mod consistency;
 #[cfg(feature = "disk")]
 mod disk;
