@@ -24,11 +24,14 @@ struct Inner {
     details: Option<StatusDetails>,
     /// Where a list may go on all the same.
     continue_token: Option<String>,
+    /// The status code, where it is not that of the reason: who else may refuse a request is free
+    /// to choose one.
+    code: Option<u16>,
 }
 
 impl Inner {
     fn new(reason: Reason, message: String, details: Option<StatusDetails>) -> Self {
-        Self { reason, message, details, continue_token: None }
+        Self { reason, message, details, continue_token: None, code: None }
     }
 }
 
@@ -272,6 +275,8 @@ impl ApiError {
         let message = status.message.unwrap_or_default();
         let mut inner = Inner::new(reason, message, status.details);
         inner.continue_token = status.metadata.continue_;
+        let code = u16::try_from(code).ok().filter(|code| (400..600).contains(code));
+        inner.code = code.filter(|code| *code != reason.code());
         Self(Box::new(inner))
     }
 
@@ -294,7 +299,7 @@ impl ApiError {
 
     /// The HTTP status code.
     pub fn code(&self) -> u16 {
-        self.0.reason.code()
+        self.0.code.unwrap_or_else(|| self.0.reason.code())
     }
 
     /// The message for people.

@@ -235,6 +235,16 @@ impl Draft {
         self.1 = ownership;
     }
 
+    /// Says what another draft says. Who owns which field stays as it is.
+    pub fn replace(&mut self, by: Self) {
+        self.0 = by.0;
+    }
+
+    /// How drafts of its type are read.
+    pub fn codec(&self) -> &'static Codec {
+        self.0.codec()
+    }
+
     /// The key of the object, by its metadata.
     pub fn key(&self) -> Key {
         key_of(self.meta())

@@ -20,8 +20,8 @@ mod transport;
 pub use api::{Api, Client, DynamicApi, MODIFY_ATTEMPTS};
 pub use informer::{Delta, Informer, Informers, Lister};
 pub use options::{
-    DeleteOptions, FieldValidation, List, ListOptions, Preconditions, PropagationPolicy,
-    VersionMatch, Warnings, WatchEvent, WatchStream, WriteOptions,
+    Annotations, DeleteOptions, FieldValidation, List, ListOptions, Preconditions,
+    PropagationPolicy, VersionMatch, Warnings, WatchEvent, WatchStream, WriteOptions,
 };
 pub use pinnace_api::Subresource;
 pub use recorder::{EventType, Recorder};

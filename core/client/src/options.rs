@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -89,6 +90,8 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Where warnings go; dropped unless somebody listens.
     pub warnings: Warnings,
+    /// What the audit log is told of the request; dropped unless it is noted.
+    pub annotations: Annotations,
 }
 
 /// What happens to fields that a kind does not have, and to fields that are there twice.
@@ -137,6 +140,40 @@ impl Warnings {
     }
 }
 
+/// Collects what the audit log is told of a request beside what it is, by key. Clones share; the
+/// default drops everything.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations(Option<Arc<Mutex<BTreeMap<String, String>>>>);
+
+impl Annotations {
+    /// How many are kept.
+    pub const MOST: usize = 256;
+
+    /// A collector that keeps what it is given.
+    pub fn collect() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Adds an annotation, unless there is one of that key.
+    pub fn add(&self, key: impl Into<String>, value: impl Into<String>) {
+        let Some(kept) = &self.0 else { return };
+        let mut kept = kept.lock();
+        if kept.len() < Self::MOST {
+            kept.entry(key.into()).or_insert_with(|| value.into());
+        }
+    }
+
+    /// Whether anybody listens.
+    pub fn are_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What was added so far; empties the collector.
+    pub fn take(&self) -> BTreeMap<String, String> {
+        self.0.as_ref().map(|kept| std::mem::take(&mut *kept.lock())).unwrap_or_default()
+    }
+}
+
 /// How a deletion is to be done.
 #[derive(Clone, Debug, Default)]
 pub struct DeleteOptions {
@@ -148,6 +185,10 @@ pub struct DeleteOptions {
     pub preconditions: Option<Preconditions>,
     /// Does everything but deleting.
     pub dry_run: bool,
+    /// Where warnings go; dropped unless somebody listens.
+    pub warnings: Warnings,
+    /// What the audit log is told of the request; dropped unless it is noted.
+    pub annotations: Annotations,
 }
 
 /// What a deletion does to the objects that the deleted one owns.

@@ -26,10 +26,11 @@ impl Server {
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.snapshot().get(resource.table(), &target.key).is_some();
             let done = if found {
-                self.rewrite(&target, &options, |old| {
-                    let new = self.merged(user, &target, Some(old), applied, &options)?;
-                    Self::check_unmoved(&new, old)?;
-                    self.finish_update(user, &target, new, old)
+                let (server, target, options) = (self, &target, &options);
+                self.rewrite(target, options, |old| async move {
+                    let new = server.merged(user, target, Some(&old), applied, options)?;
+                    Self::check_unmoved(&new, &old)?;
+                    server.finish_update(user, target, new, &old, options).await
                 })
                 .await
             } else if target.subresource.is_some() {

@@ -3,7 +3,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
 use pinnace_client::{Subresource, Target, WriteOptions};
 
-use crate::{Server, User};
+use crate::write::Write;
+use crate::{Operation, Server, User};
 
 impl Server {
     /// Puts a pod on a node. Only a pod that is on none, is not going and waits for nothing can be
@@ -18,13 +19,14 @@ impl Server {
         let (namespace, name) = (target.key.namespace(), target.key.name());
         let part = Some(Subresource::Binding);
         self.authorize(user, "create", &target.resource, part, namespace, name)?;
-        self.bind_authorized(target, draft, options).await
+        self.bind_authorized(user, target, draft, options).await
     }
 
     /// Puts the pod on a node that a `Binding` of its own, and not one sent to the pod, is named
     /// after: how clients did it before there were subresources.
     pub(crate) async fn bind_by_name(
         &self,
+        user: &User,
         target: &Target,
         mut draft: Draft,
         options: WriteOptions,
@@ -41,17 +43,21 @@ impl Server {
             key: Key::new(target.key.namespace(), name),
             subresource: Some(Subresource::Binding),
         };
-        self.bind_authorized(pod, draft, options).await
+        self.bind_authorized(user, pod, draft, options).await
     }
 
     async fn bind_authorized(
         &self,
+        user: &User,
         target: Target,
-        draft: Draft,
+        mut draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
         let resource = &*target.resource;
         let name = target.key.name();
+        let write = Write::to(user, Operation::Create, &target, None, &options);
+        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.review_final(&write, Some(&mut draft)).await?;
         let binding = draft
             .get::<Binding>()
             .ok_or_else(|| ApiError::bad_request("the body of a binding must be a v1 Binding"))?;
@@ -62,42 +68,52 @@ impl Server {
         }
         let now = self.env().clock().now_seconds();
         self.rewrite(&target, &options, |old| {
-            let pod = old.get::<Pod>()?;
-            let conflict = |why: String| Err(ApiError::conflict(resource, "", &why));
-            if let Some(uid) = &binding.metadata.uid
-                && uid != old.uid()
-            {
-                return conflict(format!(
-                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                    old.uid()
-                ));
-            }
-            if old.is_deleting() {
-                return conflict(format!(
-                    "pod {name} is being deleted, cannot be assigned to a host"
-                ));
-            }
-            let spec = pod.spec.as_ref();
-            let bound = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-            if !bound.is_empty() {
-                return conflict(format!("pod {name} is already assigned to node {bound:?}"));
-            }
-            if spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|g| !g.is_empty()) {
-                return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
-            }
-            let mut draft = old.draft()?;
-            if let Some(pod) = draft.get_mut::<Pod>() {
-                pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
-                if let Some(annotations) = &binding.metadata.annotations {
-                    let kept = pod.metadata.annotations.get_or_insert_default();
-                    kept.extend(annotations.iter().map(|(k, v)| (k.clone(), v.clone())));
-                }
-                mark_scheduled(pod, now);
-            }
-            Ok(draft)
+            std::future::ready(bound(resource, name, &old, binding, node, now))
         })
         .await
     }
+}
+
+/// A pod with the node that a binding names.
+fn bound(
+    resource: &Resource,
+    name: &str,
+    old: &Object,
+    binding: &Binding,
+    node: &str,
+    now: jiff::Timestamp,
+) -> Result<Draft> {
+    let pod = old.get::<Pod>()?;
+    let conflict = |why: String| Err(ApiError::conflict(resource, "", &why));
+    if let Some(uid) = &binding.metadata.uid
+        && uid != old.uid()
+    {
+        return conflict(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            old.uid()
+        ));
+    }
+    if old.is_deleting() {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let spec = pod.spec.as_ref();
+    let bound = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+    if !bound.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {bound:?}"));
+    }
+    if spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|g| !g.is_empty()) {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    let mut draft = old.draft()?;
+    if let Some(pod) = draft.get_mut::<Pod>() {
+        pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
+        if let Some(annotations) = &binding.metadata.annotations {
+            let kept = pod.metadata.annotations.get_or_insert_default();
+            kept.extend(annotations.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        mark_scheduled(pod, now);
+    }
+    Ok(draft)
 }
 
 /// Whether objects of a kind bind the pod that they are named after.

@@ -8,6 +8,7 @@ use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 use crate::binding;
 use crate::certificates;
 use crate::server::WRITE_ATTEMPTS;
+use crate::write::Write;
 use crate::{AdmissionRequest, Operation, Server, User, reviews};
 
 /// Characters that `generateName` appends, and the longest prefix that leaves room for them.
@@ -32,7 +33,7 @@ impl Server {
             return self.review(user, &target, draft, answer).await;
         }
         if binding::binds(resource) {
-            return self.bind_by_name(&target, draft, options).await;
+            return self.bind_by_name(user, &target, draft, options).await;
         }
         let draft = Self::accept(resource, draft)?;
         self.create_accepted(user, target, draft, options).await
@@ -61,7 +62,7 @@ impl Server {
     ) -> Result<Object> {
         let resource = &*target.resource;
         let generated = is_unnamed(&draft);
-        let key = self.admit_new(user, &target, &mut draft, &options)?;
+        let key = self.admit_new(user, &target, &mut draft, &options).await?;
         match self.write_new(resource, &key, draft, &options).await? {
             Some(object) => Ok(object),
             None if generated => Err(ApiError::no_free_name(resource, key.name())),
@@ -70,7 +71,7 @@ impl Server {
     }
 
     /// Puts a draft in order for its creation, and asks whether it may be.
-    fn admit_new(
+    async fn admit_new(
         &self,
         user: &User,
         target: &Target,
@@ -89,9 +90,29 @@ impl Server {
             ));
         }
         self.prepare_new(draft);
-        let snapshot = self.snapshot();
         // Before the strategy sees it: labels may be made of the name.
-        self.generate_name(resource, &snapshot, draft)?;
+        self.generate_name(resource, &self.snapshot(), draft)?;
+        self.admit_created(user, target, draft)?;
+        let key = draft.key();
+        let write =
+            Write { key: &key, ..Write::to(user, Operation::Create, target, None, options) };
+        self.mutate(&write, Some(&mut *draft), |draft| {
+            Self::check_namespace(draft, resource, namespace)?;
+            self.admit_created(user, target, draft)
+        })
+        .await?;
+        let key = draft.key();
+        validate_new(resource, draft)?;
+        self.review_final(&Write { key: &key, ..write }, Some(&mut *draft)).await?;
+        if options.warnings.are_kept() {
+            warn(resource, draft, None, &options.warnings);
+        }
+        Ok(key)
+    }
+
+    /// Has the strategy and the rules of admission have their say about what is new.
+    fn admit_created(&self, user: &User, target: &Target, draft: &mut Draft) -> Result<()> {
+        let resource = &*target.resource;
         resource.strategy.prepare_for_create(draft);
         resource.strategy.default(draft);
         certificates::note_requester(user, draft);
@@ -102,15 +123,10 @@ impl Server {
             resource,
             key: &key,
             subresource: None,
-            new: Some(&mut *draft),
+            new: Some(draft),
             old: None,
-            snapshot: &snapshot,
-        })?;
-        validate_new(resource, draft)?;
-        if options.warnings.are_kept() {
-            warn(resource, draft, None, &options.warnings);
-        }
-        Ok(key)
+            snapshot: &self.snapshot(),
+        })
     }
 
     /// Writes a draft that has been admitted; `None` where there is an object of that name.

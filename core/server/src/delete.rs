@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::create::{first, storage_error};
 use crate::read::check_verb;
 use crate::server::WRITE_ATTEMPTS;
+use crate::write::{Options, Write};
 use crate::{AdmissionRequest, Operation, Server, User};
 
 /// Finalizers by which the garbage collector learns of a policy.
@@ -43,6 +44,27 @@ impl Server {
         target: Target,
         options: DeleteOptions,
     ) -> Result<Object> {
+        self.delete_asking(user, target, options, true).await
+    }
+
+    /// As [`Server::delete_authorized`], where those outside have been asked before, about what the
+    /// deletion is a part of.
+    pub(crate) async fn delete_admitted(
+        &self,
+        user: &User,
+        target: Target,
+        options: DeleteOptions,
+    ) -> Result<Object> {
+        self.delete_asking(user, target, options, false).await
+    }
+
+    async fn delete_asking(
+        &self,
+        user: &User,
+        target: Target,
+        options: DeleteOptions,
+        asks: bool,
+    ) -> Result<Object> {
         let resource = &*target.resource;
         let name = target.key.name();
         Self::check_scope(resource, &target.key)?;
@@ -70,6 +92,19 @@ impl Server {
                 snapshot: &snapshot,
             })?;
             drop(snapshot);
+            if asks {
+                let write = Write {
+                    user,
+                    operation: Operation::Delete,
+                    resource: &target.resource,
+                    key: &target.key,
+                    part: "",
+                    old: Some(&old),
+                    options: Options::Delete(&options),
+                };
+                self.mutate(&write, None, |_| Ok(())).await?;
+                self.review_final(&write, None).await?;
+            }
             let expect = Expect::Revision(old.revision());
             let mut transaction = Transaction::new();
             match self.next_step(resource, &old, &options)? {

@@ -13,7 +13,8 @@ use pinnace_client::{
 use std::time::Duration;
 
 use crate::server::WRITE_ATTEMPTS;
-use crate::{Server, User};
+use crate::write::Write;
+use crate::{Operation, Server, User};
 
 /// Most evictions that may wait for the controller of a budget to notice them.
 const MAX_DISRUPTED_PODS: usize = 2000;
@@ -38,7 +39,7 @@ impl Server {
         &self,
         user: &User,
         target: Target,
-        draft: Draft,
+        mut draft: Draft,
         options: WriteOptions,
     ) -> Result<Object> {
         let resource = &*target.resource;
@@ -46,6 +47,9 @@ impl Server {
         let part = Some(Subresource::Eviction);
         self.authorize(user, "create", resource, part, namespace, name)?;
         Self::check_part(resource, name, part)?;
+        let write = Write::to(user, Operation::Create, &target, None, &options);
+        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.review_final(&write, Some(&mut draft)).await?;
         let eviction = draft
             .get::<Eviction>()
             .ok_or_else(|| ApiError::bad_request("the body must be a policy/v1 Eviction"))?;
@@ -70,7 +74,7 @@ impl Server {
             if !is_over(pod) {
                 pin(&mut options, &object);
             }
-            match self.delete_authorized(user, whole.clone(), options).await {
+            match self.delete_admitted(user, whole.clone(), options).await {
                 Err(error) if error.is_conflict() && !versioned => {}
                 done => return done,
             }
@@ -87,13 +91,13 @@ impl Server {
     ) -> Result<Object> {
         let verdict = self.ask_budget(object, options.dry_run).await?;
         let Verdict::Unhealthy(budget) = verdict else {
-            return self.delete_authorized(user, target, options).await;
+            return self.delete_admitted(user, target, options).await;
         };
         let versioned = (options.preconditions.as_ref())
             .is_some_and(|preconditions| preconditions.resource_version.is_some());
         let mut pinned = options;
         pin(&mut pinned, object);
-        match self.delete_authorized(user, target, pinned).await {
+        match self.delete_admitted(user, target, pinned).await {
             Err(error) if error.is_conflict() && !versioned => Err(out_of_date(&budget)),
             done => done,
         }
@@ -121,14 +125,14 @@ impl Server {
         let target = Target::new(resource.clone(), key);
         let options = WriteOptions { dry_run, ..WriteOptions::default() };
         let now = Time(self.env().clock().now_seconds());
-        self.rewrite(&target, &options, |old| {
+        let charged = |old: Object| {
             let mut draft = old.draft()?;
             if let Some(budget) = draft.get_mut::<PodDisruptionBudget>() {
                 charge(&resource, budget, object.name(), &now)?;
             }
             Ok(draft)
-        })
-        .await?;
+        };
+        self.rewrite(&target, &options, |old| std::future::ready(charged(old))).await?;
         Ok(Verdict::Granted)
     }
 
@@ -167,6 +171,7 @@ fn delete_options(document: Option<&DeleteDocument>, dry_run: bool) -> Result<De
         propagation,
         preconditions,
         dry_run: dry_run || dry_too,
+        ..DeleteOptions::default()
     })
 }
 

@@ -5,7 +5,8 @@ use futures::StreamExt as _;
 use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Catalog, Draft, Key, Object, Resource, Result};
 use pinnace_client::{
-    DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchStream, WriteOptions,
+    Annotations, DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchStream,
+    WriteOptions,
 };
 
 use serde_json::{Value, json};
@@ -58,7 +59,9 @@ impl InProcess {
         if let Some(request) = &request {
             request.sent(sent);
         }
-        Noted { request, own: self.part_of.is_none() }
+        let annotations =
+            if request.is_some() { Annotations::collect() } else { Annotations::default() };
+        Noted { request, own: self.part_of.is_none(), annotations }
     }
 
     /// The kind as it is served now: a custom kind changes and goes under whoever holds it.
@@ -116,6 +119,8 @@ struct Noted {
     request: Option<Arc<AuditedRequest>>,
     /// Whether it ends with the call.
     own: bool,
+    /// What others want to be noted of it.
+    annotations: Annotations,
 }
 
 impl Noted {
@@ -157,6 +162,7 @@ impl Noted {
 
     fn end<T>(self, code: u16, answer: &Result<T>, object: impl FnOnce(&T) -> Option<Value>) {
         let Some(request) = self.request else { return };
+        request.annotate(self.annotations.take());
         match answer {
             Ok(answer) => request.answered(|| object(answer)),
             Err(error) if self.own => request.failed(error),
@@ -260,10 +266,16 @@ impl Transport for InProcess {
         noted.watch(stream.map(|stream| served_events(resource, stream)))
     }
 
-    async fn create(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+    async fn create(
+        &self,
+        target: Target,
+        draft: Draft,
+        mut options: WriteOptions,
+    ) -> Result<Object> {
         let target = self.current_target(target)?;
         has_verb(&target, "create")?;
         let noted = self.begin("create", &target, || draft.to_value().ok());
+        options.annotations = noted.annotations.clone();
         let created = match target.subresource {
             None => {
                 let created = self.server.create(&self.user, target.clone(), draft, options).await;
@@ -275,32 +287,47 @@ impl Transport for InProcess {
             Some(Subresource::Eviction) => {
                 self.server.evict(&self.user, target, draft, options).await
             }
-            Some(Subresource::Token) => self.server.create_token(&self.user, &target, draft),
+            Some(Subresource::Token) => {
+                self.server.create_token(&self.user, &target, draft, &options).await
+            }
             Some(_) => Err(ApiError::method_not_supported(&target.resource, "create")),
         };
         noted.object(CREATED, created)
     }
 
-    async fn update(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
+    async fn update(
+        &self,
+        target: Target,
+        draft: Draft,
+        mut options: WriteOptions,
+    ) -> Result<Object> {
         let target = self.current_target(target)?;
         has_verb(&target, "update")?;
         let noted = self.begin("update", &target, || draft.to_value().ok());
+        options.annotations = noted.annotations.clone();
         let updated = self.server.update(&self.user, target.clone(), draft, options).await;
         noted.object(OK, served(&target, updated))
     }
 
-    async fn patch(&self, target: Target, patch: Patch, options: WriteOptions) -> Result<Object> {
+    async fn patch(
+        &self,
+        target: Target,
+        patch: Patch,
+        mut options: WriteOptions,
+    ) -> Result<Object> {
         let target = self.current_target(target)?;
         has_verb(&target, "patch")?;
         let noted = self.begin("patch", &target, || patch_value(&patch));
+        options.annotations = noted.annotations.clone();
         let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
         noted.object(OK, served(&target, patched))
     }
 
-    async fn delete(&self, target: Target, options: DeleteOptions) -> Result<Object> {
+    async fn delete(&self, target: Target, mut options: DeleteOptions) -> Result<Object> {
         let target = self.current_target(target)?;
         has_verb(&target, "delete")?;
         let noted = self.begin("delete", &target, || deletion(&options));
+        options.annotations = noted.annotations.clone();
         let deleted = self.server.delete(&self.user, target.clone(), options).await;
         noted.object(OK, served(&target, deleted))
     }
@@ -310,11 +337,12 @@ impl Transport for InProcess {
         resource: Arc<Resource>,
         namespace: Option<&str>,
         selection: ListOptions,
-        options: DeleteOptions,
+        mut options: DeleteOptions,
     ) -> Result<List<Object>> {
         let resource = self.current(resource)?;
         let about = collection(&resource, namespace);
         let noted = self.begin("deletecollection", &about, || deletion(&options));
+        options.annotations = noted.annotations.clone();
         let user = &self.user;
         let deleted = self
             .server

@@ -7,7 +7,9 @@ use pinnace_api::{ApiError, Codec, Draft, Object, PodsOf, Resource, Result};
 use pinnace_client::{Target, WriteOptions};
 
 use crate::patching::{apply_patch, scale_type};
-use crate::{Server, User};
+use crate::update::validate_changed;
+use crate::write::Write;
+use crate::{Operation, Server, User};
 
 /// The `scale` subresource of an object.
 pub(crate) fn scale_of(resource: &Resource, object: &Object) -> Result<Scale> {
@@ -72,24 +74,55 @@ impl Server {
         user: &User,
         target: Target,
         options: WriteOptions,
-        mut change: impl FnMut(Scale) -> Result<Scale>,
+        mut change: impl FnMut(Scale) -> Result<Scale> + Send,
     ) -> Result<Object> {
-        let resource = target.resource.clone();
-        let whole = Target::new(resource.clone(), target.key.clone());
+        let whole = &Target::new(target.resource.clone(), target.key.clone());
+        let (server, target, options) = (self, &target, &options);
+        let resource = &*target.resource;
         let written = self
-            .rewrite(&whole, &options, |old| {
-                let wanted = change(scale_of(&resource, old)?)?;
-                check(&resource, &wanted)?;
-                let mut new = old.draft()?;
-                new.meta_mut().resource_version = wanted.metadata.resource_version.clone();
-                let replicas = wanted.spec.and_then(|spec| spec.replicas).unwrap_or(0);
-                resource.strategy.set_replicas(&mut new, replicas);
-                let mut new = self.finish_update(user, &whole, new, old)?;
-                self.own_changed(user, &target, &mut new, old, None, &options)?;
-                Ok(new)
+            .rewrite(whole, options, |old| {
+                let wanted = scale_of(resource, &old).and_then(&mut change);
+                async move {
+                    let mut new = server.scaled(user, target, wanted?, &old, options).await?;
+                    server.own_changed(user, target, &mut new, &old, None, options)?;
+                    Ok(new)
+                }
             })
             .await?;
-        Ok(Object::new(scale_of(&resource, &written)?))
+        Ok(Object::new(scale_of(resource, &written)?))
+    }
+
+    /// An object with its replicas set. Those who are asked about it outside are asked about the
+    /// scale, and not about the object.
+    async fn scaled(
+        &self,
+        user: &User,
+        target: &Target,
+        wanted: Scale,
+        old: &Object,
+        options: &WriteOptions,
+    ) -> Result<Draft> {
+        let resource = &*target.resource;
+        let before = Object::new(scale_of(resource, old)?);
+        let write = Write::to(user, Operation::Update, target, Some(&before), options);
+        let mut wanted = Draft::new(wanted);
+        self.mutate(&write, Some(&mut wanted), |_| Ok(())).await?;
+        let (replicas, version) = {
+            let none = || ApiError::internal("a Scale is none any more");
+            let scale = wanted.get::<Scale>().ok_or_else(none)?;
+            check(resource, scale)?;
+            let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+            (replicas, scale.metadata.resource_version.clone())
+        };
+        let mut new = old.draft()?;
+        new.meta_mut().resource_version = version;
+        resource.strategy.set_replicas(&mut new, replicas);
+        let whole = Target::new(target.resource.clone(), target.key.clone());
+        self.check_expected(&whole, &new, old)?;
+        self.admit_changed(user, &whole, &mut new, old)?;
+        validate_changed(&whole, &new, old)?;
+        self.review_final(&write, Some(&mut wanted)).await?;
+        Ok(new)
     }
 }
 

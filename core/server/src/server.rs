@@ -11,7 +11,10 @@ use crate::admission::{self, Admission, AdmissionRequest};
 use crate::audit::{AuditedRequest, Auditor};
 use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
+use crate::extension::ExtensionClient;
+use crate::followed::Followed;
 use crate::service::{PortsInFlight, ServiceNetwork};
+use crate::webhooks::Webhooks;
 use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
 
 /// How often a write is tried anew when other writers come between, before its caller is told.
@@ -34,6 +37,8 @@ struct Inner {
     belongings: Belongings,
     authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     auditor: Option<Auditor>,
+    extensions: Option<Arc<dyn ExtensionClient>>,
+    webhooks: Followed<Webhooks>,
 }
 
 /// Puts a [`Server`] together.
@@ -48,6 +53,7 @@ pub struct ServerBuilder {
     certificate: Option<Arc<str>>,
     authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     auditor: Option<Auditor>,
+    extensions: Option<Arc<dyn ExtensionClient>>,
 }
 
 impl ServerBuilder {
@@ -88,6 +94,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how webhooks are reached. Without it none is, and what needs one fails.
+    pub fn extensions(mut self, client: Arc<dyn ExtensionClient>) -> Self {
+        self.extensions = Some(client);
+        self
+    }
+
     /// Adds one who knows bearer tokens, to be asked after those that are there.
     pub fn token_authenticator(mut self, tokens: Arc<dyn TokenAuthenticator>) -> Self {
         self.authenticators.push(tokens);
@@ -97,12 +109,13 @@ impl ServerBuilder {
     /// The server.
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
-        let Self { certificate, authenticators, auditor, .. } = self;
+        let Self { certificate, authenticators, auditor, extensions, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some());
         rules.extend(admission);
         let admission = rules;
+        let webhooks = Followed::new(store.clone());
         Server(Arc::new(Inner {
             store,
             catalog,
@@ -115,6 +128,8 @@ impl ServerBuilder {
             belongings,
             authenticators,
             auditor,
+            extensions,
+            webhooks,
         }))
     }
 }
@@ -139,6 +154,7 @@ impl Server {
             certificate: None,
             authenticators: Vec::new(),
             auditor: None,
+            extensions: None,
         }
     }
 
@@ -170,6 +186,14 @@ impl Server {
     /// Who notes requests.
     pub fn auditor(&self) -> Option<&Auditor> {
         self.0.auditor.as_ref()
+    }
+
+    pub(crate) fn extensions(&self) -> Option<&dyn ExtensionClient> {
+        self.0.extensions.as_deref()
+    }
+
+    pub(crate) fn webhooks(&self) -> &Followed<Webhooks> {
+        &self.0.webhooks
     }
 
     pub(crate) fn token_authenticators(&self) -> &[Arc<dyn TokenAuthenticator>] {
@@ -259,6 +283,11 @@ impl Server {
     /// Asks every rule of admission, in order.
     pub(crate) fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()> {
         self.0.admission.iter().try_for_each(|rule| rule.admit(request))
+    }
+
+    /// Has every rule of admission look at what is final, in order.
+    pub(crate) fn review_by_rules(&self, request: &AdmissionRequest<'_>) -> Result<()> {
+        self.0.admission.iter().try_for_each(|rule| rule.review(request))
     }
 
     /// Checks that a request names a namespace where the kind needs one, and none elsewhere.

@@ -10,6 +10,7 @@ use crate::certificates;
 use crate::create::{first, storage_error, warn};
 use crate::patching::{apply_patch, check_patched};
 use crate::server::WRITE_ATTEMPTS;
+use crate::write::Write;
 use crate::{AdmissionRequest, Operation, Server, User};
 
 /// Kinds whose objects come to be when one that is not there is updated.
@@ -80,10 +81,13 @@ impl Server {
         // A draft that names its version is written at most once, so it need not be kept.
         let versioned = !version_of(&draft).is_empty();
         let mut draft = Some(draft);
-        self.rewrite(&target, &options, |old| {
+        let (server, target, options) = (self, &target, &options);
+        self.rewrite(target, options, |old| {
             let new = if versioned { draft.take() } else { draft.clone() };
-            let new = new.ok_or_else(|| ApiError::modified(resource, name))?;
-            self.finish_tracked(user, &target, new, old, &options)
+            async move {
+                let new = new.ok_or_else(|| ApiError::modified(resource, name))?;
+                server.finish_tracked(user, target, new, &old, options).await
+            }
         })
         .await
     }
@@ -106,23 +110,34 @@ impl Server {
         if let Patch::Apply(applied) = &patch {
             return self.apply(user, target, applied, options).await;
         }
-        let kind = resource.type_of();
-        self.rewrite(&target, &options, |old| {
-            let served = resource.to_served(old.clone())?;
-            let before = if patch.touches_managed_fields() {
-                served.to_value()?
-            } else {
-                served.to_unmanaged_value()?
-            };
-            let patched = apply_patch(kind, !resource.is_custom(), &patch, before)?;
-            if let Patch::Json(_) = patch {
-                check_patched(kind, &patched, &options)?;
-            }
-            let new = Self::accept(resource, Draft::from_value(resource.codec, patched)?)?;
-            Self::check_unmoved(&new, old)?;
-            self.finish_tracked(user, &target, new, old, &options)
+        let (server, target, options, patch) = (self, &target, &options, &patch);
+        self.rewrite(target, options, |old| async move {
+            let new = Self::patched(resource, patch, &old, options)?;
+            Self::check_unmoved(&new, &old)?;
+            server.finish_tracked(user, target, new, &old, options).await
         })
         .await
+    }
+
+    /// What a patch makes of an object, accepted.
+    fn patched(
+        resource: &Resource,
+        patch: &Patch,
+        old: &Object,
+        options: &WriteOptions,
+    ) -> Result<Draft> {
+        let kind = resource.type_of();
+        let served = resource.to_served(old.clone())?;
+        let before = if patch.touches_managed_fields() {
+            served.to_value()?
+        } else {
+            served.to_unmanaged_value()?
+        };
+        let patched = apply_patch(kind, !resource.is_custom(), patch, before)?;
+        if let Patch::Json(_) = patch {
+            check_patched(kind, &patched, options)?;
+        }
+        Self::accept(resource, Draft::from_value(resource.codec, patched)?)
     }
 
     /// Checks that a patch has not made the object another one.
@@ -138,7 +153,7 @@ impl Server {
     }
 
     /// As [`Server::finish_update`], noting who has changed what.
-    pub(crate) fn finish_tracked(
+    pub(crate) async fn finish_tracked(
         &self,
         user: &User,
         target: &Target,
@@ -148,7 +163,7 @@ impl Server {
     ) -> Result<Draft> {
         let mut new = new;
         let sent = new.meta_mut().managed_fields.take();
-        let mut new = self.finish_update(user, target, new, old)?;
+        let mut new = self.finish_update(user, target, new, old, options).await?;
         if options.warnings.are_kept() {
             warn(&target.resource, &new, Some(old), &options.warnings);
         }
@@ -158,16 +173,29 @@ impl Server {
 
     /// From what a caller wants to what is stored: checks versions, keeps what this part of the
     /// object may not change, admits and validates.
-    pub(crate) fn finish_update(
+    pub(crate) async fn finish_update(
         &self,
         user: &User,
         target: &Target,
         mut new: Draft,
         old: &Object,
+        options: &WriteOptions,
     ) -> Result<Draft> {
+        self.check_expected(target, &new, old)?;
+        self.admit_changed(user, target, &mut new, old)?;
+        let write = Write::to(user, Operation::Update, target, Some(old), options);
+        self.mutate(&write, Some(&mut new), |new| self.admit_changed(user, target, new, old))
+            .await?;
+        validate_changed(target, &new, old)?;
+        self.review_final(&write, Some(&mut new)).await?;
+        Ok(new)
+    }
+
+    /// Checks that an object is the one that its writer has seen, where the writer says which.
+    pub(crate) fn check_expected(&self, target: &Target, new: &Draft, old: &Object) -> Result<()> {
         let resource = &*target.resource;
         let name = target.key.name();
-        let version = version_of(&new);
+        let version = version_of(new);
         if !version.is_empty() && old.meta().resource_version.as_deref() != Some(version) {
             return Err(ApiError::modified(resource, name));
         }
@@ -180,58 +208,58 @@ impl Server {
             );
             return Err(ApiError::conflict(resource, name, &why));
         }
+        Ok(())
+    }
+
+    /// Keeps what this part of the object may not change, and has the rules of admission have their
+    /// say about the rest.
+    pub(crate) fn admit_changed(
+        &self,
+        user: &User,
+        target: &Target,
+        new: &mut Draft,
+        old: &Object,
+    ) -> Result<()> {
+        let resource = &*target.resource;
         new.meta_mut().resource_version.clone_from(&old.meta().resource_version);
-        keep_system_metadata(&mut new, old);
+        keep_system_metadata(new, old);
         match target.subresource {
             Some(Subresource::Status) => {
-                keep_metadata_for_status(&mut new, old);
-                resource.strategy.prepare_for_status_update(&mut new, old);
+                keep_metadata_for_status(new, old);
+                resource.strategy.prepare_for_status_update(new, old);
             }
-            Some(Subresource::Finalize) => resource.strategy.prepare_for_finalize(&mut new, old),
-            Some(part) => resource.strategy.prepare_for_part(part, &mut new, old),
-            None => resource.strategy.prepare_for_update(&mut new, old),
+            Some(Subresource::Finalize) => resource.strategy.prepare_for_finalize(new, old),
+            Some(part) => resource.strategy.prepare_for_part(part, new, old),
+            None => resource.strategy.prepare_for_update(new, old),
         }
         if target.subresource.is_some() {
             let now = Time(self.env().clock().now_seconds());
-            certificates::stamp_conditions(&mut new, old, &now);
+            certificates::stamp_conditions(new, old, &now);
         }
-        let snapshot = self.snapshot();
         self.admit(&mut AdmissionRequest {
             user,
             operation: Operation::Update,
             resource,
             key: &target.key,
             subresource: target.subresource,
-            new: Some(&mut new),
+            new: Some(new),
             old: Some(old),
-            snapshot: &snapshot,
-        })?;
-        let mut errors = ErrorList::default();
-        let path = Path::root("metadata");
-        metadata::validate_meta_update(new.meta(), old.meta(), &path, &mut errors);
-        if !resource.is_extension() {
-            metadata::validate_finalizers(new.meta(), &path, &mut errors);
-        }
-        match target.subresource {
-            Some(Subresource::Status) => {
-                resource.strategy.validate_status_update(&new, old, &mut errors);
-            }
-            Some(Subresource::Finalize) => {}
-            Some(part) => resource.strategy.validate_part(part, &new, old, &mut errors),
-            None => resource.strategy.validate_update(&new, old, &mut errors),
-        }
-        if errors.is_empty() { Ok(new) } else { Err(ApiError::invalid(resource, name, &errors)) }
+            snapshot: &self.snapshot(),
+        })
     }
 
     /// Reads an object, has `change` make its next version, and writes that, anew when another
     /// writer comes between. An unchanged object is not written; one that was only kept by what
     /// `change` has removed goes.
-    pub(crate) async fn rewrite(
+    pub(crate) async fn rewrite<Change>(
         &self,
         target: &Target,
         options: &WriteOptions,
-        mut change: impl FnMut(&Object) -> Result<Draft>,
-    ) -> Result<Object> {
+        mut change: impl FnMut(Object) -> Change + Send,
+    ) -> Result<Object>
+    where
+        Change: Future<Output = Result<Draft>> + Send,
+    {
         let resource = &*target.resource;
         let (table, key) = (resource.table(), &target.key);
         for _ in 0..WRITE_ATTEMPTS {
@@ -241,7 +269,7 @@ impl Server {
                 .ok_or_else(|| ApiError::not_found(resource, key.name()))?
                 .clone();
             drop(snapshot);
-            let mut new = change(&old)?;
+            let mut new = change(old.clone()).await?;
             let mut claims = self.claim(resource, &mut new, Some(&old))?;
             if new.equals(&old) {
                 return Ok(old);
@@ -267,6 +295,27 @@ impl Server {
         }
         Err(ApiError::modified(resource, key.name()))
     }
+}
+
+/// Checks a changed object, or the part of it that was changed.
+pub(crate) fn validate_changed(target: &Target, new: &Draft, old: &Object) -> Result<()> {
+    let resource = &*target.resource;
+    let mut errors = ErrorList::default();
+    let path = Path::root("metadata");
+    metadata::validate_meta_update(new.meta(), old.meta(), &path, &mut errors);
+    if !resource.is_extension() {
+        metadata::validate_finalizers(new.meta(), &path, &mut errors);
+    }
+    match target.subresource {
+        Some(Subresource::Status) => {
+            resource.strategy.validate_status_update(new, old, &mut errors);
+        }
+        Some(Subresource::Finalize) => {}
+        Some(part) => resource.strategy.validate_part(part, new, old, &mut errors),
+        None => resource.strategy.validate_update(new, old, &mut errors),
+    }
+    let name = target.key.name();
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, name, &errors)) }
 }
 
 /// Whether an object that is being deleted has nothing left that keeps it.

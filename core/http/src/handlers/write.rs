@@ -220,7 +220,9 @@ impl Call<'_> {
         } else {
             Some(Document::read(format, &body, ("v1", "DeleteOptions"))?.value)
         };
-        options::delete_options(self.query, document)
+        let mut options = options::delete_options(self.query, document)?;
+        options.warnings = self.warnings.clone();
+        Ok(options)
     }
 
     pub(super) async fn delete(&self, body: RequestBody) -> Result<Response<Body>> {

@@ -187,6 +187,7 @@ pub(crate) fn write_options(
         force: force.unwrap_or(false),
         field_validation,
         warnings: Warnings::collect(),
+        ..WriteOptions::default()
     })
 }
 
@@ -254,6 +255,7 @@ pub(crate) fn delete_options(
             resource_version: wanted.resource_version,
         }),
         dry_run,
+        ..DeleteOptions::default()
     })
 }
 

@@ -27,6 +27,8 @@ pub enum Operation {
     Update,
     /// It goes.
     Delete,
+    /// Something is connected to it.
+    Connect,
 }
 
 /// A write that waits to be admitted.
@@ -60,6 +62,15 @@ pub trait Admission: Send + Sync + 'static {
     /// # Errors
     /// The answer that the writer gets, most often `Forbidden`.
     fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()>;
+
+    /// Looks at what has been admitted and found valid, as it is going to be stored, and refuses
+    /// it. [`Admission::admit`] may be asked again after mutating webhooks; this is asked last.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    fn review(&self, _request: &AdmissionRequest<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The rules that every server has, in upstream's order. Pods are given tokens only where there

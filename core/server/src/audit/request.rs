@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Status};
@@ -13,6 +14,8 @@ use crate::{Decision, User};
 
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
+/// Before the names of annotations that hold what webhooks have changed.
+const PATCHES: &str = "patch.webhook.admission.k8s.io/";
 
 /// What only the front knows of a request.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +112,20 @@ impl AuditedRequest {
     pub(crate) fn answered(&self, object: impl FnOnce() -> Option<Value>) {
         if self.verdict.level >= AuditLevel::RequestResponse {
             self.event.lock().response_object = object().map(|object| self.shown(object));
+        }
+    }
+
+    /// Notes what others want to be noted; what a webhook has changed only where the policy wants
+    /// to know what was sent.
+    pub(crate) fn annotate(&self, annotations: BTreeMap<String, String>) {
+        if annotations.is_empty() {
+            return;
+        }
+        let all = self.verdict.level >= AuditLevel::Request;
+        let wanted = annotations.into_iter().filter(|(key, _)| all || !key.starts_with(PATCHES));
+        let mut event = self.event.lock();
+        for (key, value) in wanted {
+            event.annotations.entry(key).or_insert(value);
         }
     }
 

@@ -5,12 +5,13 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
-use pinnace_client::{Subresource, Target};
+use pinnace_client::{Subresource, Target, WriteOptions};
 use pinnace_store::Snapshot;
 
 use super::claims::{Claims, Kubernetes, Reference};
 use super::{ACCOUNT_PREFIX, ISSUER};
-use crate::{Server, User};
+use crate::write::Write;
+use crate::{Operation, Server, User};
 
 /// Seconds that a token lasts: the least, the most, and what is not asked otherwise.
 const MIN_SECONDS: i64 = 10 * 60;
@@ -27,11 +28,12 @@ impl Server {
     /// # Errors
     /// `Forbidden`; `NotFound` when the account or what the token is to be bound to is not there;
     /// `Invalid`, `BadRequest` and `Conflict` for what cannot be asked.
-    pub(crate) fn create_token(
+    pub(crate) async fn create_token(
         &self,
         user: &User,
         target: &Target,
         mut draft: Draft,
+        options: &WriteOptions,
     ) -> Result<Object> {
         let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
@@ -39,6 +41,9 @@ impl Server {
         Self::check_part(resource, name, part)?;
         self.authorize(user, "create", resource, part, namespace, name)?;
         Self::check_namespace(&mut draft, resource, namespace)?;
+        let write = Write::to(user, Operation::Create, target, None, options);
+        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.review_final(&write, Some(&mut draft)).await?;
         let request = draft.get_mut::<TokenRequest>().ok_or_else(|| {
             ApiError::bad_request("the body of a token request must be a TokenRequest")
         })?;

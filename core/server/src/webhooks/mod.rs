@@ -1,0 +1,73 @@
+//! Admission by webhooks: servers outside the process that change what is written, and refuse it.
+//!
+//! Which there are is known before each write from the store itself, so a configuration counts from
+//! when it is written. Configurations are not subject to webhooks, nor are policies: a webhook that
+//! refuses everything could not be removed.
+
+mod answer;
+mod call;
+mod hook;
+mod index;
+mod matching;
+mod mutate;
+mod validate;
+
+use std::sync::Arc;
+
+use hook::Hook;
+pub(crate) use index::Webhooks;
+use pinnace_api::{ApiError, Draft, Object, Resource, Result};
+use serde_json::Value;
+
+use crate::Server;
+use crate::write::Write;
+
+/// The group whose kinds no webhook sees.
+const EXEMPT_GROUP: &str = "admissionregistration.k8s.io";
+
+/// Webhooks of one sort in the order in which they are asked.
+type Hooks = Arc<[Hook]>;
+
+/// Why a webhook's answer is not had, or not followed.
+enum Failure {
+    /// It cannot be asked, or answers what is none: its policy says what then.
+    Calling(String),
+    /// It says no, or what it wants cannot be done.
+    Refused(ApiError),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl Server {
+    /// The form in which webhooks see what is about to be written.
+    async fn shown_draft(
+        &self,
+        write: &Write<'_>,
+        version: &Resource,
+        draft: Option<&Draft>,
+    ) -> Result<Value> {
+        match draft {
+            None => Ok(Value::Null),
+            Some(draft) if write.is_whole() => version.draft_to_served(draft)?.to_value(),
+            Some(draft) => draft.to_value(),
+        }
+    }
+
+    /// The form in which webhooks see what is stored.
+    async fn shown_object(
+        &self,
+        write: &Write<'_>,
+        version: &Resource,
+        object: Option<&Object>,
+    ) -> Result<Value> {
+        match object {
+            None => Ok(Value::Null),
+            Some(object) if write.is_whole() => version.to_served(object.clone())?.to_value(),
+            Some(object) => object.to_value(),
+        }
+    }
+}

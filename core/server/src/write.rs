@@ -1,0 +1,190 @@
+//! A write between the synchronous rules of admission and the store: here it waits for those
+//! outside the process who are asked about it. No snapshot and no lock is held meanwhile; whoever
+//! writes first in the meantime is found out when the write is committed, and then all is done anew.
+
+use std::sync::Arc;
+
+use pinnace_api::{Codec, Draft, DynamicObject, Key, Object, Resource, Result};
+use pinnace_client::{Annotations, DeleteOptions, Subresource, Target, Warnings, WriteOptions};
+use serde_json::{Value, json};
+
+use crate::{AdmissionRequest, Operation, Server, User};
+
+/// What is about to be done, but for the object itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Write<'a> {
+    /// Who does it.
+    pub(crate) user: &'a User,
+    /// What is done.
+    pub(crate) operation: Operation,
+    /// The kind, in the version of the request.
+    pub(crate) resource: &'a Arc<Resource>,
+    /// Namespace and name.
+    pub(crate) key: &'a Key,
+    /// The name of the part that is written or connected to; empty for the object as a whole.
+    pub(crate) part: &'a str,
+    /// The object as it is stored; `None` for one that is new.
+    pub(crate) old: Option<&'a Object>,
+    /// How it is asked to be done.
+    pub(crate) options: Options<'a>,
+}
+
+/// How something is asked to be done.
+#[derive(Clone, Copy)]
+pub(crate) enum Options<'a> {
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions),
+    Connect(&'a WriteOptions),
+}
+
+impl Options<'_> {
+    /// Whether nothing is to be stored.
+    pub(crate) fn dry_run(&self) -> bool {
+        match self {
+            Self::Write(options) | Self::Connect(options) => options.dry_run,
+            Self::Delete(options) => options.dry_run,
+        }
+    }
+
+    pub(crate) fn warnings(&self) -> &Warnings {
+        match self {
+            Self::Write(options) | Self::Connect(options) => &options.warnings,
+            Self::Delete(options) => &options.warnings,
+        }
+    }
+
+    pub(crate) fn annotations(&self) -> &Annotations {
+        match self {
+            Self::Write(options) | Self::Connect(options) => &options.annotations,
+            Self::Delete(options) => &options.annotations,
+        }
+    }
+
+    /// As a document of the API; `Null` for connections, which have none.
+    pub(crate) fn document(&self, operation: Operation) -> Value {
+        let kind = match operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+            Operation::Connect => return Value::Null,
+        };
+        let mut document = json!({"apiVersion": "meta.k8s.io/v1", "kind": kind});
+        if self.dry_run() {
+            document["dryRun"] = json!(["All"]);
+        }
+        match self {
+            Self::Write(options) | Self::Connect(options) => {
+                if let Some(manager) = &options.field_manager {
+                    document["fieldManager"] = manager.as_str().into();
+                }
+                document["fieldValidation"] = format!("{:?}", options.field_validation).into();
+            }
+            Self::Delete(options) => {
+                if let Some(seconds) = options.grace_period_seconds {
+                    document["gracePeriodSeconds"] = seconds.into();
+                }
+                if let Some(policy) = options.propagation {
+                    document["propagationPolicy"] = format!("{policy:?}").into();
+                }
+                if let Some(wanted) = &options.preconditions {
+                    let mut preconditions = json!({});
+                    if let Some(uid) = &wanted.uid {
+                        preconditions["uid"] = uid.as_str().into();
+                    }
+                    if let Some(version) = &wanted.resource_version {
+                        preconditions["resourceVersion"] = version.as_str().into();
+                    }
+                    document["preconditions"] = preconditions;
+                }
+            }
+        }
+        document
+    }
+}
+
+impl<'a> Write<'a> {
+    /// A write to an object, or to a part of it.
+    pub(crate) fn to(
+        user: &'a User,
+        operation: Operation,
+        target: &'a Target,
+        old: Option<&'a Object>,
+        options: &'a WriteOptions,
+    ) -> Self {
+        Self {
+            user,
+            operation,
+            resource: &target.resource,
+            key: &target.key,
+            part: target.subresource.map_or("", Subresource::as_str),
+            old,
+            options: Options::Write(options),
+        }
+    }
+
+    /// Whether what is written is the object, and not something that is said about it.
+    pub(crate) fn is_whole(&self) -> bool {
+        let known = Subresource::parse(self.part);
+        let other = matches!(
+            known,
+            Some(
+                Subresource::Scale
+                    | Subresource::Binding
+                    | Subresource::Eviction
+                    | Subresource::Token
+            )
+        );
+        !other && (self.part.is_empty() || known.is_some())
+    }
+}
+
+impl Server {
+    /// Asks those who are asked about writes whether somebody may connect to a part of an object.
+    /// `asked` is what they connect with, such as a `PodExecOptions`; what is made of it is given
+    /// back.
+    ///
+    /// # Errors
+    /// What whoever refuses it says.
+    pub async fn admit_connection(
+        &self,
+        user: &User,
+        target: &Target,
+        part: &str,
+        asked: Value,
+        options: &WriteOptions,
+    ) -> Result<Value> {
+        let mut draft = Draft::from_value(Codec::of::<DynamicObject>(), asked)?;
+        let write = Write {
+            part,
+            options: Options::Connect(options),
+            ..Write::to(user, Operation::Connect, target, None, options)
+        };
+        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.review_final(&write, Some(&mut draft)).await?;
+        draft.to_value()
+    }
+
+    /// Has the rules look at an object as it is going to be stored, and then those outside, who see
+    /// nothing that may still change.
+    pub(crate) async fn review_final(
+        &self,
+        write: &Write<'_>,
+        new: Option<&mut Draft>,
+    ) -> Result<()> {
+        let mut new = new;
+        {
+            let snapshot = self.snapshot();
+            self.review_by_rules(&AdmissionRequest {
+                user: write.user,
+                operation: write.operation,
+                resource: write.resource,
+                key: write.key,
+                subresource: Subresource::parse(write.part),
+                new: new.as_deref_mut(),
+                old: write.old,
+                snapshot: &snapshot,
+            })?;
+        }
+        self.validate_by_webhooks(write, new.as_deref()).await
+    }
+}
