@@ -11,6 +11,7 @@
 //! - [`manifest`]: files of objects, in YAML or JSON.
 //! - [`bootstrap_token`]: the secrets by which new nodes introduce themselves.
 //! - [`belongings`]: what every namespace is made with.
+//! - [`expressions`]: rules and conditions in CEL.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //! - [`custom`]: kinds that clients add.
 //! - [`volumes`]: how claims and persistent volumes find each other.
@@ -25,6 +26,7 @@ mod conversion;
 pub mod custom;
 mod dynamic;
 mod error;
+pub mod expressions;
 pub mod field;
 mod key;
 pub mod kinds;

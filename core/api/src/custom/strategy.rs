@@ -9,7 +9,7 @@ use crate::DynamicObject;
 use crate::field::{ErrorList, Path};
 use crate::kinds::next_generation;
 use crate::strategy::{PodsOf, ScaleView, Strategy};
-use crate::structural::Node;
+use crate::structural::{About, Node};
 
 const STATUS: &str = "status";
 
@@ -56,6 +56,7 @@ impl CustomStrategy {
         {
             meta.check(&value, None, &Path::root("metadata"), errors);
         }
+        self.root.check_rules(new, old, About::Changed, errors);
     }
 
     /// Whether what is asked for has changed, and not only what has come of it.
@@ -129,12 +130,16 @@ impl Strategy for CustomStrategy {
         Some(found.unwrap_or_default())
     }
 
-    fn warnings(&self, new: &DynamicObject, _: Option<&DynamicObject>) -> Vec<String> {
-        let Some(warning) = &self.warning else { return Vec::new() };
-        if warning.is_empty() {
-            return vec![format!("{} {} is deprecated", new.api_version, new.kind)];
+    fn warnings(&self, new: &DynamicObject, old: Option<&DynamicObject>) -> Vec<String> {
+        let deprecated = self.warning.iter().map(|warning| match warning.is_empty() {
+            true => format!("{} {} is deprecated", new.api_version, new.kind),
+            false => warning.clone(),
+        });
+        let mut let_be = ErrorList::default();
+        if old.is_some() {
+            self.root.check_rules(new, old, About::Unchanged, &mut let_be);
         }
-        vec![warning.clone()]
+        deprecated.chain(let_be.iter().map(ToString::to_string)).collect()
     }
 
     fn scale(&self, object: &DynamicObject) -> Option<ScaleView> {

@@ -15,7 +15,6 @@ mod devices;
 mod endpoints;
 mod event;
 mod event_v1;
-mod expressions;
 mod flow_control;
 mod horizontal_pod_autoscaler;
 mod job;

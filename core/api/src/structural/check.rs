@@ -31,7 +31,7 @@ impl Node {
             }
             Value::Object(fields) => {
                 let old = old.and_then(Value::as_object);
-                for (name, value, node) in self.known(fields) {
+                for (name, value, node) in self.known_fields(fields) {
                     // Keys of maps stand in brackets.
                     let is_field = self.field(name).is_some();
                     let at = if is_field { path.child(name) } else { path.key(name) };
@@ -56,7 +56,7 @@ impl Node {
         old: Option<&Map<String, Value>>,
         errors: &mut ErrorList,
     ) {
-        for (name, value, node) in self.known(fields) {
+        for (name, value, node) in self.known_fields(fields) {
             node.check(value, old.and_then(|old| old.get(name)), &Path::root(name), errors);
         }
         if let Some(limits) = self.limits.as_ref().filter(|_| old != Some(fields)) {
@@ -65,7 +65,7 @@ impl Node {
     }
 
     /// The fields that the schema says something of.
-    fn known<'a>(
+    pub(super) fn known_fields<'a>(
         &'a self,
         fields: &'a Map<String, Value>,
     ) -> impl Iterator<Item = (&'a String, &'a Value, &'a Self)> {
@@ -134,10 +134,10 @@ impl Limits {
         // Upstream has no path for the whole.
         let path = Path::root("<nil>");
         self.check_size(fields, &path, "", errors);
-        let is_missing =
-            |name: &&Box<str>| !OF_OBJECTS.contains(&&***name) && !fields.contains_key(&***name);
-        for name in self.required.iter().filter(is_missing) {
-            errors.required(&Path::root(name), "");
+        for name in self.required.iter().map(|name| &**name) {
+            if !OF_OBJECTS.contains(&name) && !fields.contains_key(name) {
+                errors.required(&Path::root(name), "");
+            }
         }
         if !self.all_of.is_empty()
             || !self.any_of.is_empty()

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::kinds::names::rules;
 
 /// Whether a text is of a format.
-pub(super) fn fits(format: &str, text: &str) -> bool {
+pub(crate) fn fits(format: &str, text: &str) -> bool {
     match &*format.replace('-', "") {
         "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
         "datetime" => text.parse::<jiff::Timestamp>().is_ok() && text.contains(['T', 't']),

@@ -6,9 +6,10 @@
 
 mod check;
 mod defaults;
-mod formats;
+pub(crate) mod formats;
 mod lists;
 mod prune;
+mod rules;
 mod types;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -17,6 +18,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use regex::Regex;
 use serde_json::Value;
 
+pub(crate) use rules::{About, VARIABLES};
 pub(crate) use types::schema_of;
 
 /// What every object has, whatever its schema says.
@@ -24,7 +26,7 @@ pub(crate) const OF_OBJECTS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// A part of a schema.
 #[derive(Debug, Default)]
-pub(crate) struct Node {
+pub struct Node {
     /// `type`, empty for any.
     pub(crate) kind: Box<str>,
     pub(crate) nullable: bool,
@@ -45,6 +47,9 @@ pub(crate) struct Node {
     pub(crate) default: Option<Box<Value>>,
     pub(crate) list: ListType,
     limits: Option<Box<Limits>>,
+    rules: Box<[rules::Rule]>,
+    /// Whether there are rules here or within.
+    ruled: bool,
 }
 
 /// How a list is merged.
@@ -84,16 +89,47 @@ struct Limits {
 impl Node {
     /// A schema in its small form.
     pub(crate) fn of(schema: &JSONSchemaProps) -> Self {
+        let mut node = Self::shape_of(schema);
+        node.add_rules(schema);
+        node
+    }
+
+    /// Compiles the rules of a schema and of those within it.
+    fn add_rules(&mut self, schema: &JSONSchemaProps) {
+        self.rules = rules::of(schema);
+        self.ruled = !self.rules.is_empty();
+        for (name, field) in &mut self.fields {
+            if let Some(schema) = schema.properties.as_ref().and_then(|all| all.get(&**name)) {
+                field.add_rules(schema);
+                self.ruled |= field.ruled;
+            }
+        }
+        if let (Some(values), Some(JSONSchemaPropsOrBool::Schema(schema))) =
+            (&mut self.values, &schema.additional_properties)
+        {
+            values.add_rules(schema);
+            self.ruled |= values.ruled;
+        }
+        if let (Some(items), Some(JSONSchemaPropsOrArray::Schema(schema))) =
+            (&mut self.items, &schema.items)
+        {
+            items.add_rules(schema);
+            self.ruled |= items.ruled;
+        }
+    }
+
+    /// A schema without its rules.
+    pub(crate) fn shape_of(schema: &JSONSchemaProps) -> Self {
         let is = |field: Option<bool>| field == Some(true);
         let text = |field: &Option<String>| field.as_deref().unwrap_or_default().into();
         let fields = schema.properties.iter().flatten();
         let (values, any_values) = match &schema.additional_properties {
-            Some(JSONSchemaPropsOrBool::Schema(values)) => (Some(Self::of(values)), false),
+            Some(JSONSchemaPropsOrBool::Schema(values)) => (Some(Self::shape_of(values)), false),
             Some(JSONSchemaPropsOrBool::Bool(any)) => (None, *any),
             None => (None, false),
         };
         let items = match &schema.items {
-            Some(JSONSchemaPropsOrArray::Schema(items)) => Some(Box::new(Self::of(items))),
+            Some(JSONSchemaPropsOrArray::Schema(items)) => Some(Box::new(Self::shape_of(items))),
             _ => None,
         };
         Self {
@@ -104,13 +140,23 @@ impl Node {
             int_or_string: is(schema.x_kubernetes_int_or_string),
             any_values,
             atomic_map: schema.x_kubernetes_map_type.as_deref() == Some("atomic"),
-            fields: fields.map(|(name, field)| (name.as_str().into(), Self::of(field))).collect(),
+            fields: fields
+                .map(|(name, field)| (name.as_str().into(), Self::shape_of(field)))
+                .collect(),
             values: values.map(Box::new),
             items,
             default: schema.default.as_ref().map(|default| Box::new(default.0.clone())),
             list: ListType::of(schema),
             limits: Limits::of(schema).map(Box::new),
+            rules: Box::default(),
+            ruled: false,
         }
+    }
+
+    /// The schemas of what may stand within a value.
+    fn within(&self) -> impl Iterator<Item = &Self> {
+        let fields = self.fields.iter().map(|(_, node)| node);
+        fields.chain(self.values.as_deref()).chain(self.items.as_deref())
     }
 
     /// A schema that knows nothing and lets everything stay.
@@ -124,6 +170,43 @@ impl Node {
         self.fields.get(at).map(|(_, node)| node)
     }
 
+    /// The format of a text or a number.
+    pub(crate) fn format(&self) -> &str {
+        self.limits.as_ref().map_or("", |limits| &limits.format)
+    }
+
+    /// Most characters of a text.
+    pub(crate) fn max_length(&self) -> Option<u64> {
+        self.bound(|limits| limits.max_length)
+    }
+
+    /// Most items of a list.
+    pub(crate) fn max_items(&self) -> Option<u64> {
+        self.bound(|limits| limits.max_items)
+    }
+
+    /// Most entries of a map.
+    pub(crate) fn max_properties(&self) -> Option<u64> {
+        self.bound(|limits| limits.max_properties)
+    }
+
+    /// The length of the longest text that may be chosen, if there is a choice.
+    pub(crate) fn longest_choice(&self) -> Option<u64> {
+        self.bound(|limits| {
+            let lengths = limits.choices.iter().filter_map(Value::as_str).map(str::len);
+            lengths.max().and_then(|length| i64::try_from(length).ok())
+        })
+    }
+
+    fn bound(&self, bound: impl FnOnce(&Limits) -> Option<i64>) -> Option<u64> {
+        self.limits.as_deref().and_then(bound).and_then(|bound| u64::try_from(bound).ok())
+    }
+
+    /// How many fields are declared.
+    pub(crate) fn field_count(&self) -> u64 {
+        u64::try_from(self.fields.len()).unwrap_or(u64::MAX)
+    }
+
     /// The declared fields, ordered by name.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Self)> {
         self.fields.iter().map(|(name, node)| (&**name, node))
@@ -131,12 +214,7 @@ impl Node {
 
     /// Whether a value or one within it has a default.
     pub(crate) fn has_defaults(&self) -> bool {
-        let within =
-            |node: &Option<Box<Self>>| node.as_ref().is_some_and(|node| node.has_defaults());
-        self.default.is_some()
-            || self.fields.iter().any(|(_, node)| node.has_defaults())
-            || within(&self.values)
-            || within(&self.items)
+        self.default.is_some() || self.within().any(Self::has_defaults)
     }
 }
 
@@ -157,7 +235,7 @@ impl ListType {
 impl Limits {
     fn of(schema: &JSONSchemaProps) -> Option<Self> {
         let each =
-            |all: &Option<Vec<JSONSchemaProps>>| all.iter().flatten().map(Node::of).collect();
+            |all: &Option<Vec<JSONSchemaProps>>| all.iter().flatten().map(Node::shape_of).collect();
         let bound = |bound: Option<f64>, strict: Option<bool>| {
             bound.map(|bound| (bound, strict == Some(true)))
         };
@@ -181,7 +259,7 @@ impl Limits {
             all_of: each(&schema.all_of),
             any_of: each(&schema.any_of),
             one_of: each(&schema.one_of),
-            not: schema.not.as_ref().map(|not| Box::new(Node::of(not))),
+            not: schema.not.as_ref().map(|not| Box::new(Node::shape_of(not))),
         };
         let says = !limits.choices.is_empty()
             || !limits.format.is_empty()

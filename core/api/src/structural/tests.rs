@@ -118,3 +118,110 @@ fn defaults_are_filled_in_deeply_and_in_place_of_nulls() {
         json!({"list": [{"p": "TCP"}, {"p": "TCP"}], "null": null, "inner": {"n": 1}})
     );
 }
+
+mod rules {
+    use super::super::About;
+    use super::*;
+    use crate::DynamicObject;
+
+    fn schema() -> Node {
+        node(json!({"type": "object",
+        "x-kubernetes-validations": [
+            {"rule": "self.metadata.name.startsWith(self.spec.kind)", "message": "bad name"},
+        ],
+        "properties": {"spec": {"type": "object",
+            "x-kubernetes-validations": [
+                {"rule": "self.min <= self.max",
+                 "messageExpression": "'%d is more than %d'.format([self.min, self.max])"},
+                {"rule": "!has(self.owner) || self.owner != ''", "fieldPath": ".owner",
+                 "reason": "FieldValueRequired"},
+                {"rule": "oldSelf.max <= self.max", "message": "max may not shrink"},
+                {"rule": "!oldSelf.hasValue() || self.kind == oldSelf.value().kind",
+                 "optionalOldSelf": true, "message": "kind is immutable"},
+            ],
+            "properties": {
+                "min": {"type": "integer"}, "max": {"type": "integer"},
+                "kind": {"type": "string"}, "owner": {"type": "string"},
+                "my-list": {"type": "array", "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    "items": {"type": "object",
+                        "x-kubernetes-validations": [
+                            {"rule": "self.size >= oldSelf.size", "message": "it grows"},
+                        ],
+                        "properties": {"name": {"type": "string"},
+                            "size": {"type": "integer",
+                                "x-kubernetes-validations": [{"rule": "self % 2 == 0"}]}}}},
+                "when": {"type": "string", "format": "date-time",
+                    "x-kubernetes-validations": [{"rule": "self.getFullYear() > 2000"}]},
+                "any": {"x-kubernetes-int-or-string": true,
+                    "x-kubernetes-validations": [{"rule": "self.size() > 0"}]},
+                "boom": {"type": "array", "items": {"type": "integer"},
+                    "x-kubernetes-validations": [
+                        {"rule": "self.all(x, self.all(y, x * y >= 0))"}]},
+            }}}}))
+    }
+
+    fn object(spec: Value) -> DynamicObject {
+        let value = json!({"apiVersion": "a/v1", "kind": "A",
+            "metadata": {"name": "web-1"}, "spec": spec});
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn spec(more: Value) -> Value {
+        let mut spec = json!({"min": 1, "max": 2, "kind": "web"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    }
+
+    #[track_caller]
+    fn check(old: Option<Value>, new: Value, about: About, expected: &[&str]) {
+        let mut errors = ErrorList::default();
+        let old = old.map(|old| object(spec(old)));
+        schema().check_rules(&object(spec(new)), old.as_ref(), about, &mut errors);
+        let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn rules_hold_for_new_objects() {
+        let check = |new, expected: &[&str]| check(None, new, About::Changed, expected);
+        check(json!({}), &[]);
+        check(json!({"kind": "db"}), &["<nil>: Invalid value: bad name"]);
+        check(json!({"min": 3}), &["spec: Invalid value: 3 is more than 2"]);
+        check(
+            json!({"owner": ""}),
+            &["spec.owner: Required value: failed rule: !has(self.owner) || self.owner != ''"],
+        );
+        let odd = "spec.my-list[0].size: Invalid value: 3: failed rule: self % 2 == 0";
+        check(json!({"my-list": [{"name": "a", "size": 3}]}), &[odd]);
+        let old = "spec.when: Invalid value: \"1999-01-01T00:00:00Z\": failed rule: \
+                   self.getFullYear() > 2000";
+        check(json!({"when": "1999-01-01T00:00:00Z"}), &[old]);
+        let mismatch = "spec.any: Invalid value: \"\": 'no such overload': call arguments did not \
+                        match a supported operator, function or macro signature for rule: \
+                        self.size() > 0";
+        check(json!({"any": 3}), &[mismatch]);
+        let boom = "spec.boom: Invalid value: \"array\": 'operation cancelled: actual cost limit \
+                    exceeded': no further validation rules will be run due to call cost exceeds \
+                    limit for rule: self.all(x, self.all(y, x * y >= 0))";
+        check(json!({"boom": vec![1; 2000]}), &[boom]);
+    }
+
+    #[test]
+    fn rules_look_at_what_was_before() {
+        let changed = |old, new, expected: &[&str]| check(Some(old), new, About::Changed, expected);
+        changed(json!({}), json!({"max": 1}), &["spec: Invalid value: max may not shrink"]);
+        let kinds = ["<nil>: Invalid value: bad name", "spec: Invalid value: kind is immutable"];
+        changed(json!({}), json!({"kind": "db"}), &kinds);
+        let list =
+            |size: i32| json!({"my-list": [{"name": "b", "size": 2}, {"name": "a", "size": size}]});
+        let other = json!({"my-list": [{"name": "a", "size": 4}]});
+        changed(other, list(2), &["spec.my-list[1]: Invalid value: it grows"]);
+        // What was wrong before and is as it was is only mentioned.
+        let wrong = json!({"my-list": [{"name": "a", "size": 3}]});
+        let more = json!({"owner": "x", "my-list": [{"name": "a", "size": 3}]});
+        changed(wrong.clone(), more.clone(), &[]);
+        let odd = "spec.my-list[0].size: Invalid value: 3: failed rule: self % 2 == 0";
+        check(Some(wrong), more, About::Unchanged, &[odd]);
+    }
+}

@@ -287,7 +287,7 @@ fn rules_are_compiled_where_the_schema_is_right() {
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         check(NAME, definition(schema), &expected);
     }
-    let atomic = json!({"type": "array", "items": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}});
+    let atomic = json!({"type": "array", "maxItems": 9, "items": {"type": "string", "maxLength": 9, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}});
     check(
         NAME,
         definition(of_spec(atomic)),
@@ -295,6 +295,37 @@ fn rules_are_compiled_where_the_schema_is_right() {
             "spec.validation.openAPIV3Schema.properties[spec].items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within spec.validation.openAPIV3Schema.properties[spec]",
         ],
     );
+}
+
+#[test]
+fn rules_that_may_cost_too_much_are_refused() {
+    let at = "spec.validation.openAPIV3Schema";
+    let try_ = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where \
+                arrays, maps, and strings are declared)";
+    let list = |rule: &str, more: Value| {
+        let mut list = json!({"type": "array", "items": {"type": "string"},
+            "x-kubernetes-validations": [{"rule": rule}]});
+        list.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        definition(of_spec(list))
+    };
+    let twice = "self.all(x, self.all(y, x == y))";
+    let rule = format!("{at}.properties[spec].x-kubernetes-validations[0].rule: Forbidden");
+    let too_much = [
+        format!("{rule}: estimated rule cost exceeds budget by factor of more than 100x {try_}"),
+        format!(
+            "{rule}: contributed to estimated rule & messageExpression cost total exceeding cost \
+             limit for entire OpenAPIv3 schema"
+        ),
+        format!(
+            "{at}: Forbidden: x-kubernetes-validations estimated rule & messageExpression cost \
+             total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x {try_}"
+        ),
+    ];
+    let too_much: Vec<&str> = too_much.iter().map(String::as_str).collect();
+    check(NAME, list(twice, json!({})), &too_much);
+    let bounds = json!({"maxItems": 100, "items": {"type": "string", "maxLength": 50}});
+    check(NAME, list(twice, bounds), &[]);
+    check(NAME, list("self.exists(x, x == 'a')", json!({})), &[]);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Variable};
 
+use crate::expressions::{Expression, Scope, Yields, compile, is_identifier};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::complain;
-use crate::kinds::expressions::{Compiled, Scope, Yields, compile, is_identifier};
 use crate::kinds::names::rules;
 
 /// Most conditions of a webhook or a policy.
@@ -29,7 +29,7 @@ pub(super) fn validate_expression(
     yields: Yields,
     path: &Path<'_>,
     errors: &mut ErrorList,
-) -> Option<Compiled> {
+) -> Option<Expression> {
     match compile(text, scope, yields) {
         Ok(compiled) => Some(compiled),
         Err(why) => {

@@ -7,9 +7,9 @@ use super::conditions::{self, validate_expression};
 use super::validating_policy::validate_policy_name;
 use super::{REINVOCATION_POLICIES, params, rules, validating_spec};
 use crate::Strategy;
+use crate::expressions::{Scope, Yields};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{required_choice, text};
-use crate::kinds::expressions::{Scope, Yields};
 use crate::kinds::{fill, next_generation};
 
 /// What can be changed while it is done: a deletion has no new object.

@@ -5,9 +5,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 
 use super::conditions::{self, validate_expression};
 use super::{FAILURE_POLICIES, params, rules};
+use crate::expressions::{Scope, Yields};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, complain, required_choice, text};
-use crate::kinds::expressions::{Scope, Yields};
 use crate::kinds::names::rules as name_rules;
 
 /// Most annotations of a policy.

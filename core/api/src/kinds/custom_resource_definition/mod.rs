@@ -6,6 +6,7 @@
 
 mod approval;
 mod conversion;
+mod costs;
 mod defaults;
 mod json_path;
 mod names;

@@ -7,9 +7,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use super::schema::{Context, Found};
 use super::versions::list;
 use super::{json_path, walk};
+use crate::expressions::{Expression, Scope, Yields, compile, escaped};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, text};
-use crate::kinds::expressions::{Scope, Yields, compile, is_reserved};
+use crate::structural::{Node, VARIABLES};
 
 const REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
@@ -31,8 +32,12 @@ pub(super) fn validate(
     if !context.compiles || !found.schema.is_empty() {
         return;
     }
+    if rules.is_empty() {
+        return;
+    }
+    let shape = Node::shape_of(schema);
     for (index, rule) in rules.iter().enumerate() {
-        validate_expressions(rule, schema, context, &at.index(index), &mut found.rules);
+        validate_expressions(rule, schema, (context, &shape), &at.index(index), found);
     }
 }
 
@@ -81,18 +86,20 @@ fn validate_form(
 fn validate_expressions(
     rule: &ValidationRule,
     schema: &JSONSchemaProps,
-    context: &Context<'_>,
+    (context, shape): (&Context<'_>, &Node),
     path: &Path<'_>,
-    errors: &mut ErrorList,
+    found: &mut Found,
 ) {
+    let Found { rules: errors, costs, .. } = found;
+    let cost = |compiled: &Expression| compiled.most(shape).saturating_mul(context.times);
     let is_object = context.is_object(schema);
     let has = |fields: &[&str]| has_field(schema, is_object, fields);
-    let variables = ["self", "oldSelf"];
-    let scope = Scope { variables: &variables, composed: None, has: Some(&has) };
+    let scope = Scope { variables: &VARIABLES, composed: None, has: Some(&has) };
     let at = path.child("rule");
     match compile(&rule.rule, scope, Yields::RuleBool) {
         Err(why) => errors.invalid(&at, Json(rule), &why),
         Ok(compiled) => {
+            costs.add("rule", cost(&compiled), &at, errors);
             let uses_old = compiled.uses("oldSelf");
             if let Some(above) = context.uncorrelated.filter(|_| uses_old) {
                 let why = format!(
@@ -108,11 +115,16 @@ fn validate_expressions(
         }
     }
     let expression = text(&rule.message_expression);
-    if !expression.is_empty()
-        && let Err(why) = compile(expression, scope, Yields::RuleText)
-    {
-        let why = why.replacen("compilation failed", "messageExpression compilation failed", 1);
-        errors.invalid(&path.child("messageExpression"), Json(rule), &why);
+    if expression.is_empty() {
+        return;
+    }
+    let at = path.child("messageExpression");
+    match compile(expression, scope, Yields::RuleText) {
+        Err(why) => {
+            let why = why.replacen("compilation failed", "messageExpression compilation failed", 1);
+            errors.invalid(&at, Json(rule), &why);
+        }
+        Ok(compiled) => costs.add("messageExpression", cost(&compiled), &at, errors),
     }
 }
 
@@ -141,15 +153,4 @@ fn property<'a>(schema: &'a JSONSchemaProps, field: &str) -> Option<&'a JSONSche
     all.get(field).or_else(|| {
         all.iter().find(|(name, _)| escaped(name) == field).map(|(_, property)| property)
     })
-}
-
-/// The name of a property as expressions write it.
-fn escaped(name: &str) -> String {
-    if is_reserved(name) {
-        return format!("__{name}__");
-    }
-    name.replace("__", "__underscores__")
-        .replace('.', "__dot__")
-        .replace('-', "__dash__")
-        .replace('/', "__slash__")
 }

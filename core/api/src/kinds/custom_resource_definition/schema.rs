@@ -2,10 +2,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, JSONSchemaPropsOrStringArray,
 };
 
+use super::costs::Costs;
 use super::versions::list;
 use super::{defaults, rules, structural, walk};
+use crate::expressions::elements;
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, text};
+use crate::structural::Node;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 const METADATA: [&str; 3] = ["metadata", "kind", "apiVersion"];
@@ -48,10 +51,12 @@ pub(super) fn validate(
         no_defaults: None,
         uncorrelated: None,
         compiles,
+        times: 1,
     };
-    let Found { schema: in_schema, rules } = check(schema, &context, &root);
-    found.append(in_schema);
-    found.append(rules);
+    let mut checked = check(schema, &context, &root);
+    checked.costs.say(&root, &mut checked.rules);
+    found.append(checked.schema);
+    found.append(checked.rules);
     if let Some(why) = unreadable.filter(|_| found.is_empty()) {
         found.invalid(&root, "", &why);
     }
@@ -100,6 +105,7 @@ fn validate_root(schema: &JSONSchemaProps, path: &Path<'_>, errors: &mut ErrorLi
 pub(super) struct Found {
     pub(super) schema: ErrorList,
     pub(super) rules: ErrorList,
+    pub(super) costs: Costs,
 }
 
 /// Where in a schema one stands.
@@ -113,12 +119,22 @@ pub(super) struct Context<'a> {
     pub(super) uncorrelated: Option<Path<'a>>,
     /// Whether rules are compiled.
     pub(super) compiles: bool,
+    /// How often a value may stand here in one object.
+    pub(super) times: u64,
 }
 
 impl Context<'_> {
     /// Whether a schema that stands here is of an object with a kind of its own.
     pub(super) fn is_object(&self, schema: &JSONSchemaProps) -> bool {
         self.is_root || schema.x_kubernetes_embedded_resource == Some(true)
+    }
+
+    /// Within a list or a map of a schema.
+    fn each_of(mut self, schema: &JSONSchemaProps) -> Self {
+        if self.compiles {
+            self.times = self.times.saturating_mul(elements(&Node::shape_of(schema)));
+        }
+        self
     }
 
     fn inner(mut self) -> Self {
@@ -142,9 +158,10 @@ fn check(schema: &JSONSchemaProps, context: &Context<'_>, path: &Path<'_>) -> Fo
 
 impl Found {
     fn within(&mut self, schema: &JSONSchemaProps, context: &Context<'_>, path: &Path<'_>) {
-        let Self { schema, rules } = check(schema, context, path);
+        let Self { schema, rules, costs } = check(schema, context, path);
         self.schema.append(schema);
         self.rules.append(rules);
+        self.costs.append(costs);
     }
 }
 
@@ -156,7 +173,7 @@ fn check_children(
 ) {
     let embeds = schema.x_kubernetes_embedded_resource == Some(true);
     if let Some(values) = walk::additional(schema) {
-        let mut inner = context.inner();
+        let mut inner = context.inner().each_of(schema);
         if context.in_metadata {
             inner.no_defaults = Some("inside additionalProperties applying to object metadata");
         }
@@ -194,6 +211,9 @@ fn check_children(
         found.within(one, &nested, &at.key(name));
     }
     let mut inner = context.inner();
+    if schema.items.is_some() {
+        inner = inner.each_of(schema);
+    }
     if schema.x_kubernetes_list_type.as_deref() != Some("map") {
         inner.uncorrelated.get_or_insert(*path);
     }

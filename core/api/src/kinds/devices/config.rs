@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::Value;
 
 use super::{each, names};
+use crate::expressions::{Scope, Yields, compile};
 use crate::field::{ErrorList, Path};
-use crate::kinds::expressions::{Scope, Yields, compile};
 
 /// Most selectors of a request or a class.
 const SELECTORS_MAX: usize = 32;

@@ -1,24 +1,40 @@
-//! Expressions in CEL: whether they can be compiled.
+//! Expressions in CEL: whether they can be compiled, and what they yield.
 //!
-//! The parser is that of the `cel` crate, which has no type checker. So an expression is refused
-//! for its syntax, for names that are not declared, and for a result that is plainly of another
-//! type than what is asked for; what only a type checker finds shows when it is evaluated.
+//! The parser is that of the `cel` crate. An expression is refused for its syntax, for names that
+//! are not declared, and for a result that is plainly of another type than what is asked for; what
+//! only a type checker finds shows when it is evaluated.
+//!
+//! Evaluation is done here ([`Expression::evaluate`]): it looks at objects where they are, through
+//! their schemas, in a set order, and within a [`Budget`], none of which the crate's own does.
 
+mod estimate;
+mod evaluate;
+mod fault;
+mod functions;
 mod names;
 mod nesting;
+mod program;
 mod types;
+mod value;
 
-use cel::IdedExpr;
 use cel::common::ast::SourceInfo;
 use cel::parser::Parser;
 
-pub(super) use types::Yields;
+pub(crate) use estimate::elements;
+pub use evaluate::Variables;
+pub use fault::{Budget, Fault, Outcome};
+pub use types::Yields;
+pub use value::{MapKey, Opaque, Text, Val};
 
 /// Most characters of an expression.
 const MAX: usize = 100_000;
 /// Stack for parsing, in bytes, of which only what is used is taken. The parser needs up to 256 KiB
 /// for a level of brackets where nothing is optimised, more than threads have for ten.
 const STACK: usize = 64 << 20;
+/// Stack that evaluation finds left when it does not take more.
+const RED_ZONE: usize = 256 << 10;
+/// The variable that has what stands before, which comes after all others.
+pub const COMPOSED: &str = "variables";
 /// Words that name nothing in CEL.
 const RESERVED: [&str; 21] = [
     "true",
@@ -45,27 +61,47 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// Whether there is a field at the end of a way from a variable.
-pub(super) type HasField<'a> = dyn Fn(&[&str]) -> bool + 'a;
+pub type HasField<'a> = dyn Fn(&[&str]) -> bool + 'a;
 
 /// What an expression may refer to.
-#[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
+#[derive(Clone, Copy, Default)]
+#[expect(missing_debug_implementations, reason = "it has a function")]
+pub struct Scope<'a> {
     /// Its variables.
-    pub(super) variables: &'a [&'a str],
+    pub variables: &'a [&'a str],
     /// What stands behind `variables.`; `None` where there is no such variable.
-    pub(super) composed: Option<&'a [&'a str]>,
+    pub composed: Option<&'a [&'a str]>,
     /// Whether variables have a field, named by the way to it; `None` where that is not known
     /// before an expression is evaluated.
-    pub(super) has: Option<&'a HasField<'a>>,
+    pub has: Option<&'a HasField<'a>>,
 }
 
 /// An expression that compiles.
-pub(super) struct Compiled(IdedExpr);
+#[derive(Debug)]
+pub struct Expression {
+    step: program::Step,
+    /// The variables that it refers to.
+    uses: Box<[Box<str>]>,
+}
 
-impl Compiled {
+impl Expression {
     /// Whether it refers to a variable.
-    pub(super) fn uses(&self, variable: &str) -> bool {
-        self.0.references().has_variable(variable)
+    pub fn uses(&self, variable: &str) -> bool {
+        self.uses.iter().any(|used| **used == *variable)
+    }
+
+    /// What it may cost at most, with values of a schema as its variables.
+    pub(crate) fn most(&self, node: &crate::structural::Node) -> u64 {
+        stacker::maybe_grow(RED_ZONE, STACK, || estimate::most(&self.step, node))
+    }
+
+    /// What it yields, with the variables of its scope in their order.
+    ///
+    /// # Errors
+    /// What is wrong with a value, or that it costs too much.
+    pub fn evaluate<'a>(&self, variables: &dyn Variables<'a>, budget: &Budget) -> Outcome<'a> {
+        let mut machine = evaluate::Machine { variables, budget, locals: Vec::new() };
+        stacker::maybe_grow(RED_ZONE, STACK, || machine.take(&self.step))
     }
 }
 
@@ -73,7 +109,7 @@ impl Compiled {
 ///
 /// # Errors
 /// What is wrong with it, as upstream words it, with the place in the text.
-pub(super) fn compile(text: &str, scope: Scope<'_>, yields: Yields) -> Result<Compiled, String> {
+pub fn compile(text: &str, scope: Scope<'_>, yields: Yields) -> Result<Expression, String> {
     let length = text.chars().count();
     if length > MAX {
         let why = format!("expression code point size exceeds limit: size: {length}, limit {MAX}");
@@ -99,16 +135,35 @@ pub(super) fn compile(text: &str, scope: Scope<'_>, yields: Yields) -> Result<Co
         return Err(failed(&each.collect::<Vec<_>>().join("\n")));
     }
     yields.check(&root)?;
-    Ok(Compiled(root))
+    let used = root.references();
+    let uses = used.variables().into_iter().map(Into::into).collect();
+    let mut variables = scope.variables.to_vec();
+    if scope.composed.is_some() {
+        variables.push(COMPOSED);
+    }
+    let built = stacker::grow(STACK, || program::build(&root, &variables));
+    let step = built.map_err(|(id, why)| failed(&located(text, place(text, &source, id), &why)))?;
+    Ok(Expression { step, uses })
+}
+
+/// The name of a property as expressions write it.
+pub(crate) fn escaped(name: &str) -> String {
+    if is_reserved(name) {
+        return format!("__{name}__");
+    }
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
 }
 
 /// Whether a word names nothing in CEL.
-pub(super) fn is_reserved(word: &str) -> bool {
+pub(crate) fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }
 
 /// Whether a name may be a variable.
-pub(super) fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first == b'_' || first.is_ascii_alphabetic())
         && bytes.all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
@@ -136,3 +191,6 @@ fn located(text: &str, (line, column): (isize, isize), why: &str) -> String {
     let shown = snippet.map(|line| format!("\n | {line}\n | {mark}^")).unwrap_or_default();
     format!("ERROR: <input>:{line}:{column}: {why}{shown}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operator
 
 /// What an expression must evaluate to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kinds) enum Yields {
+pub enum Yields {
     /// Whatever it likes.
     Anything,
     /// True or false.

@@ -1,0 +1,172 @@
+//! Times and lengths of time.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
+
+use super::super::fault::{Budget, Fault, Outcome};
+use super::super::value::Val;
+
+/// A length of time as Go writes it: numbers with units.
+pub(in super::super) fn parse(text: &str) -> Option<SignedDuration> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(SignedDuration::ZERO);
+    }
+    let mut nanos: i128 = 0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let (number, tail) = rest.split_at(rest.len() - unit.len());
+        let next = tail.trim_start_matches(|c: char| !c.is_ascii_digit() && c != '.');
+        let scale: i128 = match &tail[..tail.len() - next.len()] {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        nanos = nanos.checked_add(whole.checked_mul(scale)?)?;
+        let fraction = fraction.get(..fraction.len().min(18))?;
+        if !fraction.is_empty() {
+            let digits = u32::try_from(fraction.len()).ok()?;
+            nanos = nanos.checked_add(
+                fraction.parse::<i128>().ok()?.checked_mul(scale)? / 10_i128.pow(digits),
+            )?;
+        }
+        rest = next;
+    }
+    SignedDuration::try_from_nanos_i128(nanos.checked_mul(sign)?)
+}
+
+/// It in seconds.
+pub(in super::super) fn show(length: SignedDuration) -> String {
+    let nanos = length.as_nanos();
+    let (sign, nanos) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    let (whole, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    if rest == 0 {
+        return format!("{sign}{whole}s");
+    }
+    let fraction = format!("{rest:09}");
+    format!("{sign}{whole}.{}s", fraction.trim_end_matches('0'))
+}
+
+pub(super) fn duration<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    budget.take(1)?;
+    match arguments {
+        [same @ Val::Duration(_)] => Ok(same.clone()),
+        [Val::Int(nanos)] => Ok(Val::Duration(SignedDuration::from_nanos(*nanos))),
+        [Val::Text(text)] => parse(text).map(Val::Duration).ok_or_else(|| {
+            Fault::new("type conversion error from 'string' to 'google.protobuf.Duration'")
+        }),
+        _ => Err(Fault::no_such_overload()),
+    }
+}
+
+pub(super) fn timestamp<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    budget.take(1)?;
+    let wrong = || Fault::new("type conversion error from 'string' to 'google.protobuf.Timestamp'");
+    match arguments {
+        [same @ Val::Time(_)] => Ok(same.clone()),
+        [Val::Int(seconds)] => Timestamp::from_second(*seconds).map(Val::Time).map_err(|_| wrong()),
+        [Val::Text(text)] => text.parse().map(Val::Time).map_err(|_| wrong()),
+        _ => Err(Fault::no_such_overload()),
+    }
+}
+
+/// The time that is asked, where it is asked.
+fn zoned(arguments: &[Val<'_>], budget: &Budget) -> Result<Zoned, Fault> {
+    budget.take(1)?;
+    match arguments {
+        [Val::Time(time)] => Ok(time.to_zoned(TimeZone::UTC)),
+        [Val::Time(time), Val::Text(zone)] => zone_of(zone)
+            .map(|zone| time.to_zoned(zone))
+            .ok_or_else(|| Fault::new(format!("unknown time zone {}", zone as &str))),
+        _ => Err(Fault::no_such_overload()),
+    }
+}
+
+fn zone_of(name: &str) -> Option<TimeZone> {
+    if matches!(name, "UTC" | "") {
+        return Some(TimeZone::UTC);
+    }
+    let Some((hours, minutes)) = name.split_once(':') else { return TimeZone::get(name).ok() };
+    let (sign, hours) = match hours.strip_prefix('-') {
+        Some(hours) => (-1, hours),
+        None => (1, hours.strip_prefix('+').unwrap_or(hours)),
+    };
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let seconds = (hours.checked_mul(60)?.checked_add(minutes)?).checked_mul(60 * sign)?;
+    jiff::tz::Offset::from_seconds(seconds).ok().map(TimeZone::fixed)
+}
+
+pub(super) fn full_year<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    Ok(Val::Int(zoned(arguments, budget)?.year().into()))
+}
+
+pub(super) fn month<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    Ok(Val::Int(i64::from(zoned(arguments, budget)?.month()) - 1))
+}
+
+pub(super) fn date<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    Ok(Val::Int(zoned(arguments, budget)?.day().into()))
+}
+
+pub(super) fn day_of_month<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    Ok(Val::Int(i64::from(zoned(arguments, budget)?.day()) - 1))
+}
+
+pub(super) fn day_of_week<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    Ok(Val::Int(zoned(arguments, budget)?.weekday().to_sunday_zero_offset().into()))
+}
+
+pub(super) fn day_of_year<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    Ok(Val::Int(i64::from(zoned(arguments, budget)?.day_of_year()) - 1))
+}
+
+/// The length of time that is asked, if it is one.
+fn length(arguments: &[Val<'_>]) -> Option<SignedDuration> {
+    match arguments {
+        [Val::Duration(length)] => Some(*length),
+        _ => None,
+    }
+}
+
+pub(super) fn hours<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    if let Some(length) = length(arguments) {
+        return Ok(Val::Int(length.as_hours()));
+    }
+    Ok(Val::Int(zoned(arguments, budget)?.hour().into()))
+}
+
+pub(super) fn minutes<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    if let Some(length) = length(arguments) {
+        return Ok(Val::Int(length.as_mins()));
+    }
+    Ok(Val::Int(zoned(arguments, budget)?.minute().into()))
+}
+
+pub(super) fn seconds<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    if let Some(length) = length(arguments) {
+        return Ok(Val::Int(length.as_secs()));
+    }
+    Ok(Val::Int(zoned(arguments, budget)?.second().into()))
+}
+
+pub(super) fn milliseconds<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
+    if let Some(length) = length(arguments) {
+        return Ok(Val::Int(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)));
+    }
+    Ok(Val::Int(zoned(arguments, budget)?.millisecond().into()))
+}
