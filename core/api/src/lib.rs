@@ -12,6 +12,7 @@
 //! - [`bootstrap_token`]: the secrets by which new nodes introduce themselves.
 //! - [`belongings`]: what every namespace is made with.
 //! - [`expressions`]: rules and conditions in CEL.
+//! - [`metrics`]: what pods and nodes use.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //! - [`custom`]: kinds that clients add.
 //! - [`volumes`]: how claims and persistent volumes find each other.
@@ -31,6 +32,7 @@ pub mod field;
 mod key;
 pub mod kinds;
 pub mod manifest;
+pub mod metrics;
 mod object;
 mod ownership;
 pub mod patch;

@@ -123,6 +123,9 @@ impl Verbs {
 
     /// What can be done with kinds whose objects are answered and not kept.
     pub const CREATE: Self = Self(&["create"]);
+
+    /// What can be done with kinds whose objects are made when they are read.
+    pub const READ: Self = Self(&["get", "list"]);
 }
 
 /// Describes the type of a kind's objects for people and clients.
@@ -209,7 +212,7 @@ impl Resource {
         <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
     {
         use k8s_openapi::ListableResource as _;
-        Self::of(singular, S::Kind::LIST_KIND.into(), strategy)
+        Self::of(singular, S::Kind::LIST_KIND.into(), Self::typed::<S::Kind>(), strategy)
     }
 
     /// The catalog entry of a kind whose objects are questions: they are answered when they are
@@ -222,13 +225,34 @@ impl Resource {
     {
         use k8s_openapi::Resource as _;
         let list_kind = format!("{}List", S::Kind::KIND);
-        Self::of(singular, list_kind.into(), strategy).verbs(Verbs::CREATE)
+        let schema = Self::typed::<S::Kind>();
+        Self::of(singular, list_kind.into(), schema, strategy).verbs(Verbs::CREATE)
     }
 
-    fn of<S>(singular: &'static str, list_kind: Cow<'static, str>, strategy: S) -> Self
+    /// The catalog entry of a kind whose objects are made when they are read, and not kept;
+    /// `schema` is of OpenAPI v3.
+    pub fn computed<K>(singular: &'static str, schema: serde_json::Value) -> Self
+    where
+        K: Kind + k8s_openapi::ListableResource,
+        <K as k8s_openapi::Resource>::Scope: StaticScope,
+    {
+        let (schema, strategy) = (KindSchema::Value(Arc::new(schema)), Shape::<K>(PhantomData));
+        Self::of(singular, K::LIST_KIND.into(), schema, strategy).verbs(Verbs::READ)
+    }
+
+    fn typed<K: schemars::JsonSchema>() -> KindSchema {
+        KindSchema::Type(|generator| generator.subschema_for::<K>())
+    }
+
+    fn of<S>(
+        singular: &'static str,
+        list_kind: Cow<'static, str>,
+        schema: KindSchema,
+        strategy: S,
+    ) -> Self
     where
         S: Strategy,
-        S::Kind: Kind + k8s_openapi::Resource + schemars::JsonSchema,
+        S::Kind: Kind + k8s_openapi::Resource,
         <S::Kind as k8s_openapi::Resource>::Scope: StaticScope,
     {
         use k8s_openapi::Resource as _;
@@ -247,7 +271,7 @@ impl Resource {
             subresources: Subresources::default(),
             selectable_fields: Vec::new(),
             verbs: Verbs::ALL,
-            schema: KindSchema::Type(|generator| generator.subschema_for::<S::Kind>()),
+            schema,
             codec: Codec::of::<S::Kind>(),
             strategy: Arc::new(strategy),
             printer: printing::builtin(group, S::Kind::VERSION, S::Kind::KIND),
@@ -412,6 +436,11 @@ impl Resource {
     /// Whether its objects are stored as they are served.
     pub fn is_stored(&self) -> bool {
         self.stored
+    }
+
+    /// Whether its objects are made when they are read: no table holds them.
+    pub fn is_computed(&self) -> bool {
+        self.verbs == Verbs::READ
     }
 
     /// Whether clients see it.

@@ -4,7 +4,8 @@
 //!
 //! - [`Client`]: hands out [`Api`] (typed) and [`DynamicApi`] (any kind of the catalog).
 //! - [`Informers`] and [`Informer`]: a watched kind as an indexed cache, shared by all who read it.
-//! - [`nodes`]: the way to what runs on a node: logs, `exec`, ports.
+//! - [`nodes`]: the way to what runs on a node: logs, `exec`, ports, and what is used
+//!   ([`summary`]).
 //! - [`Recorder`]: Kubernetes Events, grouped and limited as upstream does.
 //!
 //! Nothing here copies objects: what a get, a list, a watch and a cache give is the same
@@ -15,6 +16,7 @@ mod informer;
 pub mod nodes;
 mod options;
 mod recorder;
+pub mod summary;
 mod transport;
 
 pub use api::{Api, Client, DynamicApi, MODIFY_ATTEMPTS};

@@ -14,6 +14,8 @@ use pinnace_api::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use crate::summary::Summary;
+
 /// Finds nodes by name.
 pub trait NodeDirectory: Send + Sync + 'static {
     /// The connection to a node's agent.
@@ -61,6 +63,29 @@ pub trait NodeConnection: Send + Sync + 'static {
     /// # Errors
     /// `NotFound` for the pod, `ServiceUnavailable` when nothing listens there.
     async fn connect(&self, pod: &PodReference, port: u16) -> Result<Box<dyn Connection>>;
+
+    /// What the node, its pods and their containers use now; everything, or only the two that cost
+    /// nothing to look at.
+    ///
+    /// # Errors
+    /// `ServiceUnavailable` when the runtime does not answer.
+    async fn summary(&self, only_cpu_and_memory: bool) -> Result<Summary>;
+
+    /// What a kubelet answers to a GET of a path with its query, such as `/stats/summary`; `None`
+    /// for a path that it does not have.
+    ///
+    /// # Errors
+    /// As [`NodeConnection::summary`].
+    async fn document(&self, path: &str) -> Result<Option<Document>>;
+}
+
+/// A page of a kubelet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// `Content-Type`.
+    pub media_type: &'static str,
+    /// What it says.
+    pub body: String,
 }
 
 /// Text or bytes as they come. An error ends them.

@@ -87,6 +87,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     };
     let server = Server::builder(store.clone(), catalog, env.clone())
         .signing_key(signing_key)
+        .nodes(directory.clone())
         .root_certificate(authority.certificate_pem());
     let server = match builder.access.guard(server, &store, &env) {
         Ok(server) => server.build(),

@@ -7,9 +7,10 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use pinnace_api::{ApiError, Key, Reason, Result, Typed};
 use pinnace_client::nodes::{
-    Bytes, Connection, LogOptions, NodeConnection, NodeDirectory, PodReference, Session, Streams,
-    TerminalSize,
+    Bytes, Connection, Document, LogOptions, NodeConnection, NodeDirectory, PodReference, Session,
+    Streams, TerminalSize,
 };
+use pinnace_client::summary::Summary;
 use pinnace_runtime::logs::{LogOptions as ReadOptions, LogStream, read_logs};
 use pinnace_runtime::{ContainerId, PodId, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,7 @@ use crate::agent::Shared;
 use crate::config::Machine;
 use crate::host::Host;
 use crate::logs::log_path;
+use crate::measure;
 
 /// The nodes of an agent in this process. It does not keep the agent alive.
 #[derive(Clone)]
@@ -153,6 +155,15 @@ impl NodeConnection for LocalNode {
         let uid = PodId(pod.metadata.uid.clone().unwrap_or_default());
         let connection = self.runtime().connect(&uid, port).await.map_err(api_error)?;
         Ok(Box::new(connection))
+    }
+
+    async fn summary(&self, only_cpu_and_memory: bool) -> Result<Summary> {
+        let shared = self.shared()?;
+        measure::summary(&shared, &self.host, only_cpu_and_memory).await.map_err(api_error)
+    }
+
+    async fn document(&self, path: &str) -> Result<Option<Document>> {
+        measure::document(&self.shared()?, &self.host, path).await.map_err(api_error)
     }
 }
 

@@ -11,6 +11,7 @@ use pinnace_runtime::Runtime;
 use tokio::time::Instant;
 
 use crate::config::{Capacity, NodeConfig};
+use crate::measure::Rates;
 use crate::pod::resources::NOTHING;
 
 /// One node of an agent.
@@ -26,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) recorder: Recorder,
     /// What its pods have asked for.
     used: Mutex<Capacity>,
+    /// CPU time as it was read before.
+    pub(crate) rates: Rates,
     /// When its status was written last.
     pub(crate) reported: Mutex<Option<Instant>>,
 }
@@ -59,6 +62,7 @@ impl Host {
             runtime,
             network: config.network,
             used: Mutex::new(NOTHING),
+            rates: Rates::default(),
             reported: Mutex::new(None),
         }
     }

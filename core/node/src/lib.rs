@@ -21,6 +21,7 @@ mod heartbeat;
 mod host;
 mod logs;
 mod machine;
+mod measure;
 mod node;
 mod pod;
 mod runtimes;

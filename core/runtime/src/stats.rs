@@ -11,6 +11,9 @@ use crate::{ContainerId, PodId};
 pub struct Usage {
     /// CPU time used so far.
     pub cpu: Duration,
+    /// Billionths of a core in use at this moment, where the runtime knows; else it follows from two
+    /// readings of `cpu`.
+    pub cpu_nano_cores: Option<u64>,
     /// Memory in use, page cache included.
     pub memory_bytes: u64,
     /// Memory in use without what the kernel can drop at once: `working_set_bytes`.

@@ -239,7 +239,7 @@ impl Transport for InProcess {
         let target = self.current_target(target)?;
         has_verb(&target, "get")?;
         let noted = self.begin("get", &target, || None);
-        noted.object(OK, served(&target, self.server.get(&self.user, &target)))
+        noted.object(OK, served(&target, self.server.read(&self.user, &target).await))
     }
 
     async fn list(
@@ -250,7 +250,7 @@ impl Transport for InProcess {
     ) -> Result<List<Object>> {
         let resource = self.current(resource)?;
         let noted = self.begin("list", &collection(&resource, namespace), || None);
-        let list = self.server.list(&self.user, &resource, namespace, &options);
+        let list = self.server.read_all(&self.user, &resource, namespace, &options).await;
         noted.list(&resource, served_list(&resource, list))
     }
 

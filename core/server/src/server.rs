@@ -3,6 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
+use pinnace_client::nodes::NodeDirectory;
 use pinnace_client::{Client, Subresource};
 use pinnace_env::Env;
 use pinnace_store::{Snapshot, Store};
@@ -39,6 +40,7 @@ struct Inner {
     auditor: Option<Auditor>,
     extensions: Option<Arc<dyn ExtensionClient>>,
     webhooks: Followed<Webhooks>,
+    nodes: Option<Arc<dyn NodeDirectory>>,
 }
 
 /// Puts a [`Server`] together.
@@ -54,6 +56,7 @@ pub struct ServerBuilder {
     authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     auditor: Option<Auditor>,
     extensions: Option<Arc<dyn ExtensionClient>>,
+    nodes: Option<Arc<dyn NodeDirectory>>,
 }
 
 impl ServerBuilder {
@@ -106,10 +109,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how nodes are reached: without it nothing is known of what they use.
+    pub fn nodes(mut self, nodes: Arc<dyn NodeDirectory>) -> Self {
+        self.nodes = Some(nodes);
+        self
+    }
+
     /// The server.
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
-        let Self { certificate, authenticators, auditor, extensions, .. } = self;
+        let Self { certificate, authenticators, auditor, extensions, nodes, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some());
@@ -130,6 +139,7 @@ impl ServerBuilder {
             auditor,
             extensions,
             webhooks,
+            nodes,
         }))
     }
 }
@@ -155,6 +165,7 @@ impl Server {
             authenticators: Vec::new(),
             auditor: None,
             extensions: None,
+            nodes: None,
         }
     }
 
@@ -194,6 +205,11 @@ impl Server {
 
     pub(crate) fn webhooks(&self) -> &Followed<Webhooks> {
         &self.0.webhooks
+    }
+
+    /// How nodes are reached.
+    pub(crate) fn nodes(&self) -> Option<&dyn NodeDirectory> {
+        self.0.nodes.as_deref()
     }
 
     pub(crate) fn token_authenticators(&self) -> &[Arc<dyn TokenAuthenticator>] {

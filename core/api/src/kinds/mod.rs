@@ -68,6 +68,7 @@ pub fn all() -> Vec<Resource> {
         discovery(),
         events(),
         flow_control(),
+        crate::metrics::kinds(),
         networking(),
         node(),
         policy(),

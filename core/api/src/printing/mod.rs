@@ -18,6 +18,7 @@ mod custom;
 mod event;
 mod flow_control;
 mod json_path;
+mod metrics;
 mod networking;
 mod node;
 mod pod;
@@ -163,6 +164,7 @@ fn entries() -> Vec<Entry> {
         flow_control::printers(),
         resource_claims::printers(),
         cluster::printers(),
+        metrics::printers(),
     ]
     .into_iter()
     .flatten()

@@ -9,6 +9,7 @@ mod durable;
 mod encryption;
 mod host_controllers;
 mod lifecycle;
+mod metrics;
 mod nodes;
 mod support;
 mod volumes;

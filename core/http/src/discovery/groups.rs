@@ -4,7 +4,7 @@ use std::sync::Arc;
 use pinnace_api::Resource;
 
 /// Groups in the order in which upstream's aggregator shows them. Others follow by name.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "apiregistration.k8s.io",
     "",
     "apps",
@@ -26,6 +26,7 @@ const ORDER: [&str; 23] = [
     "discovery.k8s.io",
     "flowcontrol.apiserver.k8s.io",
     "internal.apiserver.k8s.io",
+    "metrics.k8s.io",
     "resource.k8s.io",
     "storagemigration.k8s.io",
 ];

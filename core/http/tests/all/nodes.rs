@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::nodes::{
-    Bytes as Text, Connection, LogOptions, NodeConnection, NodeDirectory, PodReference, Session,
-    Streams,
+    Bytes as Text, Connection, Document, LogOptions, NodeConnection, NodeDirectory, PodReference,
+    Session, Streams,
 };
+use pinnace_client::summary::Summary;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::oneshot;
 
@@ -78,6 +79,15 @@ impl NodeConnection for EchoNode {
             let _ = tokio::io::copy(&mut read, &mut write).await;
         });
         Ok(Box::new(ours))
+    }
+
+    async fn summary(&self, _only_cpu_and_memory: bool) -> Result<Summary> {
+        Ok(Summary::default())
+    }
+
+    async fn document(&self, path: &str) -> Result<Option<Document>> {
+        let body = format!("this is {path}");
+        Ok((path == "/healthz").then_some(Document { media_type: "text/plain", body }))
     }
 }
 

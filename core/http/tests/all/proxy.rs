@@ -108,3 +108,22 @@ async fn upgrades_go_through() {
     stream.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, b"hello");
 }
+
+#[tokio::test]
+async fn the_pages_of_a_nodes_agent_are_reached_without_its_address() {
+    let world = World::with(Some(Arc::new(EchoNodes))).await;
+    let admin = world.admin();
+    let node = json!({"metadata": {"name": "n1"}});
+    assert_eq!(admin.send(Method::POST, "/api/v1/nodes", &node).await.0, 201);
+    for name in ["n1", "n1:10250", "https:n1:"] {
+        let path = format!("/api/v1/nodes/{name}/proxy/healthz");
+        let (code, text) = admin.text(Method::GET, &path, "").await;
+        assert_eq!((code, &*text), (200, "this is /healthz"), "{name}");
+    }
+    let (code, text) = admin.text(Method::GET, "/api/v1/nodes/n1/proxy/x", "").await;
+    assert_eq!((code, &*text), (404, "404 page not found\n"));
+    let (code, _) = admin.text(Method::POST, "/api/v1/nodes/n1/proxy/healthz", "").await;
+    assert_eq!(code, 405);
+    let (code, _) = admin.text(Method::GET, "/api/v1/nodes/n2/proxy/healthz", "").await;
+    assert_eq!(code, 404);
+}

@@ -5,6 +5,7 @@
 mod adoption;
 mod connections;
 mod lifecycle;
+mod measuring;
 mod nodes;
 mod probes;
 #[cfg(target_os = "linux")]

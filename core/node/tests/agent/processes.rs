@@ -156,3 +156,52 @@ async fn a_real_process_is_probed_and_has_its_hooks() {
     world.stop_agent().await;
     runtime.shutdown().await;
 }
+
+/// What processes use is read from the kernel: their CPU, their memory, and what they write.
+#[tokio::test]
+async fn what_real_processes_use_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let runtime = with_processes(&mut world, directory.path()).await;
+    let script = "dd if=/dev/zero of=/data/file bs=1M count=3 2>/dev/null; echo full; \
+                  while true; do :; done";
+    world
+        .pod(json!({
+            "hostNetwork": true, "terminationGracePeriodSeconds": 0,
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "containers": [{
+                "name": "c", "image": "none:1", "command": ["/bin/sh", "-c", script],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}]
+            }]
+        }))
+        .await;
+    world.until_phase("Running").await;
+    let node = world.nodes().node("n1").unwrap();
+    let measured = async {
+        loop {
+            let summary = node.summary(false).await.unwrap();
+            let [pod] = &summary.pods[..] else { panic!("one pod: {summary:?}") };
+            let volume = pod.volumes[0].fs.used_bytes.unwrap();
+            let cpu = pod.containers.first().and_then(|one| one.cpu?.usage_nano_cores);
+            if volume >= 3 << 20 && cpu.is_some_and(|cpu| cpu > 100_000_000) {
+                return summary;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), measured).await.expect("it is busy");
+    let (pod, node) = (&found.pods[0], &found.node);
+    assert!(pod.containers[0].memory.unwrap().working_set_bytes > Some(0));
+    assert!(pod.containers[0].logs.unwrap().used_bytes > Some(0));
+    assert!(pod.ephemeral_storage.unwrap().used_bytes >= Some(3 << 20));
+    assert!(node.cpu.unwrap().usage_nano_cores > Some(0) && node.rlimit.unwrap().max > 0);
+    let memory = node.memory.unwrap();
+    let capacity = u64::try_from(machine_capacity(directory.path()).memory_bytes).unwrap();
+    assert_eq!(memory.available_bytes.unwrap() + memory.working_set_bytes.unwrap(), capacity);
+    assert!(node.fs.unwrap().capacity_bytes > node.fs.unwrap().available_bytes);
+    world.delete(Some(0)).await;
+    world.until_gone().await;
+    until_empty(&runtime).await;
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}

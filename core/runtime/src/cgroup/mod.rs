@@ -318,6 +318,7 @@ impl Cgroup {
                 let of_memory = |key: &str| field("memory", "memory.stat", key);
                 Usage {
                     cpu: Duration::from_nanos(number("cpuacct", "cpuacct.usage")),
+                    cpu_nano_cores: None,
                     memory_bytes: memory,
                     working_set_bytes: memory.saturating_sub(of_memory("total_inactive_file ")),
                     rss_bytes: of_memory("total_rss "),
@@ -332,6 +333,7 @@ impl Cgroup {
                 let of_memory = |key: &str| field("memory", "memory.stat", key);
                 Usage {
                     cpu: Duration::from_micros(field("cpu", "cpu.stat", "usage_usec")),
+                    cpu_nano_cores: None,
                     memory_bytes: memory,
                     working_set_bytes: memory.saturating_sub(of_memory("inactive_file ")),
                     rss_bytes: of_memory("anon "),

@@ -107,6 +107,22 @@ impl Simulated {
         self.world.images.write().insert(image.to_owned(), Arc::new(script));
     }
 
+    /// Sets what all containers of an image use from now on, on any node: those that run, and, but
+    /// for pods that say otherwise, those to come.
+    pub fn set_image_usage(&self, image: &str, cpu_millis: u64, memory_bytes: u64) {
+        let mut images = self.world.images.write();
+        let script =
+            images.get(image).cloned().unwrap_or_else(|| self.world.default.read().clone());
+        let mut script = Script::clone(&script);
+        (script.cpu_millis, script.memory_bytes) = (Some(cpu_millis), Some(memory_bytes));
+        images.insert(image.to_owned(), Arc::new(script));
+        drop(images);
+        for node in self.nodes() {
+            let now = node.env.now();
+            node.state.lock().set_usage(image, cpu_millis, memory_bytes, now);
+        }
+    }
+
     /// Sets the script of all containers created from now on that nothing else speaks of.
     pub fn set_default_script(&self, script: Script) {
         *self.world.default.write() = Arc::new(script);

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 
 use super::Script;
+use super::stats::{Spent, usage};
 use crate::logs::{LogStream, format_line};
 use crate::{
     ContainerConfig, ContainerId, ContainerPhase, ContainerState, Exit, PodConfig, PodId,
@@ -59,6 +60,8 @@ struct Container {
     phase: ContainerPhase,
     log_path: PathBuf,
     created_at: Timestamp,
+    /// What it had used when what it uses was changed last.
+    spent: Option<Spent>,
     /// The one task that acts in the container's name.
     life: Option<AbortHandle>,
     exited: Option<Arc<Notify>>,
@@ -156,6 +159,7 @@ impl State {
                 phase: ContainerPhase::Created,
                 log_path,
                 created_at: now,
+                spent: None,
                 life: None,
                 exited: None,
             },
@@ -172,6 +176,28 @@ impl State {
 
     pub(super) fn script(&self, id: &ContainerId) -> Option<Arc<Script>> {
         self.containers.get(id).map(|container| Arc::clone(&container.script))
+    }
+
+    /// Changes what the containers of an image use from now on.
+    pub(super) fn set_usage(&mut self, image: &str, cpu: u64, memory: u64, now: Timestamp) {
+        for container in self.containers.values_mut() {
+            if container.config.image != image {
+                continue;
+            }
+            if let ContainerPhase::Running { started_at, .. } = container.phase {
+                let spent =
+                    container.spent.unwrap_or(Spent { cpu: Duration::ZERO, at: started_at });
+                let used = usage(&container.script, &container.config.resources, spent, now);
+                container.spent = Some(Spent { cpu: used.cpu, at: now });
+            }
+            let mut script = Script::clone(&container.script);
+            (script.cpu_millis, script.memory_bytes) = (Some(cpu), Some(memory));
+            container.script = Arc::new(script);
+        }
+    }
+
+    pub(super) fn spent(&self, id: &ContainerId) -> Option<Spent> {
+        self.containers.get(id)?.spent
     }
 
     pub(super) fn phase(&self, id: &ContainerId) -> Option<&ContainerPhase> {

@@ -219,3 +219,17 @@ async fn containers_use_what_their_script_says_or_else_what_they_asked_for() {
     check("", requests, 25, 5).await;
     check("", limits, 50, 7).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_image_uses_can_change_while_it_runs() {
+    let (runtime, id) = (world(), PodId("p".into()));
+    start(&runtime, &pod("p", "")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    runtime.set_image_usage("web:1", 500, 9);
+    runtime.set_image_usage("other", 1, 1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let stats = runtime.stats(std::slice::from_ref(&id), false).await.unwrap();
+    let used = stats[0].containers[0].usage;
+    assert_eq!(used.cpu, Duration::from_millis(10 + 5000), "what was used stays used");
+    assert_eq!((used.cpu_nano_cores, used.working_set_bytes), (Some(500_000_000), 9));
+}

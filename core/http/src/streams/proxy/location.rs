@@ -188,6 +188,20 @@ impl Connect<'_> {
         Ok(found)
     }
 
+    /// The agent of a node that a request to its usual port is for, if this server reaches it
+    /// otherwise than by its address.
+    ///
+    /// # Errors
+    /// `NotFound` for the node.
+    pub(super) fn agent(&self, target: &Target<'_>) -> Result<Option<Arc<dyn NodeConnection>>> {
+        let node = self.find(target.name)?.typed::<Node>()?;
+        let shown = node.status.as_ref().and_then(|status| status.daemon_endpoints.as_ref());
+        let shown = shown.and_then(|all| u16::try_from(all.kubelet_endpoint.as_ref()?.port).ok());
+        let usual = target.port.is_empty() || target.number() == Some(shown.unwrap_or(AGENT_PORT));
+        let nodes = self.nodes.filter(|_| usual);
+        Ok(nodes.and_then(|nodes| nodes.node(target.name).ok()))
+    }
+
     fn locate_node(&self) -> Result<Upstream> {
         let target = Target::parse("node", &self.info.name)?;
         let node = self.find(target.name)?.typed::<Node>()?;

@@ -6,11 +6,13 @@ mod location;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::{ApiError, Reason, Result};
 
 use super::Connect;
+use crate::handlers::method_not_allowed;
+use crate::response::reply;
 use crate::{Body, RequestBody};
 
 /// The parts of a name in the form `[scheme:]name[:port]`.
@@ -73,8 +75,11 @@ impl Connect<'_> {
         body: RequestBody,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Body>> {
-        let upstream = self.locate()?;
         let path = path_below(parts.uri.path(), self.resource.is_namespaced());
+        if let Some(page) = self.page_of_node(parts, path).await? {
+            return Ok(page);
+        }
+        let upstream = self.locate()?;
         let upgrade = upgrade.filter(|_| super::asks_for_upgrade(self.headers));
         if path.is_empty() && upgrade.is_none() {
             return to_slash(parts);
@@ -85,6 +90,31 @@ impl Connect<'_> {
             (path, Some(query)) => format!("{path}?{query}"),
         };
         self.forward(&upstream, parts, &path, body, upgrade).await
+    }
+}
+
+impl Connect<'_> {
+    /// The answer of a node's agent that is not reached by its address; `None` where it is.
+    async fn page_of_node(&self, parts: &Parts, path: &str) -> Result<Option<Response<Body>>> {
+        if &*self.resource.plural != "nodes" || path.is_empty() {
+            return Ok(None);
+        }
+        let target = Target::parse("node", &self.info.name)?;
+        let Some(node) = self.agent(&target)? else { return Ok(None) };
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return Err(method_not_allowed());
+        }
+        let path = match parts.uri.query() {
+            None => path.to_owned(),
+            Some(query) => format!("{path}?{query}"),
+        };
+        Ok(Some(match node.document(&path).await? {
+            Some(page) => reply(StatusCode::OK, page.media_type, page.body),
+            None => {
+                let text = "text/plain; charset=utf-8";
+                reply(StatusCode::NOT_FOUND, text, Bytes::from_static(b"404 page not found\n"))
+            }
+        }))
     }
 }
 

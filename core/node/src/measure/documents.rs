@@ -1,0 +1,290 @@
+//! The pages of a kubelet.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use pinnace_client::nodes::Document;
+use pinnace_client::summary::{ContainerUse, PodUse, Summary};
+use serde_json::json;
+
+use super::{milliseconds, summary};
+use crate::agent::Shared;
+use crate::host::Host;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+const FIGURES: &str = "text/plain; version=0.0.4; charset=utf-8";
+const NANOS: f64 = 1e9;
+
+/// What a kubelet answers to a GET of a path with its query.
+///
+/// # Errors
+/// Those of the runtime.
+pub(crate) async fn document(
+    shared: &Arc<Shared>,
+    host: &Arc<Host>,
+    path: &str,
+) -> pinnace_runtime::Result<Option<Document>> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let found = match path.strip_suffix('/').unwrap_or(path) {
+        "/healthz" | "/healthz/ping" | "/healthz/log" | "/healthz/syncloop" => {
+            Document { media_type: TEXT, body: "ok".to_owned() }
+        }
+        "/pods" => json_page(&pods(shared, host)),
+        "/configz" => json_page(&json!({"kubeletconfig": configuration(host)})),
+        "/stats/summary" => {
+            let asked = |pair: &str| pair == "only_cpu_and_memory=true";
+            let only = query.split('&').any(asked);
+            json_page(&serde_json::to_value(summary(shared, host, only).await?).unwrap_or_default())
+        }
+        "/metrics/resource" => {
+            let body = match summary(shared, host, true).await {
+                Ok(summary) => resource_figures(&summary),
+                Err(error) => {
+                    tracing::warn!(node = %host.name, %error, "nothing measured");
+                    scrape_error(1)
+                }
+            };
+            Document { media_type: FIGURES, body }
+        }
+        "/metrics/cadvisor" => {
+            let body = container_figures(&summary(shared, host, false).await?);
+            Document { media_type: FIGURES, body }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(found))
+}
+
+fn json_page(value: &serde_json::Value) -> Document {
+    Document { media_type: JSON, body: value.to_string() }
+}
+
+fn pods(shared: &Arc<Shared>, host: &Arc<Host>) -> serde_json::Value {
+    let slots = shared.slots_of(&host.runtime);
+    let mut pods: Vec<_> =
+        slots.iter().filter(|slot| Arc::ptr_eq(&slot.host, host)).map(|slot| slot.pod()).collect();
+    pods.sort_by_cached_key(pinnace_api::Object::key);
+    let items: Vec<_> = pods.iter().filter_map(|pod| pod.to_value().ok()).collect();
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+}
+
+/// The settings of this agent, in the words of `KubeletConfiguration`.
+fn configuration(host: &Host) -> serde_json::Value {
+    json!({
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "maxPods": host.capacity.pods,
+        "nodeStatusReportFrequency": "5m0s",
+        "nodeLeaseDurationSeconds": 40,
+        "serializeImagePulls": false,
+    })
+}
+
+/// Figures in Prometheus' text format.
+#[derive(Default)]
+struct Figures(String);
+
+impl Figures {
+    fn of(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        write: impl FnOnce(&mut dyn FnMut(&[(&str, &str)], f64, Option<i64>)),
+    ) {
+        let text = &mut self.0;
+        let mut begun = false;
+        write(&mut |labels, value, at| {
+            if !std::mem::replace(&mut begun, true) {
+                let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            }
+            text.push_str(name);
+            if !labels.is_empty() {
+                let labels: Vec<_> =
+                    labels.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+                let _ = write!(text, "{{{}}}", labels.join(","));
+            }
+            let _ = write!(text, " {value}");
+            if let Some(at) = at {
+                let _ = write!(text, " {at}");
+            }
+            text.push('\n');
+        });
+    }
+}
+
+fn scrape_error(errors: u8) -> String {
+    let mut figures = Figures::default();
+    let help = "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise";
+    figures.of("resource_scrape_error", "gauge", help, |one| one(&[], errors.into(), None));
+    figures.0
+}
+
+/// `/metrics/resource`.
+fn resource_figures(summary: &Summary) -> String {
+    let mut figures = Figures::default();
+    let containers = || each_container(summary);
+    figures.of(
+        "container_cpu_usage_seconds_total",
+        "counter",
+        "[STABLE] Cumulative cpu time consumed by the container in core-seconds",
+        |one| {
+            for (pod, container) in containers() {
+                if let Some((value, at)) = seconds(container.cpu) {
+                    one(&labels(container, pod), value, at);
+                }
+            }
+        },
+    );
+    figures.of(
+        "container_memory_working_set_bytes",
+        "gauge",
+        "[STABLE] Current working set of the container in bytes",
+        |one| {
+            for (pod, container) in containers() {
+                if let Some((value, at)) = working_set(container.memory) {
+                    one(&labels(container, pod), value, at);
+                }
+            }
+        },
+    );
+    figures.of(
+        "container_start_time_seconds",
+        "gauge",
+        "[STABLE] Start time of the container since unix epoch in seconds",
+        |one| {
+            for (pod, container) in containers() {
+                let at = container.start_time.as_nanosecond() as f64 / NANOS;
+                one(&labels(container, pod), at, None);
+            }
+        },
+    );
+    let help = "[STABLE] Cumulative cpu time consumed by the node in core-seconds";
+    figures.of("node_cpu_usage_seconds_total", "counter", help, |one| {
+        if let Some((value, at)) = seconds(summary.node.cpu) {
+            one(&[], value, at);
+        }
+    });
+    let help = "[STABLE] Current working set of the node in bytes";
+    figures.of("node_memory_working_set_bytes", "gauge", help, |one| {
+        if let Some((value, at)) = working_set(summary.node.memory) {
+            one(&[], value, at);
+        }
+    });
+    let help = "[STABLE] Cumulative cpu time consumed by the pod in core-seconds";
+    figures.of("pod_cpu_usage_seconds_total", "counter", help, |one| {
+        for pod in &summary.pods {
+            if let Some((value, at)) = seconds(pod.cpu) {
+                one(&pod_labels(pod), value, at);
+            }
+        }
+    });
+    let help = "[STABLE] Current working set of the pod in bytes";
+    figures.of("pod_memory_working_set_bytes", "gauge", help, |one| {
+        for pod in &summary.pods {
+            if let Some((value, at)) = working_set(pod.memory) {
+                one(&pod_labels(pod), value, at);
+            }
+        }
+    });
+    figures.0 + &scrape_error(0)
+}
+
+/// `/metrics/cadvisor`, as far as it is known here.
+fn container_figures(summary: &Summary) -> String {
+    type Of = fn(&ContainerUse) -> Option<(f64, Option<i64>)>;
+    let each: [(&str, &str, &str, Of); 5] = [
+        (
+            "container_cpu_usage_seconds_total",
+            "counter",
+            "Cumulative cpu time consumed in seconds.",
+            |one| seconds(one.cpu),
+        ),
+        (
+            "container_memory_usage_bytes",
+            "gauge",
+            "Current memory usage in bytes, including all memory regardless of when it was accessed",
+            |one| Some((one.memory?.usage_bytes? as f64, Some(milliseconds(one.memory?.time)))),
+        ),
+        ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |one| {
+            working_set(one.memory)
+        }),
+        ("container_memory_rss", "gauge", "Size of RSS in bytes.", |one| {
+            Some((one.memory?.rss_bytes? as f64, Some(milliseconds(one.memory?.time))))
+        }),
+        (
+            "container_fs_usage_bytes",
+            "gauge",
+            "Number of bytes that are consumed by the container on this filesystem.",
+            |one| Some((one.rootfs?.used_bytes? as f64, Some(milliseconds(one.rootfs?.time)))),
+        ),
+    ];
+    let mut figures = Figures::default();
+    for (name, kind, help, of) in each {
+        figures.of(name, kind, help, |one| {
+            for (pod, container) in each_container(summary) {
+                if let Some((value, at)) = of(container) {
+                    one(&labels(container, pod), value, at);
+                }
+            }
+        });
+    }
+    type OfInterface = fn(&pinnace_client::summary::InterfaceUse) -> u64;
+    let each: [(&str, &str, OfInterface); 4] = [
+        ("container_network_receive_bytes_total", "Cumulative count of bytes received", |one| {
+            one.rx_bytes
+        }),
+        (
+            "container_network_receive_errors_total",
+            "Cumulative count of errors encountered while receiving",
+            |one| one.rx_errors,
+        ),
+        (
+            "container_network_transmit_bytes_total",
+            "Cumulative count of bytes transmitted",
+            |one| one.tx_bytes,
+        ),
+        (
+            "container_network_transmit_errors_total",
+            "Cumulative count of errors encountered while transmitting",
+            |one| one.tx_errors,
+        ),
+    ];
+    for (name, help, of) in each {
+        figures.of(name, "counter", help, |one| {
+            for pod in &summary.pods {
+                for interface in pod.network.iter().flat_map(|network| &network.interfaces) {
+                    let [namespace, pod_name] = pod_labels(pod);
+                    let labels = [("interface", &*interface.name), namespace, pod_name];
+                    let at = pod.network.as_ref().map(|network| milliseconds(network.time));
+                    one(&labels, of(interface) as f64, at);
+                }
+            }
+        });
+    }
+    figures.0
+}
+
+fn each_container(summary: &Summary) -> impl Iterator<Item = (&PodUse, &ContainerUse)> {
+    summary.pods.iter().flat_map(|pod| pod.containers.iter().map(move |one| (pod, one)))
+}
+
+fn labels<'a>(container: &'a ContainerUse, pod: &'a PodUse) -> [(&'static str, &'a str); 3] {
+    let [namespace, name] = pod_labels(pod);
+    [("container", &container.name), namespace, name]
+}
+
+fn pod_labels(pod: &PodUse) -> [(&'static str, &str); 2] {
+    [("namespace", &pod.pod_ref.namespace), ("pod", &pod.pod_ref.name)]
+}
+
+fn seconds(cpu: Option<pinnace_client::summary::CpuUse>) -> Option<(f64, Option<i64>)> {
+    let cpu = cpu?;
+    Some((cpu.usage_core_nano_seconds? as f64 / NANOS, Some(milliseconds(cpu.time))))
+}
+
+fn working_set(memory: Option<pinnace_client::summary::MemoryUse>) -> Option<(f64, Option<i64>)> {
+    let memory = memory?;
+    Some((memory.working_set_bytes? as f64, Some(milliseconds(memory.time))))
+}

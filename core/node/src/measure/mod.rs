@@ -1,0 +1,112 @@
+//! What nodes, pods and containers use: upstream's `Summary`, and the pages that a kubelet makes
+//! of it.
+
+#[cfg(target_os = "linux")]
+pub(crate) mod disk;
+#[cfg(not(target_os = "linux"))]
+#[path = "disk_elsewhere.rs"]
+pub(crate) mod disk;
+mod documents;
+mod figures;
+mod node;
+mod pods;
+mod rates;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_api::Typed;
+use pinnace_client::summary::Summary;
+use pinnace_runtime::PodStats;
+
+pub(crate) use documents::document;
+pub(crate) use rates::Rates;
+
+use crate::agent::Shared;
+use crate::host::Host;
+
+/// A pod, and what its runtime says that it uses.
+pub(crate) struct Measured {
+    pub(crate) pod: Typed<Pod>,
+    pub(crate) stats: PodStats,
+}
+
+/// What a node and its pods use. `only_cpu_and_memory` leaves out what takes time to count.
+///
+/// # Errors
+/// Those of the runtime.
+pub(crate) async fn summary(
+    shared: &Arc<Shared>,
+    host: &Arc<Host>,
+    only_cpu_and_memory: bool,
+) -> pinnace_runtime::Result<Summary> {
+    let measured = measured(shared, host, !only_cpu_and_memory).await?;
+    let pods: Vec<_> = measured.iter().map(|one| pods::of(one, &host.rates)).collect();
+    host.rates.forget_all_but(&measured);
+    let mut summary = Summary { node: node::simulated(host, &pods, shared.env.now()), pods };
+    let Some(state) = shared.machine.state().map(std::path::Path::to_owned) else {
+        if only_cpu_and_memory {
+            leave_cpu_and_memory(&mut summary);
+        }
+        return Ok(summary);
+    };
+    let (host, logs, now) = (host.clone(), shared.logs.clone(), shared.env.now());
+    let work = move || {
+        summary.node = node::of_this_machine(&host, &state, now);
+        if only_cpu_and_memory {
+            leave_cpu_and_memory(&mut summary);
+            return summary;
+        }
+        for (pod, one) in summary.pods.iter_mut().zip(&measured) {
+            pods::add_disk(pod, one, &state, &logs, now);
+        }
+        summary
+    };
+    let done = shared.tasks.spawn_blocking(work).await;
+    done.map_err(|error| pinnace_runtime::Error::Other {
+        operation: "measure the node".into(),
+        message: error.to_string(),
+    })
+}
+
+/// The pods of a node that the runtime has, in order, and what they use.
+async fn measured(
+    shared: &Arc<Shared>,
+    host: &Arc<Host>,
+    written: bool,
+) -> pinnace_runtime::Result<Vec<Measured>> {
+    let mut pods: Vec<Typed<Pod>> = shared
+        .slots_of(&host.runtime)
+        .iter()
+        .filter(|slot| Arc::ptr_eq(&slot.host, host))
+        .filter_map(|slot| slot.pod().typed().ok())
+        .collect();
+    pods.sort_by_cached_key(|pod| pod.object().key());
+    let ids: Vec<_> =
+        pods.iter().map(|pod| pinnace_runtime::PodId(pod.object().uid().to_owned())).collect();
+    let mut stats = host.runtime.runtime.stats(&ids, written).await?.into_iter().peekable();
+    // Both are in one order, and some pods are not there yet or no more.
+    let both = pods.into_iter().filter_map(|pod| {
+        let stats = stats.next_if(|stats| stats.pod.0 == pod.object().uid())?;
+        Some(Measured { pod, stats })
+    });
+    Ok(both.collect())
+}
+
+fn leave_cpu_and_memory(summary: &mut Summary) {
+    let node = &mut summary.node;
+    (node.network, node.fs, node.runtime, node.rlimit) = (None, None, None, None);
+    for pod in &mut summary.pods {
+        (pod.network, pod.ephemeral_storage, pod.processes) = (None, None, None);
+        pod.volumes.clear();
+        for container in &mut pod.containers {
+            (container.rootfs, container.logs) = (None, None);
+        }
+    }
+}
+
+/// The time of a figure, for whoever writes it in milliseconds.
+fn milliseconds(time: Timestamp) -> i64 {
+    time.as_millisecond()
+}
