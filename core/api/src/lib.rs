@@ -15,6 +15,7 @@
 //! - [`metrics`]: what pods and nodes use.
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //! - [`custom`]: kinds that clients add.
+//! - [`pod_resources`]: what pods ask for; [`quota`]: what objects use of quotas.
 //! - [`volumes`]: how claims and persistent volumes find each other.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
@@ -36,9 +37,11 @@ pub mod metrics;
 mod object;
 mod ownership;
 pub mod patch;
+pub mod pod_resources;
 pub mod printing;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 mod resource;
 pub mod schedule;
 pub mod schema;

@@ -27,6 +27,7 @@ mod pod_control;
 mod pod_gc;
 mod pods;
 mod replicaset;
+mod resource_quota;
 mod root_ca_publisher;
 mod service_account;
 mod service_ranges;
@@ -79,6 +80,7 @@ impl Controllers {
             job::cron_controller(context)?,
             job::ttl_controller(context)?,
             service_account::controller(context)?,
+            resource_quota::controller(context)?,
             bootstrap_signer::controller(context)?,
             token_cleaner::controller(context)?,
         ];

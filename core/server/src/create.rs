@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails, Time};
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::kinds::metadata;
@@ -63,7 +65,7 @@ impl Server {
         let resource = &*target.resource;
         let generated = is_unnamed(&draft);
         let key = self.admit_new(user, &target, &mut draft, &options).await?;
-        match self.write_new(resource, &key, draft, &options).await? {
+        match self.write_new(&target.resource, &key, draft, &options).await? {
             Some(object) => Ok(object),
             None if generated => Err(ApiError::no_free_name(resource, key.name())),
             None => Err(ApiError::already_exists(resource, key.name())),
@@ -132,7 +134,7 @@ impl Server {
     /// Writes a draft that has been admitted; `None` where there is an object of that name.
     async fn write_new(
         &self,
-        resource: &Resource,
+        resource: &Arc<Resource>,
         key: &Key,
         mut draft: Draft,
         options: &WriteOptions,
@@ -142,7 +144,9 @@ impl Server {
                 return Ok(None);
             }
             self.claim(resource, &mut draft, None)?;
-            return Ok(Some(draft.freeze()));
+            let new = draft.freeze();
+            self.check_quotas(resource, None, None, &new)?;
+            return Ok(Some(new));
         }
         for _ in 0..WRITE_ATTEMPTS {
             // Somebody may take first what is chosen for it; then it is given something else.
@@ -153,6 +157,7 @@ impl Server {
             transaction.put(resource.table(), key.clone(), Expect::Absent, draft);
             self.write_claims(&mut claims, &mut transaction)?;
             self.write_belongings(resource, key, &mut transaction)?;
+            self.charge_quotas(resource, None, None, &mut transaction);
             let committed = self.store().commit(transaction).await;
             drop(claims);
             match (committed, unclaimed) {

@@ -26,6 +26,7 @@ mod list_token;
 mod node_authorizer;
 mod ownership;
 mod patching;
+mod quota;
 pub mod rbac;
 mod read;
 mod reviews;

@@ -275,7 +275,9 @@ impl Server {
                 return Ok(old);
             }
             if options.dry_run {
-                return Ok(new.freeze());
+                let new = new.freeze();
+                self.check_quotas(&target.resource, target.subresource, Some(&old), &new)?;
+                return Ok(new);
             }
             let expect = Expect::Revision(old.revision());
             let mut transaction = Transaction::new();
@@ -284,6 +286,8 @@ impl Server {
                 claims = self.release(resource, &old)?;
             } else {
                 transaction.put(table, key.clone(), expect, new);
+                let part = target.subresource;
+                self.charge_quotas(&target.resource, part, Some(&old), &mut transaction);
             }
             self.write_claims(&mut claims, &mut transaction)?;
             match self.store().commit(transaction).await {

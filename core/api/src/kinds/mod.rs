@@ -48,6 +48,7 @@ mod webhook_client;
 
 pub use custom_resource_definition::CLEANUP as CUSTOM_CLEANUP;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+pub(crate) use pod_spec::is_extended as is_extended_resource;
 
 use crate::{Resource, Subresource, Verbs};
 

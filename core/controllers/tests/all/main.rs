@@ -15,6 +15,7 @@ mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod replication_controllers;
+mod resource_quotas;
 mod restarts;
 mod rollouts;
 mod service_accounts;

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1::{Pod, Toleration};
+use pinnace_api::pod_resources::{self, Summing, asks_as_a_whole};
 use pinnace_api::quantity::Quantity;
 use pinnace_api::{Key, Typed};
 
@@ -21,9 +22,7 @@ use crate::framework::{Prepared, Profile};
 pub use host_ports::HostPort;
 pub use node_affinity::Affinity;
 pub(crate) use requests::asks_less;
-use requests::{
-    DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Summing, amounts, asks_as_a_whole, pod_requests,
-};
+use requests::{DEFAULT_MEMORY, DEFAULT_MILLI_CPU, amounts};
 pub use signature::Signature;
 pub(crate) use terms::merged;
 pub use terms::{PodSelector, PodTerm, PodTerms};
@@ -118,12 +117,12 @@ impl Usage {
     /// Reads a pod.
     pub fn of(pod: &Pod, names: &mut ResourceNames) -> Self {
         let how = Summing { status: true, missing: &[] };
-        let requests = pod_requests(pod, how);
+        let requests = pod_resources::requests(pod, how);
         // A pod that asks as a whole has no use for defaults where that already says something.
         let whole = asks_as_a_whole(pod);
         let mut missing = defaults().to_vec();
         missing.retain(|(name, _)| !whole || !requests.contains_key(name));
-        let nonzero = pod_requests(pod, Summing { missing: &missing, ..how });
+        let nonzero = pod_resources::requests(pod, Summing { missing: &missing, ..how });
         let of = |name: &str| nonzero.get(name).copied().unwrap_or_default();
         Self {
             nonzero_cpu: of("cpu").millis(),
@@ -178,8 +177,9 @@ impl PodClass {
     fn of(id: u64, pod: &Pod, names: &mut ResourceNames) -> Self {
         let spec = pod.spec.as_ref();
         let missing = defaults();
-        let scored = pod_requests(pod, Summing { missing: &missing, ..Summing::default() });
-        let requests = amounts(&pod_requests(pod, Summing::default()), names);
+        let scored =
+            pod_resources::requests(pod, Summing { missing: &missing, ..Summing::default() });
+        let requests = amounts(&pod_resources::requests(pod, Summing::default()), names);
         let named = requests.iter().map(|(resource, _)| (names.name(resource).into(), resource));
         Self {
             id,

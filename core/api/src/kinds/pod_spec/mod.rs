@@ -35,7 +35,8 @@ pub(super) use affinity::validate_node_selector;
 pub(super) use annotations::{validate_pod_annotation_update, validate_pod_annotations};
 pub(super) use annotations::{validate_pod_only, validate_profiles_agree};
 pub(super) use ports::PROTOCOLS;
-pub(super) use resources::{canonical_list, is_extended, validate_overhead, validate_quantity};
+pub(crate) use resources::is_extended;
+pub(super) use resources::{canonical_list, validate_overhead, validate_quantity};
 pub(super) use template::{
     selects, validate_daemon_template, validate_replicated_template, validate_set_template,
     validate_template,

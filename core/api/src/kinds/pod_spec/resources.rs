@@ -290,7 +290,7 @@ fn is_native(name: &str) -> bool {
 
 /// Whether a resource comes from a device plugin. Its quota, `requests.` and the name, must have a
 /// name too.
-pub(in crate::kinds) fn is_extended(name: &str) -> bool {
+pub(crate) fn is_extended(name: &str) -> bool {
     !is_native(name)
         && !name.starts_with("requests.")
         && rules::qualified_name(&format!("requests.{name}")).is_empty()
