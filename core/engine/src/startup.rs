@@ -12,7 +12,7 @@ use pinnace_api::{Catalog, Codec, DynamicObject};
 use pinnace_client::{Client, Informers, Recorder};
 use pinnace_controllers::{Context, Controllers};
 use pinnace_env::Env;
-use pinnace_http::Front;
+use pinnace_http::{Front, HttpsExtensions};
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
@@ -86,6 +86,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         }
     };
     let server = Server::builder(store.clone(), catalog, env.clone())
+        .extensions(Arc::new(HttpsExtensions::new()))
         .signing_key(signing_key)
         .nodes(directory.clone())
         .root_certificate(authority.certificate_pem());

@@ -9,6 +9,7 @@
 //! - [`Authority`]: the certificate authority that signs what serves and who connects.
 //! - [`Authenticator`], [`TokenAuthenticator`], [`Anonymous`]: who makes a request;
 //!   [`authentication::jwt`]: tokens of other issuers.
+//! - [`HttpsExtensions`]: the way out, to webhooks.
 
 mod audit;
 pub mod authentication;
@@ -16,6 +17,7 @@ mod body;
 pub mod discovery;
 mod encoding;
 mod error;
+mod extensions;
 mod flow_control;
 mod front;
 mod handlers;
@@ -32,6 +34,7 @@ mod streams;
 pub use authentication::{Anonymous, Authenticator, Peer};
 pub use body::{Body, BoxError, RequestBody};
 pub use error::{Error, Result};
+pub use extensions::HttpsExtensions;
 pub use front::{Front, FrontBuilder, FrontService};
 pub use listener::{ServeConfig, Serving};
 pub use pinnace_server::TokenAuthenticator;

@@ -24,7 +24,9 @@ use hyper::upgrade::OnUpgrade;
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_api::{ApiError, Key, Reason, Resource, Result, Typed};
 use pinnace_client::nodes::{NodeConnection, NodeDirectory, PodReference};
+use pinnace_client::{Target, WriteOptions};
 use pinnace_server::{Attributes, Server, User};
+use serde_json::{Value, json};
 
 use crate::authentication::Peer;
 use crate::handlers::{method_not_allowed, no_such_resource};
@@ -40,7 +42,7 @@ pub(crate) struct Connect<'a> {
     pub(crate) query: &'a Query,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) peer: &'a Peer,
-    pub(crate) resource: &'a Resource,
+    pub(crate) resource: &'a Arc<Resource>,
 }
 
 /// Whether a subresource is a connection and not a part of the object.
@@ -72,6 +74,7 @@ impl Connect<'_> {
     ) -> Result<Response<Body>> {
         let method = &parts.method;
         if self.info.subresource == "proxy" {
+            self.admit(self.asked()).await?;
             return self.proxy(parts, body, upgrade).await;
         }
         if self.info.rest.is_some() {
@@ -87,14 +90,60 @@ impl Connect<'_> {
                 let upgrade = upgrade.filter(|_| asks_for_upgrade(self.headers));
                 let upgrade =
                     upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
+                let asked = self.admit(self.asked()).await?;
                 if self.info.subresource == "portforward" {
                     self.port_forward(upgrade)
                 } else {
-                    self.remote_command(upgrade).await
+                    self.remote_command(&asked, upgrade).await
                 }
             }
             _ => Err(method_not_allowed()),
         }
+    }
+
+    /// What is asked for, as the API has it.
+    fn asked(&self) -> Value {
+        let path = || self.info.rest.as_deref().unwrap_or_default();
+        let (kind, mut asked) = match (&*self.info.subresource, &*self.resource.plural) {
+            ("proxy", "services") => ("ServiceProxyOptions", json!({"path": path()})),
+            ("proxy", "nodes") => ("NodeProxyOptions", json!({"path": path()})),
+            ("proxy", _) => ("PodProxyOptions", json!({"path": path()})),
+            ("portforward", _) => {
+                let ports = self.query.all("ports").flat_map(|ports| ports.split(','));
+                let ports: Vec<u16> = ports.filter_map(|port| port.parse().ok()).collect();
+                ("PodPortForwardOptions", json!({"ports": ports}))
+            }
+            (part, _) => {
+                let mut asked = json!({});
+                for flag in ["stdin", "stdout", "stderr", "tty"] {
+                    asked[flag] = self.query.flag(flag).into();
+                }
+                if let Some(container) = self.query.text("container") {
+                    asked["container"] = container.into();
+                }
+                if part == "exec" {
+                    asked["command"] = self.query.all("command").collect::<Vec<_>>().into();
+                    ("PodExecOptions", asked)
+                } else {
+                    ("PodAttachOptions", asked)
+                }
+            }
+        };
+        asked["apiVersion"] = "v1".into();
+        asked["kind"] = kind.into();
+        asked
+    }
+
+    /// Asks those who are asked about writes, who may also change what is asked for.
+    async fn admit(&self, asked: Value) -> Result<Value> {
+        let key = if self.resource.is_namespaced() {
+            Key::new(&*self.info.namespace, &*self.info.name)
+        } else {
+            Key::cluster(&*self.info.name)
+        };
+        let target = Target::new(self.resource.clone(), key);
+        let (part, options) = (&*self.info.subresource, WriteOptions::default());
+        self.server.admit_connection(self.user, &target, part, asked, &options).await
     }
 
     fn check(&self, verb: &str) -> Result<()> {

@@ -52,17 +52,19 @@ const PROTOCOLS: [(&str, Protocol); 6] = [
 
 impl Connect<'_> {
     /// `exec` and `attach`.
-    pub(super) async fn remote_command(&self, upgrade: OnUpgrade) -> Result<Response<Body>> {
+    pub(super) async fn remote_command(
+        &self,
+        asked: &Value,
+        upgrade: OnUpgrade,
+    ) -> Result<Response<Body>> {
         let place = self.place()?;
-        let container = container_of(&place.pod, self.query.text("container"))?;
-        let streams = streams(
-            self.query.flag("stdin"),
-            self.query.flag("stdout"),
-            self.query.flag("stderr"),
-            self.query.flag("tty"),
-        )?;
+        let container = container_of(&place.pod, asked["container"].as_str())?;
+        let flag = |name: &str| asked[name].as_bool().unwrap_or(false);
+        let streams = streams(flag("stdin"), flag("stdout"), flag("stderr"), flag("tty"))?;
         let exec = self.info.subresource == "exec";
-        let command: Vec<String> = self.query.all("command").map(str::to_owned).collect();
+        let command = asked["command"].as_array().into_iter().flatten();
+        let command: Vec<String> =
+            command.filter_map(|word| word.as_str().map(str::to_owned)).collect();
         if exec && command.is_empty() {
             return Err(ApiError::bad_request("you must specify at least 1 command"));
         }
