@@ -14,6 +14,7 @@ use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
 use crate::extension::ExtensionClient;
 use crate::followed::Followed;
+use crate::policy::Policies;
 use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::webhooks::Webhooks;
 use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
@@ -41,6 +42,7 @@ struct Inner {
     extensions: Option<Arc<dyn ExtensionClient>>,
     webhooks: Followed<Webhooks>,
     nodes: Option<Arc<dyn NodeDirectory>>,
+    policies: Followed<Policies>,
 }
 
 /// Puts a [`Server`] together.
@@ -125,6 +127,7 @@ impl ServerBuilder {
         rules.extend(admission);
         let admission = rules;
         let webhooks = Followed::new(store.clone());
+        let policies = Followed::new(store.clone());
         Server(Arc::new(Inner {
             store,
             catalog,
@@ -140,6 +143,7 @@ impl ServerBuilder {
             extensions,
             webhooks,
             nodes,
+            policies,
         }))
     }
 }
@@ -210,6 +214,10 @@ impl Server {
     /// How nodes are reached.
     pub(crate) fn nodes(&self) -> Option<&dyn NodeDirectory> {
         self.0.nodes.as_deref()
+    }
+
+    pub(crate) fn policies(&self) -> &Followed<Policies> {
+        &self.0.policies
     }
 
     pub(crate) fn token_authenticators(&self) -> &[Arc<dyn TokenAuthenticator>] {

@@ -8,6 +8,7 @@ use pinnace_api::{Codec, Draft, DynamicObject, Key, Object, Resource, Result};
 use pinnace_client::{Annotations, DeleteOptions, Subresource, Target, Warnings, WriteOptions};
 use serde_json::{Value, json};
 
+use crate::policy::Round;
 use crate::{AdmissionRequest, Operation, Server, User};
 
 /// What is about to be done, but for the object itself.
@@ -164,8 +165,30 @@ impl Server {
         draft.to_value()
     }
 
-    /// Has the rules look at an object as it is going to be stored, and then those outside, who see
-    /// nothing that may still change.
+    /// Has policies and webhooks change what is about to be written. What they have changed is put
+    /// in order by `again`.
+    pub(crate) async fn mutate(
+        &self,
+        write: &Write<'_>,
+        mut draft: Option<&mut Draft>,
+        mut again: impl FnMut(&mut Draft) -> Result<()> + Send,
+    ) -> Result<()> {
+        if let Some(draft) = draft.as_deref_mut()
+            && self.mutate_by_policies(write, draft, Round::First).await?
+        {
+            again(draft)?;
+        }
+        let changed = self.mutate_by_webhooks(write, draft.as_deref_mut(), &mut again).await?;
+        if let Some(draft) = draft.filter(|_| changed)
+            && self.mutate_by_policies(write, draft, Round::Again).await?
+        {
+            again(draft)?;
+        }
+        Ok(())
+    }
+
+    /// Has the rules look at an object as it is going to be stored, then the policies, and then
+    /// those outside, who see nothing that may still change.
     pub(crate) async fn review_final(
         &self,
         write: &Write<'_>,
@@ -185,6 +208,7 @@ impl Server {
                 snapshot: &snapshot,
             })?;
         }
+        self.validate_by_policies(write, new.as_deref()).await?;
         self.validate_by_webhooks(write, new.as_deref()).await
     }
 }

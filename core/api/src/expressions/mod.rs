@@ -33,8 +33,8 @@ const MAX: usize = 100_000;
 const STACK: usize = 64 << 20;
 /// Stack that evaluation finds left when it does not take more.
 const RED_ZONE: usize = 256 << 10;
-/// The variable that has what stands before, which comes after all others.
-pub const COMPOSED: &str = "variables";
+/// The variable that has what stands before.
+const COMPOSED: &str = "variables";
 /// Words that name nothing in CEL.
 const RESERVED: [&str; 21] = [
     "true",
@@ -137,11 +137,7 @@ pub fn compile(text: &str, scope: Scope<'_>, yields: Yields) -> Result<Expressio
     yields.check(&root)?;
     let used = root.references();
     let uses = used.variables().into_iter().map(Into::into).collect();
-    let mut variables = scope.variables.to_vec();
-    if scope.composed.is_some() {
-        variables.push(COMPOSED);
-    }
-    let built = stacker::grow(STACK, || program::build(&root, &variables));
+    let built = stacker::grow(STACK, || program::build(&root, scope));
     let step = built.map_err(|(id, why)| failed(&located(text, place(text, &source, id), &why)))?;
     Ok(Expression { step, uses })
 }
@@ -155,6 +151,18 @@ pub(crate) fn escaped(name: &str) -> String {
         .replace('.', "__dot__")
         .replace('-', "__dash__")
         .replace('/', "__slash__")
+}
+
+/// What an expression about a request may refer to, in its order.
+pub fn variables_of_request(params: bool, authorizer: bool) -> Vec<&'static str> {
+    let mut all = vec!["object", "oldObject", "request", "namespaceObject"];
+    if params {
+        all.push("params");
+    }
+    if authorizer {
+        all.push("authorizer");
+    }
+    all
 }
 
 /// Whether a word names nothing in CEL.

@@ -3,6 +3,7 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 
+use super::Scope;
 use super::functions::{self, Function};
 use super::value::Val;
 
@@ -117,12 +118,16 @@ pub(super) enum Macro {
 ///
 /// # Errors
 /// The part that nothing can be made of, and why.
-pub(super) fn build(root: &IdedExpr, variables: &[&str]) -> Result<Step, (u64, String)> {
-    Builder { variables, locals: Vec::new() }.step(root)
+pub(super) fn build(root: &IdedExpr, scope: Scope<'_>) -> Result<Step, (u64, String)> {
+    let Scope { variables, composed, .. } = scope;
+    let composed = composed.unwrap_or_default();
+    Builder { variables, composed, locals: Vec::new() }.step(root)
 }
 
 struct Builder<'a> {
     variables: &'a [&'a str],
+    /// What stands behind `variables.`: further variables, numbered after the others.
+    composed: &'a [&'a str],
     locals: Vec<String>,
 }
 
@@ -138,6 +143,12 @@ impl Builder<'_> {
                     && let Some(of_type) = type_of(node)
                 {
                     return Ok(Step::Value(Val::Type(of_type)));
+                }
+                if let Some(number) = self.composed(&select.operand, &select.field) {
+                    return Ok(match select.test {
+                        true => Step::Value(Val::Bool(true)),
+                        false => Step::Variable(number),
+                    });
                 }
                 let sort = if select.test { Select::Has } else { Select::Plain };
                 self.field(&select.operand, &select.field, sort)?
@@ -189,6 +200,15 @@ impl Builder<'_> {
             Some(name) => Ok(Step::Value(Val::Type(name))),
             None => Err((id, format!("undeclared reference to '{name}' (in container '')"))),
         }
+    }
+
+    fn composed(&self, of: &IdedExpr, name: &str) -> Option<usize> {
+        let Expr::Ident(root) = &of.expr else { return None };
+        if root != super::COMPOSED || self.locals.iter().any(|local| local == root) {
+            return None;
+        }
+        let at = self.composed.iter().position(|composed| *composed == name)?;
+        Some(self.variables.len() + at)
     }
 
     fn field(&mut self, of: &IdedExpr, name: &str, sort: Select) -> Built {

@@ -85,6 +85,11 @@ pub trait Opaque: Debug + Send + Sync {
     /// Calls a function on it; `None` where it has none of that name.
     fn call<'a>(&self, function: &str, arguments: &[Val<'a>]) -> Option<Outcome<'a>>;
 
+    /// What it has under a name.
+    fn field<'a>(&self, _name: &str) -> Option<Val<'a>> {
+        None
+    }
+
     /// How it compares with another of its type.
     fn compare(&self, _other: &dyn Opaque) -> Option<Ordering> {
         None
@@ -225,6 +230,9 @@ impl<'a> Val<'a> {
 
     /// What an object has under a name, which stands in an expression as `name`.
     pub(crate) fn field(&self, name: &str, unescaped: &str) -> Option<Self> {
+        if let Self::Opaque(own) = self {
+            return own.field(name);
+        }
         let name = match self {
             Self::Json(_, Some(node)) if node.fields().next().is_some() => unescaped,
             _ => name,

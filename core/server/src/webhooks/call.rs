@@ -2,9 +2,9 @@ use pinnace_api::{ApiError, Reason, Resource, Result};
 use serde_json::{Value, json};
 
 use super::answer::Verdict;
-use super::matching::name_of;
 use super::{EXEMPT_GROUP, Failure, Hook};
 use crate::Server;
+use crate::matching::name_of;
 use crate::reviews::user_info;
 use crate::write::Write;
 
@@ -56,7 +56,7 @@ impl Server {
 }
 
 /// Whether no webhook is asked about a write.
-pub(super) fn is_exempt(write: &Write<'_>) -> bool {
+pub(crate) fn is_exempt(write: &Write<'_>) -> bool {
     write.resource.group == EXEMPT_GROUP
 }
 
@@ -71,8 +71,24 @@ pub(super) fn failed(hook: &Hook, failure: Failure) -> ApiError {
 }
 
 fn review(version: &str, uid: &str, write: &Write<'_>, shown: Shown<'_>) -> Result<Value> {
+    let mut request = request(write, shown.version, shown.object)?;
+    request["uid"] = uid.into();
+    request["object"] = shown.object.clone();
+    request["oldObject"] = shown.old.clone();
+    Ok(json!({
+        "apiVersion": format!("admission.k8s.io/{version}"),
+        "kind": "AdmissionReview",
+        "request": request,
+    }))
+}
+
+/// What is asked, but for the objects: `object` is what is written, in the version in which it is
+/// shown.
+///
+/// # Errors
+/// What writing it down says.
+pub(crate) fn request(write: &Write<'_>, about: &Resource, object: &Value) -> Result<Value> {
     let asked = write.resource;
-    let about = shown.version;
     let resource = |of: &Resource| json!({"group": &*of.group, "version": &*of.version, "resource": &*of.plural});
     let kind =
         |of: &Resource| json!({"group": &*of.group, "version": &*of.version, "kind": &*of.kind});
@@ -89,15 +105,12 @@ fn review(version: &str, uid: &str, write: &Write<'_>, shown: Shown<'_>) -> Resu
         namespace => namespace,
     };
     let mut request = json!({
-        "uid": uid,
-        "kind": if whole { kind(about) } else { other(shown.object) },
+        "kind": if whole { kind(about) } else { other(object) },
         "resource": resource(about),
-        "requestKind": if whole { kind(asked) } else { other(shown.object) },
+        "requestKind": if whole { kind(asked) } else { other(object) },
         "requestResource": resource(asked),
         "operation": name_of(write.operation),
         "userInfo": serde_json::to_value(user_info(write.user)).map_err(ApiError::internal)?,
-        "object": shown.object,
-        "oldObject": shown.old,
         "dryRun": write.options.dry_run(),
         "options": write.options.document(write.operation),
     });
@@ -110,9 +123,5 @@ fn review(version: &str, uid: &str, write: &Write<'_>, shown: Shown<'_>) -> Resu
     for (field, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         request[field] = text.into();
     }
-    Ok(json!({
-        "apiVersion": format!("admission.k8s.io/{version}"),
-        "kind": "AdmissionReview",
-        "request": request,
-    }))
+    Ok(request)
 }

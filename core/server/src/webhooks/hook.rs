@@ -1,13 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhook, RuleWithOperations, ValidatingWebhook,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use pinnace_api::selector::Selector;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, ValidatingWebhook};
 
 use crate::extension::ExtensionConfig;
+use crate::matching::Constraints;
+use crate::policy::Conditions;
 
 /// How long a webhook that says nothing may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,11 +18,8 @@ pub(super) struct Hook(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) configuration: String,
     pub(super) name: String,
-    pub(super) rules: Vec<RuleWithOperations>,
-    /// Whether rules also match other versions of what they name.
-    pub(super) matches_equivalent: bool,
-    pub(super) namespaces: Selector,
-    pub(super) objects: Selector,
+    pub(super) constraints: Constraints,
+    pub(super) conditions: Conditions,
     /// Whether a request goes on when it cannot be asked.
     pub(super) is_ignored: bool,
     pub(super) timeout: Duration,
@@ -50,10 +45,13 @@ impl Hook {
         Self(Arc::new(Inner {
             configuration: configuration.to_owned(),
             name: webhook.name.clone(),
-            rules: webhook.rules.clone().unwrap_or_default(),
-            matches_equivalent: webhook.match_policy.as_deref() == Some("Equivalent"),
-            namespaces: selector(webhook.namespace_selector.as_ref()),
-            objects: selector(webhook.object_selector.as_ref()),
+            constraints: Constraints::of_webhook(
+                webhook.rules.as_ref(),
+                webhook.match_policy.as_deref(),
+                webhook.namespace_selector.as_ref(),
+                webhook.object_selector.as_ref(),
+            ),
+            conditions: Conditions::of(webhook.match_conditions.as_deref(), false),
             is_ignored: webhook.failure_policy.as_deref() == Some("Ignore"),
             timeout: timeout(webhook.timeout_seconds),
             takes_dry_runs: takes_dry_runs(&webhook.side_effects),
@@ -67,10 +65,13 @@ impl Hook {
         Self(Arc::new(Inner {
             configuration: configuration.to_owned(),
             name: webhook.name.clone(),
-            rules: webhook.rules.clone().unwrap_or_default(),
-            matches_equivalent: webhook.match_policy.as_deref() == Some("Equivalent"),
-            namespaces: selector(webhook.namespace_selector.as_ref()),
-            objects: selector(webhook.object_selector.as_ref()),
+            constraints: Constraints::of_webhook(
+                webhook.rules.as_ref(),
+                webhook.match_policy.as_deref(),
+                webhook.namespace_selector.as_ref(),
+                webhook.object_selector.as_ref(),
+            ),
+            conditions: Conditions::of(webhook.match_conditions.as_deref(), false),
             is_ignored: webhook.failure_policy.as_deref() == Some("Ignore"),
             timeout: timeout(webhook.timeout_seconds),
             takes_dry_runs: takes_dry_runs(&webhook.side_effects),
@@ -79,13 +80,6 @@ impl Hook {
             client: ExtensionConfig::of_admission(&webhook.client_config),
         }))
     }
-}
-
-/// A selector that validation has let through; one that it would not matches everything, so that
-/// nothing gets by.
-fn selector(selector: Option<&LabelSelector>) -> Selector {
-    let parsed = selector.map(Selector::from_label_selector).and_then(Result::ok);
-    parsed.unwrap_or_else(Selector::everything)
 }
 
 fn timeout(seconds: Option<i32>) -> Duration {

@@ -8,12 +8,12 @@ mod answer;
 mod call;
 mod hook;
 mod index;
-mod matching;
 mod mutate;
 mod validate;
 
 use std::sync::Arc;
 
+pub(crate) use call::{is_exempt, request};
 use hook::Hook;
 pub(crate) use index::Webhooks;
 use pinnace_api::{ApiError, Draft, Object, Resource, Result};
@@ -43,8 +43,27 @@ impl From<ApiError> for Failure {
 }
 
 impl Server {
+    /// Whether a webhook is to be asked about a write that it matches: whether its conditions are
+    /// met.
+    ///
+    /// # Errors
+    /// `Forbidden` when that cannot be told and the webhook does not let that be.
+    async fn wants(
+        &self,
+        hook: &Hook,
+        write: &Write<'_>,
+        version: &Arc<Resource>,
+        new: Option<&Draft>,
+    ) -> Result<bool> {
+        match self.meets(&hook.conditions, write, version, new).await? {
+            Ok(met) => Ok(met),
+            Err(_) if hook.is_ignored => Ok(false),
+            Err(why) => Err(ApiError::forbidden(write.resource, write.key.name(), &why)),
+        }
+    }
+
     /// The form in which webhooks see what is about to be written.
-    async fn shown_draft(
+    pub(crate) async fn shown_draft(
         &self,
         write: &Write<'_>,
         version: &Resource,
@@ -58,7 +77,7 @@ impl Server {
     }
 
     /// The form in which webhooks see what is stored.
-    async fn shown_object(
+    pub(crate) async fn shown_object(
         &self,
         write: &Write<'_>,
         version: &Resource,

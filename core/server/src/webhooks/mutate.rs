@@ -27,17 +27,19 @@ struct Mutation<'a> {
 
 impl Server {
     /// Has webhooks change what is about to be written, in their order. What they have changed is
-    /// put in order by `again`, and once more shown to those who want to see what others did.
-    pub(crate) async fn mutate(
+    /// put in order by `again`, and once more shown to those who want to see what others did; whether
+    /// anything has changed.
+    pub(crate) async fn mutate_by_webhooks(
         &self,
         write: &Write<'_>,
         mut draft: Option<&mut Draft>,
-        mut again: impl FnMut(&mut Draft) -> Result<()> + Send,
-    ) -> Result<()> {
-        let Some(hooks) = self.webhooks().state().index.mutating() else { return Ok(()) };
+        again: &mut (impl FnMut(&mut Draft) -> Result<()> + Send),
+    ) -> Result<bool> {
+        let Some(hooks) = self.webhooks().state().index.mutating() else { return Ok(false) };
         if is_exempt(write) {
-            return Ok(());
+            return Ok(false);
         }
+        let mut changed = false;
         let (asked, again_asked) = (HashSet::new(), HashSet::new());
         let mut mutation =
             Mutation { server: self, write, hooks, asked, again: again_asked, round: 0 };
@@ -46,6 +48,7 @@ impl Server {
             if !mutation.run(draft.as_deref_mut()).await? {
                 break;
             }
+            changed = true;
             let Some(draft) = draft.as_deref_mut() else { break };
             let before = draft.to_value()?;
             again(draft)?;
@@ -53,7 +56,7 @@ impl Server {
                 mutation.note_change();
             }
         }
-        Ok(())
+        Ok(changed)
     }
 }
 
@@ -67,9 +70,17 @@ impl Mutation<'_> {
             }
             let version = {
                 let snapshot = self.server.snapshot();
-                hook.matches(self.write, draft.as_deref(), self.server.catalog(), &snapshot)?
+                hook.constraints.matches(
+                    self.write,
+                    draft.as_deref(),
+                    self.server.catalog(),
+                    &snapshot,
+                )?
             };
             let Some(version) = version else { continue };
+            if !self.server.wants(hook, self.write, &version, draft.as_deref()).await? {
+                continue;
+            }
             let answer = self.change(index, hook, &version, draft.as_deref_mut()).await;
             if matches!(answer, Ok(true)) {
                 changed_any = true;
@@ -189,7 +200,7 @@ fn broken(error: ApiError) -> ApiError {
 
 impl Server {
     /// What a webhook has made of a draft, in the form in which it is stored.
-    async fn taken(
+    pub(crate) async fn taken(
         &self,
         write: &Write<'_>,
         version: &Resource,

@@ -23,12 +23,20 @@ impl Server {
         {
             let snapshot = self.snapshot();
             for (index, hook) in hooks.iter().enumerate() {
-                if let Some(version) = hook.matches(write, new, self.catalog(), &snapshot)? {
+                if let Some(version) =
+                    hook.constraints.matches(write, new, self.catalog(), &snapshot)?
+                {
                     asked.push((index, hook, version));
                 }
             }
         }
-        let answers = asked.iter().map(|(index, hook, version)| async move {
+        let mut wanting = Vec::with_capacity(asked.len());
+        for one in asked {
+            if self.wants(one.1, write, &one.2, new).await? {
+                wanting.push(one);
+            }
+        }
+        let answers = wanting.iter().map(|(index, hook, version)| async move {
             let answer = self.validate_by(hook, version, write, new).await;
             let Err(failure) = answer else { return Ok(()) };
             if let (Failure::Calling(why), true) = (&failure, hook.is_ignored) {

@@ -6,4 +6,5 @@ mod answers;
 mod matching;
 mod mutating;
 mod parts;
+mod policies;
 mod support;

@@ -2,25 +2,13 @@
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Variable};
 
-use crate::expressions::{Expression, Scope, Yields, compile, is_identifier};
+use crate::expressions::{Expression, Scope, Yields, compile, is_identifier, variables_of_request};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::complain;
 use crate::kinds::names::rules;
 
 /// Most conditions of a webhook or a policy.
 const MAX: usize = 64;
-
-/// What an expression about a request may refer to.
-pub(super) fn variables(params: bool, authorizer: bool) -> Vec<&'static str> {
-    let mut all = vec!["object", "oldObject", "request", "namespaceObject"];
-    if params {
-        all.push("params");
-    }
-    if authorizer {
-        all.push("authorizer");
-    }
-    all
-}
 
 /// Compiles an expression and notes what is wrong with it.
 pub(super) fn validate_expression(
@@ -49,7 +37,7 @@ pub(super) fn validate(
     if conditions.len() > MAX {
         errors.too_many(path, conditions.len(), MAX);
     }
-    let scope = Scope { variables: &variables(params, true), composed: None, has: None };
+    let scope = Scope { variables: &variables_of_request(params, true), composed: None, has: None };
     for (index, condition) in conditions.iter().enumerate() {
         let path = path.index(index);
         let at = path.child("expression");
@@ -79,7 +67,7 @@ pub(super) fn validate_variables(
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {
-    let known = variables(params, true);
+    let known = variables_of_request(params, true);
     let mut before: Vec<&str> = Vec::new();
     for (index, variable) in all.iter().enumerate() {
         let path = path.index(index);

@@ -7,7 +7,7 @@ use super::conditions::{self, validate_expression};
 use super::validating_policy::validate_policy_name;
 use super::{REINVOCATION_POLICIES, params, rules, validating_spec};
 use crate::Strategy;
-use crate::expressions::{Scope, Yields};
+use crate::expressions::{Scope, Yields, variables_of_request};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{required_choice, text};
 use crate::kinds::{fill, next_generation};
@@ -86,7 +86,7 @@ fn validate(policy: &MutatingAdmissionPolicy, with_conditions: bool, errors: &mu
     if mutations.is_empty() {
         errors.required(&at, "mutations must contain at least one item");
     }
-    let known = conditions::variables(has_params, true);
+    let known = variables_of_request(has_params, true);
     let scope = Scope { variables: &known, composed: Some(&names), has: None };
     for (index, mutation) in mutations.iter().enumerate() {
         validate_mutation(mutation, scope, &at.index(index), errors);

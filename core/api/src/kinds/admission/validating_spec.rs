@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 
 use super::conditions::{self, validate_expression};
 use super::{FAILURE_POLICIES, params, rules};
-use crate::expressions::{Scope, Yields};
+use crate::expressions::{Scope, Yields, variables_of_request};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, complain, required_choice, text};
 use crate::kinds::names::rules as name_rules;
@@ -114,7 +114,7 @@ fn validate_validation(
         errors.required(&at, "expression is not specified");
     } else {
         let scope =
-            Scope { variables: &conditions::variables(has_params, true), composed, has: None };
+            Scope { variables: &variables_of_request(has_params, true), composed, has: None };
         validate_expression(&validation.expression, scope, Yields::Bool, &at, errors);
     }
     let at = path.child("messageExpression");
@@ -123,7 +123,7 @@ fn validate_validation(
         errors.invalid(&at, expression, "must be non-empty if specified");
     } else if !expression.is_empty() {
         let scope =
-            Scope { variables: &conditions::variables(has_params, false), composed, has: None };
+            Scope { variables: &variables_of_request(has_params, false), composed, has: None };
         validate_expression(expression, scope, Yields::Text, &at, errors);
     }
     let at = path.child("message");
@@ -161,6 +161,6 @@ fn validate_annotation(
     if expression.len() > ANNOTATION_MAX {
         return errors.required(&at, &format!("must not exceed {ANNOTATION_MAX} bytes in length"));
     }
-    let scope = Scope { variables: &conditions::variables(has_params, true), composed, has: None };
+    let scope = Scope { variables: &variables_of_request(has_params, true), composed, has: None };
     validate_expression(expression, scope, Yields::TextOrNull, &at, errors);
 }

@@ -1,0 +1,191 @@
+use pinnace_api::expressions::{Budget, Val};
+use pinnace_api::{ApiError, Draft, Reason, Result};
+use serde_json::{Value, json};
+
+use super::compiled::{Annotation, Binding, Body, Bound, Policy, Validation};
+use super::context::{Evaluation, OF_CONDITIONS, Seen};
+use super::params::Params;
+use crate::Server;
+use crate::webhooks::is_exempt;
+use crate::write::Write;
+
+const FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
+/// Most bytes of a message that an expression makes.
+const MESSAGE_MAX: usize = 5 * 1024;
+/// Most characters of the value of an annotation.
+const ANNOTATION_MAX: usize = 10 * 1024;
+
+/// What a policy has against a write.
+struct Finding<'a> {
+    binding: &'a str,
+    actions: &'a [String],
+    message: String,
+    reason: Option<&'a str>,
+    /// Which validation says so.
+    index: Option<usize>,
+}
+
+impl Server {
+    /// Asks the policies that watch over this what they have against it.
+    pub(crate) async fn validate_by_policies(
+        &self,
+        write: &Write<'_>,
+        new: Option<&Draft>,
+    ) -> Result<()> {
+        let Some(bound) = self.policies().state().index.validating() else { return Ok(()) };
+        if is_exempt(write) {
+            return Ok(());
+        }
+        let mut refusal = None;
+        let mut failures = Vec::new();
+        for Bound { policy, bindings } in bound.iter() {
+            let Some(constraints) = &policy.constraints else { continue };
+            let matched = constraints.matches(write, new, self.catalog(), &self.snapshot())?;
+            let Some(version) = matched else { continue };
+            let seen = self.seen(write, &version, new).await?;
+            for binding in bindings {
+                if let Some(constraints) = &binding.constraints
+                    && constraints.matches(write, new, self.catalog(), &self.snapshot())?.is_none()
+                {
+                    continue;
+                }
+                for finding in self.findings(policy, binding, write, &seen) {
+                    let refused = act(policy, &finding, write, &mut failures);
+                    if refused {
+                        refusal.get_or_insert_with(|| refused_by(policy, &finding, write));
+                    }
+                }
+            }
+        }
+        if !failures.is_empty() {
+            write.options.annotations().add(FAILURES, Value::Array(failures).to_string());
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// What a policy has against a write, as a binding has it evaluated.
+    fn findings<'a>(
+        &self,
+        policy: &'a Policy,
+        binding: &'a Binding,
+        write: &Write<'_>,
+        seen: &Seen,
+    ) -> Vec<Finding<'a>> {
+        let (name, actions) = (binding.name.as_str(), &binding.actions[..]);
+        let failed = |message: String| {
+            let finding = Finding { binding: name, actions, message, reason: None, index: None };
+            if policy.ignores { Vec::new() } else { vec![finding] }
+        };
+        let params = match self.params_of(policy, binding, write) {
+            Ok(Params::None) => vec![None],
+            Ok(Params::Each(each)) => each.into_iter().map(Some).collect(),
+            Err(why) => return failed(format!("failed to configure binding: {why}")),
+        };
+        let composed = match &policy.composed {
+            Ok(composed) => composed,
+            Err(why) => return failed(format!("compilation error: {why}")),
+        };
+        let Body::Validates { validations, annotations } = &policy.body else { return Vec::new() };
+        let mut found = Vec::new();
+        for params in &params {
+            let (of_conditions, budget) = (Budget::new(OF_CONDITIONS), Budget::new(Budget::OF_ALL));
+            if !policy.conditions.is_empty() {
+                let params = params.as_ref();
+                let with = Evaluation::new(self, write, seen, params, &[], &of_conditions);
+                match policy.conditions.are_met(&with) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(why) => {
+                        found.extend(failed(why));
+                        continue;
+                    }
+                }
+            }
+            let with = Evaluation::new(self, write, seen, params.as_ref(), composed, &budget);
+            for (index, validation) in validations.iter().enumerate() {
+                match validation.rule.evaluate(&with) {
+                    Ok(Val::Bool(true)) => {}
+                    Ok(_) => found.push(Finding {
+                        binding: name,
+                        actions,
+                        message: message_of(validation, &with),
+                        reason: validation.reason.as_deref(),
+                        index: Some(index),
+                    }),
+                    Err(why) => found.extend(failed(why)),
+                }
+            }
+            annotate(policy, annotations, &with, write);
+        }
+        found
+    }
+}
+
+/// What a validation says when it is not met.
+fn message_of(validation: &Validation, with: &Evaluation<'_>) -> String {
+    let made = validation.message_expression.as_ref().and_then(|made| made.evaluate(with).ok());
+    if let Some(Val::Text(text)) = made {
+        let text = text.trim();
+        if !text.is_empty() && text.len() <= MESSAGE_MAX && !text.contains('\n') {
+            return text.to_owned();
+        }
+    }
+    match validation.message.as_deref().map(str::trim) {
+        Some(message) if !message.is_empty() => message.to_owned(),
+        _ => format!("failed expression: {}", validation.rule.text.trim()),
+    }
+}
+
+fn annotate(policy: &Policy, annotations: &[Annotation], with: &Evaluation<'_>, write: &Write<'_>) {
+    let kept = write.options.annotations();
+    if !kept.are_kept() {
+        return;
+    }
+    for annotation in annotations {
+        if let Ok(Val::Text(text)) = annotation.value.evaluate(with) {
+            let value: String = text.trim().chars().take(ANNOTATION_MAX).collect();
+            kept.add(format!("{}/{}", policy.name, annotation.key), value);
+        }
+    }
+}
+
+/// Does what a binding wants to be done about a finding; whether that is to refuse the write.
+fn act(
+    policy: &Policy,
+    finding: &Finding<'_>,
+    write: &Write<'_>,
+    failures: &mut Vec<Value>,
+) -> bool {
+    let Finding { binding, message, .. } = finding;
+    let does = |action: &str| finding.actions.iter().any(|one| one == action);
+    if does("Audit") {
+        failures.push(json!({
+            "message": message, "policy": policy.name, "binding": binding,
+            "expressionIndex": finding.index.unwrap_or(0),
+            "validationActions": finding.actions,
+        }));
+    }
+    if does("Warn") {
+        write.options.warnings().add(format!(
+            "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{binding}': \
+             {message}",
+            policy.name
+        ));
+    }
+    does("Deny")
+}
+
+fn refused_by(policy: &Policy, finding: &Finding<'_>, write: &Write<'_>) -> ApiError {
+    let Finding { binding, message, reason, .. } = finding;
+    let why = format!(
+        "ValidatingAdmissionPolicy '{}' with binding '{binding}' denied request: {message}",
+        policy.name
+    );
+    let reason = match reason {
+        Some("Forbidden") => Reason::Forbidden,
+        Some("Unauthorized") => Reason::Unauthorized,
+        Some("RequestEntityTooLarge") => Reason::RequestEntityTooLarge,
+        _ => Reason::Invalid,
+    };
+    ApiError::refused(write.resource, write.key.name(), reason, &why, message)
+}

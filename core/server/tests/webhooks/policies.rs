@@ -1,0 +1,221 @@
+//! Policies, and conditions of webhooks.
+
+use pinnace_client::{Warnings, WriteOptions};
+use serde_json::{Value, json};
+
+use crate::support::{World, check_error, config_map};
+
+const VALIDATING: &str = "validatingadmissionpolicy";
+const VALIDATING_BINDING: &str = "validatingadmissionpolicybinding";
+const MUTATING: &str = "mutatingadmissionpolicy";
+const MUTATING_BINDING: &str = "mutatingadmissionpolicybinding";
+
+fn spec(more: Value) -> Value {
+    let mut spec = json!({
+        "matchConstraints": {"resourceRules": [{"operations": ["CREATE", "UPDATE"],
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]},
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+/// A world with a policy `p` and a binding `b` of it.
+async fn world(policy: Value, binding: Value) -> World {
+    let world = World::new().await;
+    let policy = json!({"metadata": {"name": "p"}, "spec": spec(policy)});
+    world.create(VALIDATING, policy).await.unwrap();
+    let mut bound = json!({"policyName": "p", "validationActions": ["Deny"]});
+    bound.as_object_mut().unwrap().extend(binding.as_object().unwrap().clone());
+    let binding = json!({"metadata": {"name": "b"}, "spec": bound});
+    world.create(VALIDATING_BINDING, binding).await.unwrap();
+    world
+}
+
+fn denied(why: &str) -> String {
+    format!(
+        "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied \
+         request: {why}"
+    )
+}
+
+#[track_caller]
+fn check(result: pinnace_api::Result<Value>, code: u16, why: &str) {
+    check_error(result, code, &denied(why));
+}
+
+fn validations(validation: Value) -> Value {
+    json!({"validations": [validation]})
+}
+
+async fn check_validation(validation: Value, code: u16, why: &str) {
+    let world = world(validations(validation), json!({})).await;
+    check(world.config_map().await, code, why);
+}
+
+#[tokio::test]
+async fn a_validation_refuses_with_its_own_words() {
+    let rule = "object.data.a == '2'";
+    check_validation(json!({"expression": rule}), 422, "failed expression: object.data.a == '2'")
+        .await;
+    check_validation(
+        json!({"expression": rule, "message": "no", "reason": "Forbidden"}),
+        403,
+        "no",
+    )
+    .await;
+    let message = json!({"expression": rule, "messageExpression": "'a is ' + object.data.a"});
+    check_validation(message, 422, "a is 1").await;
+    check_validation(
+        json!({"expression": "object.data.b == '2'"}),
+        422,
+        "expression 'object.data.b == '2'' resulted in error: no such key: b",
+    )
+    .await;
+    let passes = world(validations(json!({"expression": "object.data.a == '1'"})), json!({})).await;
+    passes.config_map().await.unwrap();
+    let ignores = json!({"failurePolicy": "Ignore",
+        "validations": [{"expression": "object.data.b == '2'"}]});
+    world(ignores, json!({})).await.config_map().await.unwrap();
+}
+
+#[tokio::test]
+async fn expressions_see_the_request_and_share_variables() {
+    let see = json!({
+        "variables": [
+            {"name": "size", "expression": "size(object.data)"},
+            {"name": "twice", "expression": "variables.size * 2"},
+        ],
+        "validations": [
+            {"expression": "variables.twice == 2 && has(variables.size)"},
+            {"expression": "request.operation == 'CREATE' ? oldObject == null : oldObject.data.a == '1'"},
+            {"expression": "request.userInfo.username == 'jane' && request.resource.resource == 'configmaps'"},
+            {"expression": "namespaceObject.metadata.labels.team == 'a'"},
+            {"expression": "authorizer.group('').resource('pods').namespace('default').check('get').allowed()"},
+            {"expression": "authorizer.requestResource.check('create').allowed()"},
+            {"expression": "authorizer.path('/healthz').check('get').allowed()"},
+            {"expression": "!authorizer.serviceAccount('default', 'x').group('').resource('pods').check('get').allowed()"},
+        ],
+    });
+    let world = world(see, json!({})).await;
+    world.config_map().await.unwrap();
+    world.patch("configmap", "m", json!({"data": {"a": "2"}})).await.unwrap();
+    world.patch("configmap", "m", json!({"data": {"a": "3"}})).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn bindings_say_what_is_done_and_where() {
+    let no = || validations(json!({"expression": "false", "message": "no"}));
+    let warns = world(no(), json!({"validationActions": ["Warn", "Audit"]})).await;
+    let warnings = Warnings::collect();
+    let options = WriteOptions { warnings: warnings.clone(), ..WriteOptions::default() };
+    warns.create_with("configmap", config_map(), options).await.unwrap();
+    assert_eq!(
+        warnings.take(),
+        ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
+    );
+    let elsewhere =
+        json!({"matchResources": {"namespaceSelector": {"matchLabels": {"team": "b"}}}});
+    world(no(), elsewhere).await.config_map().await.unwrap();
+    let excluded = json!({"matchResources": {"excludeResourceRules": [{"operations": ["*"],
+        "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["configmaps"],
+        "resourceNames": ["m"]}]}});
+    world(no(), excluded).await.config_map().await.unwrap();
+    let conditions = json!({"matchConditions": [{"name": "x", "expression": "object.metadata.name != 'm'"}],
+        "validations": [{"expression": "false"}]});
+    world(conditions, json!({})).await.config_map().await.unwrap();
+}
+
+#[tokio::test]
+async fn params_are_objects_that_bindings_name() {
+    let policy = || {
+        json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConditions": [{"name": "x", "expression": "object.metadata.name == 'm'"}],
+        "validations": [{"expression": "object.data.a == params.data.wanted",
+            "messageExpression": "'wanted ' + params.data.wanted"}]})
+    };
+    let param = |name: &str, wanted: &str| json!({"metadata": {"name": name, "labels": {"is": "param"}}, "data": {"wanted": wanted}});
+    let by_name = json!({"paramRef": {"name": "p1", "parameterNotFoundAction": "Deny"}});
+    let named = world(policy(), by_name).await;
+    let why = "failed to configure binding: no params found for policy binding with `Deny` \
+               parameterNotFoundAction";
+    check(named.config_map().await, 422, why);
+    let selector = json!({"paramRef": {"selector": {"matchLabels": {"is": "param"}},
+        "parameterNotFoundAction": "Allow"}});
+    let selected = world(policy(), selector).await;
+    selected.create("configmap", param("p1", "1")).await.unwrap();
+    selected.config_map().await.unwrap();
+    selected.create("configmap", param("p2", "9")).await.unwrap();
+    let again = selected.patch("configmap", "m", json!({"data": {"x": "y"}})).await;
+    check(again.and_then(|object| object.to_value()), 422, "wanted 9");
+}
+
+#[tokio::test]
+async fn what_costs_too_much_is_refused() {
+    let rule = "lists.range(10000).all(x, lists.range(10000).all(y, x + y >= 0))";
+    let why = format!(
+        "expression '{rule}' resulted in error: operation cancelled: actual cost limit exceeded"
+    );
+    check_validation(json!({"expression": rule}), 422, &why).await;
+}
+
+async fn mutating(mutation: Value, more: Value) -> World {
+    let world = World::new().await;
+    let mut policy = spec(json!({"mutations": [mutation], "reinvocationPolicy": "IfNeeded"}));
+    policy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    world.create(MUTATING, json!({"metadata": {"name": "p"}, "spec": policy})).await.unwrap();
+    let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "p"}});
+    world.create(MUTATING_BINDING, binding).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn mutations_are_laid_over_or_patched() {
+    let applied = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+        "Object{metadata: Object.metadata{labels: {'by': request.userInfo.username}}, \
+         data: {'b': object.data.a + '!'}}"}});
+    let world = mutating(applied, json!({})).await;
+    let made = world.config_map().await.unwrap();
+    assert_eq!(made["data"], json!({"a": "1", "b": "1!"}));
+    assert_eq!(made["metadata"]["labels"], json!({"app": "web", "by": "jane"}));
+    let patched = json!({"patchType": "JSONPatch", "jsonPatch": {"expression":
+        "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: 'x'}, \
+         JSONPatch{op: 'remove', path: '/data/a'}]"}});
+    let world = mutating(patched, json!({})).await;
+    let made = world.config_map().await.unwrap();
+    assert_eq!(made["metadata"]["labels"], json!({"app": "web", "a/b": "x"}));
+    assert!(made.get("data").is_none_or(|data| data == &json!({})), "{made}");
+}
+
+#[tokio::test]
+async fn a_mutation_that_cannot_be_made_is_refused() {
+    let broken = || {
+        json!({"patchType": "JSONPatch", "jsonPatch": {"expression":
+            "[JSONPatch{op: 'remove', path: '/data/z'}]"}})
+    };
+    let world = mutating(broken(), json!({})).await;
+    let error = world.config_map().await.unwrap_err();
+    assert_eq!(error.code(), 403);
+    assert!(error.message().contains("policy 'p' with binding 'b' denied request"), "{error}");
+    let lets_be = mutating(broken(), json!({"failurePolicy": "Ignore"})).await;
+    lets_be.config_map().await.unwrap();
+}
+
+#[tokio::test]
+async fn webhooks_are_asked_where_their_conditions_are_met() {
+    let asked = |expression: &str, policy: &str| json!({"matchConditions": [{"name": "x", "expression": expression}], "failurePolicy": policy});
+    for (expression, expected) in [("object.data.a == '1'", 1), ("object.data.a == '2'", 0)] {
+        let world = World::new().await;
+        world.register("validatingwebhookconfiguration", &[asked(expression, "Fail")]).await;
+        world.respond("a", |_| json!({"allowed": true}));
+        world.config_map().await.unwrap();
+        assert_eq!(world.asked().len(), expected, "{expression}");
+    }
+    let world = World::new().await;
+    world.register("mutatingwebhookconfiguration", &[asked("object.z == 1", "Fail")]).await;
+    let why = "configmaps \"m\" is forbidden: expression 'object.z == 1' resulted in error: no \
+               such key: z";
+    check_error(world.config_map().await, 403, why);
+    let world = World::new().await;
+    world.register("mutatingwebhookconfiguration", &[asked("object.z == 1", "Ignore")]).await;
+    world.config_map().await.unwrap();
+}
