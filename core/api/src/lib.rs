@@ -16,6 +16,7 @@
 //! - [`kinds`]: defaulting and validation of the built-in kinds.
 //! - [`custom`]: kinds that clients add.
 //! - [`pod_resources`]: what pods ask for; [`quota`]: what objects use of quotas.
+//! - [`pod_security`]: what pods must not ask for.
 //! - [`volumes`]: how claims and persistent volumes find each other.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
@@ -38,6 +39,7 @@ mod object;
 mod ownership;
 pub mod patch;
 pub mod pod_resources;
+pub mod pod_security;
 pub mod printing;
 pub mod protobuf;
 pub mod quantity;

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+pub use pinnace_api::pod_security::{
+    Exemptions, Level, LevelVersion, PodSecurityConfiguration, Policy, Version,
+};
 use pinnace_env::Env;
 use pinnace_http::authentication::jwt::{AuthenticationConfiguration, JwtTokens};
 use pinnace_http::{Anonymous, FrontBuilder};
@@ -30,6 +33,7 @@ pub(crate) struct Access {
     authentication: AuthenticationConfiguration,
     authorizers: Vec<Arc<dyn Authorizer>>,
     audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
+    pods: PodSecurityConfiguration,
 }
 
 impl fmt::Debug for Access {
@@ -62,6 +66,7 @@ impl Access {
             let auditor = Auditor::new(policy.clone(), sink.clone());
             server = server.auditor(auditor.map_err(|error| config(format!("audit: {error}")))?);
         }
+        let server = server.pod_security(self.pods.clone());
         Ok(server.authorizer(chain).admission(RbacEscalation::new(rbac)))
     }
 
@@ -103,6 +108,13 @@ impl EngineBuilder {
     /// is written when [`Engine::shutdown`](crate::Engine::shutdown) is done.
     pub fn audit(mut self, policy: AuditPolicy, sink: impl AuditSink) -> Self {
         self.access.audit = Some((policy, Arc::new(sink)));
+        self
+    }
+
+    /// Sets what is asked of pods where their namespaces do not say
+    /// (`pod-security.kubernetes.io/enforce` and the like), and of whom nothing is asked.
+    pub fn pod_security(mut self, config: PodSecurityConfiguration) -> Self {
+        self.access.pods = config;
         self
     }
 

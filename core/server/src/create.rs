@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, Status
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::kinds::metadata;
 use pinnace_api::{ApiError, Draft, Key, Object, Resource, Result};
-use pinnace_client::{Target, Warnings, WriteOptions};
+use pinnace_client::{Annotations, Target, Warnings, WriteOptions};
 use pinnace_store::{CommitError, Committed, Expect, Snapshot, Transaction};
 
 use crate::binding;
@@ -128,6 +128,8 @@ impl Server {
             new: Some(draft),
             old: None,
             snapshot: &self.snapshot(),
+            warnings: &Warnings::default(),
+            annotations: &Annotations::default(),
         })
     }
 

@@ -90,6 +90,8 @@ impl Server {
                 new: None,
                 old: Some(&old),
                 snapshot: &snapshot,
+                warnings: &options.warnings,
+                annotations: &options.annotations,
             })?;
             drop(snapshot);
             if asks {

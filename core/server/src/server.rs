@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
+use pinnace_api::pod_security::PodSecurityConfiguration;
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
 use pinnace_client::nodes::NodeDirectory;
 use pinnace_client::{Client, Subresource};
@@ -59,6 +60,7 @@ pub struct ServerBuilder {
     auditor: Option<Auditor>,
     extensions: Option<Arc<dyn ExtensionClient>>,
     nodes: Option<Arc<dyn NodeDirectory>>,
+    pods: PodSecurityConfiguration,
 }
 
 impl ServerBuilder {
@@ -71,6 +73,12 @@ impl ServerBuilder {
     /// Adds a rule for what may be written, after the built-in ones.
     pub fn admission(mut self, rule: impl Admission) -> Self {
         self.admission.push(Box::new(rule));
+        self
+    }
+
+    /// Sets what is asked of pods where their namespaces do not say, and of whom nothing is asked.
+    pub fn pod_security(mut self, config: PodSecurityConfiguration) -> Self {
+        self.pods = config;
         self
     }
 
@@ -120,10 +128,10 @@ impl ServerBuilder {
     /// The server.
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
-        let Self { certificate, authenticators, auditor, extensions, nodes, .. } = self;
+        let Self { certificate, authenticators, auditor, extensions, nodes, pods, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
-        let mut rules = admission::builtin(&env, tokens.get().is_some());
+        let mut rules = admission::builtin(&env, tokens.get().is_some(), pods);
         rules.extend(admission);
         let admission = rules;
         let webhooks = Followed::new(store.clone());
@@ -170,6 +178,7 @@ impl Server {
             auditor: None,
             extensions: None,
             nodes: None,
+            pods: PodSecurityConfiguration::default(),
         }
     }
 

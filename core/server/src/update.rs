@@ -3,7 +3,7 @@ use pinnace_api::field::{Bare, ErrorList, Path};
 use pinnace_api::kinds::metadata;
 use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Draft, Object, Resource, Result};
-use pinnace_client::{Subresource, Target, WriteOptions};
+use pinnace_client::{Annotations, Subresource, Target, Warnings, WriteOptions};
 use pinnace_store::{CommitError, Expect, Transaction};
 
 use crate::certificates;
@@ -245,6 +245,8 @@ impl Server {
             new: Some(new),
             old: Some(old),
             snapshot: &self.snapshot(),
+            warnings: &Warnings::default(),
+            annotations: &Annotations::default(),
         })
     }
 

@@ -206,6 +206,8 @@ impl Server {
                 new: new.as_deref_mut(),
                 old: write.old,
                 snapshot: &snapshot,
+                warnings: write.options.warnings(),
+                annotations: write.options.annotations(),
             })?;
         }
         self.validate_by_policies(write, new.as_deref()).await?;

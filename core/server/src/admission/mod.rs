@@ -8,11 +8,13 @@ mod device_admin;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_priority;
+mod pod_security;
 mod runtime_class;
 mod service_account;
 
+use pinnace_api::pod_security::PodSecurityConfiguration;
 use pinnace_api::{Draft, Key, Object, Resource, Result};
-use pinnace_client::Subresource;
+use pinnace_client::{Annotations, Subresource, Warnings};
 use pinnace_env::Env;
 use pinnace_store::Snapshot;
 
@@ -50,6 +52,10 @@ pub struct AdmissionRequest<'a> {
     pub old: Option<&'a Object>,
     /// The state of the world in which to decide.
     pub snapshot: &'a Snapshot,
+    /// Where warnings for the writer go.
+    pub warnings: &'a Warnings,
+    /// What the audit log is told.
+    pub annotations: &'a Annotations,
 }
 
 /// A rule.
@@ -75,7 +81,11 @@ pub trait Admission: Send + Sync + 'static {
 
 /// The rules that every server has, in upstream's order. Pods are given tokens only where there
 /// are any, which is when `tokens` are made.
-pub(crate) fn builtin(env: &Env, tokens: bool) -> Vec<Box<dyn Admission>> {
+pub(crate) fn builtin(
+    env: &Env,
+    tokens: bool,
+    pods: PodSecurityConfiguration,
+) -> Vec<Box<dyn Admission>> {
     let mut rules: Vec<Box<dyn Admission>> = vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
         Box::new(limit_ranger::LimitRanger),
@@ -83,7 +93,8 @@ pub(crate) fn builtin(env: &Env, tokens: bool) -> Vec<Box<dyn Admission>> {
     if tokens {
         rules.push(Box::new(service_account::ServiceAccount::new(env.clone())));
     }
-    let rest: [Box<dyn Admission>; 7] = [
+    let rest: [Box<dyn Admission>; 8] = [
+        Box::new(pod_security::PodSecurity::new(pods)),
         Box::new(pod_priority::PodPriority),
         Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         Box::new(default_class::DefaultStorageClass),
