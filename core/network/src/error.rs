@@ -96,6 +96,17 @@ pub enum Error {
         /// What the file system answered.
         source: io::Error,
     },
+    /// Pods share the machine's addresses, so a port of the machine can only be the same port of
+    /// the pod.
+    #[error(
+        "pods share the addresses of this machine, so port {port} cannot lead to port {pod_port}"
+    )]
+    PortsShared {
+        /// The machine's port.
+        port: u16,
+        /// The pod's port.
+        pod_port: u16,
+    },
     /// The network was shut down.
     #[error("the pod network is shut down")]
     Closed,

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::{
-    AttachedPod, Error, PodAddresses, PodAttachment, PodNetwork, pod_network::check_pod_uid,
+    AttachedPod, Error, HostPort, PodAddresses, PodAttachment, PodNetwork,
+    pod_network::check_pod_uid,
 };
 
 /// The network of a node whose pods share the machine's: each pod's addresses are the node's, and
@@ -46,6 +47,15 @@ impl PodNetwork for HostNetwork {
         }
         pods.attached.insert(pod.pod_uid.to_owned());
         Ok(self.addresses())
+    }
+
+    async fn publish(&self, _pod_uid: &str, ports: &[HostPort]) -> Result<(), Error> {
+        match ports.iter().find(|one| one.port != one.pod_port) {
+            None => Ok(()),
+            Some(HostPort { port, pod_port, .. }) => {
+                Err(Error::PortsShared { port: *port, pod_port: *pod_port })
+            }
+        }
     }
 
     async fn detach(&self, pod_uid: &str) -> Result<(), Error> {

@@ -31,6 +31,8 @@ mod host;
 mod machine;
 #[cfg(target_os = "linux")]
 mod netlink;
+#[cfg(target_os = "linux")]
+mod nftables;
 mod pod_network;
 mod simulated;
 
@@ -41,5 +43,5 @@ pub use host::HostNetwork;
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[cfg(target_os = "linux")]
 pub use machine::machine_addresses;
-pub use pod_network::{AttachedPod, PodAddresses, PodAttachment, PodNetwork};
+pub use pod_network::{AttachedPod, HostPort, PodAddresses, PodAttachment, PodNetwork, Protocol};
 pub use simulated::SimulatedNetwork;

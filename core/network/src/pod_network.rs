@@ -23,6 +23,14 @@ pub trait PodNetwork: Send + Sync {
     /// addresses before, its claim on them.
     async fn attach(&self, pod: &PodAttachment<'_>) -> Result<PodAddresses, Error>;
 
+    /// Has ports of the machine lead to ports of a pod that is attached, instead of those that did
+    /// before. They go with the pod.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] where the kernel translates no addresses; [`Error::PortsShared`] where
+    /// pods share the machine's addresses.
+    async fn publish(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), Error>;
+
     /// Disconnects a pod and releases its addresses. Does nothing when the pod isn't attached, and
     /// works when its namespace is gone.
     async fn detach(&self, pod_uid: &str) -> Result<(), Error>;
@@ -51,6 +59,57 @@ pub struct PodAttachment<'a> {
     pub pod_uid: &'a str,
     /// The pinned network namespace, such as `/run/…/netns` or `/proc/…/ns/net`.
     pub namespace: &'a Path,
+}
+
+/// A port of the machine that leads to a port of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// At which of the machine's addresses; at all when not set.
+    pub address: Option<IpAddr>,
+    /// The machine's port.
+    pub port: u16,
+    /// The pod's port.
+    pub pod_port: u16,
+}
+
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// By the name that pods give it, `TCP`, `UDP` or `SCTP`.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|one| one.name() == name)
+    }
+
+    /// The name that pods give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+
+    /// Its number in an IP header.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
 }
 
 /// The addresses of a pod.

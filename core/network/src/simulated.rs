@@ -5,8 +5,8 @@ use ipnet::{IpNet, Ipv4Net};
 use parking_lot::Mutex;
 
 use crate::{
-    AttachedPod, Error, PodAddresses, PodAttachment, PodNetwork, address_pool::AddressPool,
-    pod_network::check_pod_uid,
+    AttachedPod, Error, HostPort, PodAddresses, PodAttachment, PodNetwork,
+    address_pool::AddressPool, pod_network::check_pod_uid,
 };
 
 /// Hands out addresses of a node's pod CIDR and touches nothing else: the same calls in the same
@@ -52,6 +52,10 @@ impl PodNetwork for SimulatedNetwork {
             }
         };
         Ok(pool.addresses(slot))
+    }
+
+    async fn publish(&self, _pod_uid: &str, _ports: &[HostPort]) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn detach(&self, pod_uid: &str) -> Result<(), Error> {

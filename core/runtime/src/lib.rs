@@ -26,7 +26,7 @@ mod stats;
 mod types;
 
 #[cfg(all(target_os = "linux", feature = "containerd"))]
-pub use containerd::{Containerd, ContainerdConfig};
+pub use containerd::{Containerd, ContainerdConfig, RuntimeHandler};
 pub use error::{Error, Result};
 #[cfg(target_os = "linux")]
 pub use process::{Process, ProcessConfig};

@@ -55,6 +55,9 @@ pub struct PodConfig {
     pub hosts: String,
     /// Kernel parameters of the pod's namespaces.
     pub sysctls: BTreeMap<String, String>,
+    /// The handler of the pod's RuntimeClass; the runtime's usual one when empty.
+    #[serde(default)]
+    pub runtime_handler: String,
     /// Where the logs of the pod's containers go: `<log_directory>/<container>/<attempt>.log`.
     pub log_directory: PathBuf,
     /// Kept with the pod and given back by `list_pods`.
@@ -114,6 +117,9 @@ pub struct ContainerConfig {
     pub working_dir: String,
     /// Volumes, already prepared on the machine.
     pub mounts: Vec<Mount>,
+    /// Devices of the machine that it has.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// CPU and memory.
     pub resources: Resources,
     /// User, capabilities and the like.
@@ -150,6 +156,17 @@ pub struct Mount {
     pub read_only: bool,
     /// Whether mounts made later are seen on the other side.
     pub propagation: Propagation,
+}
+
+/// A device of the machine inside a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// On the machine; exists.
+    pub host_path: PathBuf,
+    /// In the container.
+    pub container_path: PathBuf,
+    /// Whether writing fails.
+    pub read_only: bool,
 }
 
 /// Mount propagation as `volumeMounts[].mountPropagation` names it.

@@ -2,6 +2,7 @@ mod cable;
 mod config;
 mod device;
 mod gate;
+mod host_ports;
 mod label;
 mod link;
 mod ports;
@@ -28,13 +29,14 @@ use self::{
     cable::{Cable, LayError},
     device::{BridgeDevice, kernel},
     gate::{Gate, Pass},
+    host_ports::HostPorts,
     label::PodLabel,
     ports::{Pod, cable_name},
     removal::Removals,
 };
 use crate::{
-    AttachedPod, Error, PodAddresses, PodAttachment, PodNetwork, address_pool::AddressPool,
-    netlink::RouteSocket, pod_network::check_pod_uid,
+    AttachedPod, Error, HostPort, PodAddresses, PodAttachment, PodNetwork,
+    address_pool::AddressPool, netlink::RouteSocket, pod_network::check_pod_uid,
 };
 
 /// The name of a pod's interface inside its namespace.
@@ -51,7 +53,9 @@ const MAX_THREADS: usize = 8;
 /// any moment loses nothing, and the next one to open the bridge finds every pod.
 ///
 /// Everything happens in the network namespace that [`open`](Self::open) is called in. No thread
-/// of the caller changes its namespace, and no setting of the machine is changed. Pods reach the
+/// of the caller changes its namespace, and no setting of the machine is changed. Ports of the
+/// machine that lead to pods are translated by nftables; from other machines they do where this
+/// one forwards packets (`net.ipv4.ip_forward`), which is its owner's to say. Pods reach the
 /// host and each other; a way out to other networks is not part of it. Where the machine has
 /// bridged packets pass the host's firewall (`net.bridge.bridge-nf-call-iptables`), that firewall
 /// must let pods' packets through.
@@ -69,6 +73,7 @@ struct Shared {
     gate: Arc<Gate>,
     threads: Arc<Semaphore>,
     state: Mutex<State>,
+    host_ports: Mutex<HostPorts>,
 }
 
 struct State {
@@ -93,8 +98,12 @@ impl BridgeNetwork {
             probe_namespace_entry()?;
             let (bridge, mut pool) = device::open(&mut node, &config)?;
             let pods = ports::adopt(&mut node, &bridge, &mut pool)?;
+            let cidrs = pool.cidrs();
+            let mut host_ports = HostPorts::open(&bridge.name, &cidrs, &config.state_dir);
+            host_ports.keep(|uid| pods.contains_key(uid));
             Ok(Shared {
-                cidrs: pool.cidrs(),
+                cidrs,
+                host_ports: Mutex::new(host_ports),
                 node: Mutex::new(node),
                 removals,
                 bridge,
@@ -146,6 +155,22 @@ impl PodNetwork for BridgeNetwork {
         self.run("attach a pod", move |shared| {
             let _pass: Pass = pass;
             shared.attach(&pod_uid, namespace)
+        })
+        .await
+    }
+
+    async fn publish(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), Error> {
+        check_pod_uid(pod_uid)?;
+        let pass = self.shared.gate.enter(pod_uid).await;
+        let (pod_uid, ports) = (pod_uid.to_owned(), ports.to_vec());
+        self.run("publish ports", move |shared| {
+            let _pass: Pass = pass;
+            let addresses = {
+                let state = shared.state.lock();
+                let slot = state.pods.get(&pod_uid).map(|pod| pod.slot);
+                slot.map(|slot| state.pool.addresses(slot).ips).unwrap_or_default()
+            };
+            shared.host_ports.lock().publish(&pod_uid, &addresses, &ports)
         })
         .await
     }
@@ -291,6 +316,9 @@ impl Shared {
     }
 
     fn forget(&self, pod_uid: &str) {
+        if let Err(error) = self.host_ports.lock().publish(pod_uid, &[], &[]) {
+            tracing::warn!(pod_uid, %error, "ports of a pod that is gone stay");
+        }
         let state = &mut *self.state.lock();
         if let Some(pod) = state.pods.remove(pod_uid) {
             state.pool.release(pod.slot);
@@ -302,6 +330,7 @@ impl Shared {
         let cables: Vec<_> =
             ports::list(&mut node, &self.bridge)?.into_iter().map(|port| port.name).collect();
         self.removals.remove_now(self, &cables)?;
+        self.host_ports.lock().remove()?;
         link::delete(&mut node, &self.bridge.name).map_err(kernel("remove", &self.bridge.name))?;
         let state = &mut *self.state.lock();
         for (_, pod) in state.pods.drain() {

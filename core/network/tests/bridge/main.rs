@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod engines;
+mod host_ports;
 mod pods;
 mod refusals;
 mod support;

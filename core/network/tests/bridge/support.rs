@@ -117,7 +117,7 @@ pub(crate) fn assert_talks(ip: IpAddr, server: &Namespace, client: Option<&Names
     assert_eq!(heard, "ahoy from the other side");
 }
 
-fn answer_once(listener: TcpListener) -> JoinHandle<()> {
+pub(crate) fn answer_once(listener: TcpListener) -> JoinHandle<()> {
     thread::spawn(move || {
         if let Ok((mut stream, _)) = listener.accept() {
             stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
@@ -128,7 +128,7 @@ fn answer_once(listener: TcpListener) -> JoinHandle<()> {
     })
 }
 
-fn echo(address: SocketAddr) -> String {
+pub(crate) fn echo(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE)
         .unwrap_or_else(|error| panic!("{address} can't be reached: {error}"));
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");

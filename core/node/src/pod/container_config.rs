@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SELinuxOptions, SeccompProfile};
-use pinnace_runtime::{ContainerConfig, Mount, PodConfig, QosClass, Seccomp, Security};
+use pinnace_runtime::{ContainerConfig, Device, Mount, PodConfig, QosClass, Seccomp, Security};
 
 use super::expansion::expand;
 use super::{dns, kernel, record, resources};
@@ -45,6 +45,7 @@ pub(crate) fn pod_config(pod: &Pod, machine: &Machine, log_directory: PathBuf) -
         resolv_conf,
         hosts,
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
+        runtime_handler: String::new(),
         log_directory,
         annotations: annotations(pod),
     }
@@ -83,6 +84,7 @@ pub(crate) struct Inside {
     pub(crate) attempt: u32,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
     /// A file on the machine for the termination message.
     pub(crate) termination_message: PathBuf,
 }
@@ -128,6 +130,7 @@ pub(crate) fn container_config(
         termination_message_path: message_path.unwrap_or(DEFAULT_MESSAGE_PATH).into(),
         annotations: BTreeMap::new(),
         mounts: inside.mounts,
+        devices: inside.devices,
         env: inside.env,
     }
 }
@@ -242,6 +245,7 @@ mod tests {
             attempt: 2,
             env: vec![("A".into(), "1".into())],
             mounts: Vec::new(),
+            devices: Vec::new(),
             termination_message: PathBuf::new(),
         };
         let container = &pod.spec.as_ref().unwrap().containers[0];

@@ -15,6 +15,7 @@ pub(crate) mod environment;
 pub(crate) mod expansion;
 pub(crate) mod fields;
 pub(crate) mod hooks;
+pub(crate) mod host_ports;
 pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod phase;

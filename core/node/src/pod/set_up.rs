@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use k8s_openapi::api::node::v1::RuntimeClass;
 use pinnace_client::EventType;
 use pinnace_network::PodAttachment;
 
@@ -7,7 +8,7 @@ use super::admission;
 use super::container_config::pod_config;
 use super::fields::Surroundings;
 use super::worker::{Cx, Stage, Worker};
-use super::{kernel, tokens, unsupported};
+use super::{host_ports, kernel, tokens, unsupported};
 use crate::config::Machine;
 use crate::logs;
 use crate::sources::{self, Sources};
@@ -69,7 +70,8 @@ impl Worker {
         if let Machine::Local { .. } = cx.shared.machine
             && let Err(message) = unsupported::check(self.pod())
         {
-            self.event(cx, None, EventType::Warning, "Failed", format!("Error: {message}"));
+            let message = format!("Failed to create pod sandbox: {message}");
+            self.event(cx, None, EventType::Warning, FAILED_SANDBOX, message);
             return self.try_later(cx);
         }
         let volumes = &super::record::spec_of(self.pod()).volumes;
@@ -82,7 +84,15 @@ impl Worker {
         let turn = cx.shared.clone();
         let turn = self.busy(cx, turn.turn()).await;
         let directory = logs::pod_directory(&cx.shared.logs, self.pod());
-        let config = pod_config(self.pod(), &cx.shared.machine, directory);
+        let mut config = pod_config(self.pod(), &cx.shared.machine, directory);
+        match Box::pin(self.runtime_handler(cx)).await {
+            Ok(handler) => config.runtime_handler = handler,
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {}", error.message());
+                self.event(cx, None, EventType::Warning, FAILED_SANDBOX, message);
+                return self.try_later(cx);
+            }
+        }
         let runtime = cx.runtime();
         self.made = true;
         let sandbox = match self.busy(cx, runtime.create_pod(&config)).await {
@@ -105,8 +115,16 @@ impl Worker {
             Some(namespace) => {
                 let network = cx.host().network.clone();
                 let uid = cx.slot.uid.clone();
-                let pod = PodAttachment { pod_uid: &uid, namespace: &namespace };
-                match self.busy(cx, network.attach(&pod)).await {
+                let ports = host_ports::of(self.pod());
+                let attach = async {
+                    let pod = PodAttachment { pod_uid: &uid, namespace: &namespace };
+                    let addresses = network.attach(&pod).await?;
+                    if !ports.is_empty() {
+                        network.publish(&uid, &ports).await?;
+                    }
+                    Ok::<_, pinnace_network::Error>(addresses)
+                };
+                match self.busy(cx, Box::pin(attach)).await {
                     Ok(addresses) => addresses.ips.iter().map(ToString::to_string).collect(),
                     Err(error) => {
                         let message = format!(
@@ -122,6 +140,16 @@ impl Worker {
         drop(turn);
         self.has_sandbox = true;
         self.go_to(Stage::Active);
+    }
+
+    /// What carries out the pod, by its RuntimeClass.
+    async fn runtime_handler(&mut self, cx: &Cx) -> pinnace_api::Result<String> {
+        let name = super::record::spec_of(self.pod()).runtime_class_name.clone();
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(String::new()) };
+        let client = cx.shared.client.clone();
+        let found =
+            async move { client.of::<RuntimeClass>()?.get(&pinnace_api::Key::cluster(name)).await };
+        Ok(self.busy(cx, found).await?.handler.clone())
     }
 
     async fn prepare_volumes(&mut self, cx: &Cx) -> Result<(), MountError> {

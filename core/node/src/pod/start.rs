@@ -297,6 +297,7 @@ impl Worker {
             attempt,
             env: variables.into_variables(),
             mounts: Vec::new(),
+            devices: Vec::new(),
             termination_message: PathBuf::new(),
         };
         if let Some(state) = cx.shared.machine.state().map(std::path::Path::to_owned) {
@@ -326,6 +327,7 @@ impl Worker {
                 found.map(|(_, value)| value.clone())
             };
             let mounts = volumes::mounts(&state, pod, &container, &volumes, &lookup)?;
+            let devices = volumes::devices(pod, &container, &volumes)?;
             let make = |path: &std::path::Path| {
                 std::fs::create_dir_all(path)
                     .map_err(|error| format!("cannot make {}: {error}", path.display()))
@@ -341,10 +343,10 @@ impl Worker {
                     })
                     .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
             }
-            Ok::<_, String>((mounts, message.unwrap_or_default()))
+            Ok::<_, String>((mounts, devices, message.unwrap_or_default()))
         });
         let done = self.busy(cx, work).await.map_err(|error| error.to_string())?;
-        (inside.mounts, inside.termination_message) = done?;
+        (inside.mounts, inside.devices, inside.termination_message) = done?;
         Ok(())
     }
 

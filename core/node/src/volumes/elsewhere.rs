@@ -2,7 +2,7 @@ use std::io;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use pinnace_runtime::Mount;
+use pinnace_runtime::{Device, Mount};
 
 use super::{MountError, Prepared};
 use crate::pod::fields::Surroundings;
@@ -29,6 +29,15 @@ pub(crate) fn mounts(
     _prepared: &Prepared,
     _lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Mount>, String> {
+    Err(NEEDS_LINUX.to_owned())
+}
+
+/// See the Linux side.
+pub(crate) fn devices(
+    _pod: &Pod,
+    _container: &Container,
+    _prepared: &Prepared,
+) -> Result<Vec<Device>, String> {
     Err(NEEDS_LINUX.to_owned())
 }
 

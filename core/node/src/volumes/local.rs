@@ -2,8 +2,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, PersistentVolume, Pod, Volume, VolumeMount};
-use pinnace_runtime::{Mount, Propagation};
+use k8s_openapi::api::core::v1::{
+    Container, PersistentVolume, Pod, Volume, VolumeDevice, VolumeMount,
+};
+use pinnace_runtime::{Device, Mount, Propagation};
 
 use super::{
     MountError, Prepared, atomic, content, empty_dir, host_path, pod_directory, sub_path, tmpfs,
@@ -75,6 +77,9 @@ fn prepare_one(
 /// Where a persistent volume is on this machine.
 fn claimed(volume: &PersistentVolume) -> Result<PathBuf, String> {
     let spec = volume.spec.as_ref();
+    if spec.and_then(|spec| spec.volume_mode.as_deref()) == Some("Block") {
+        return block_device(volume);
+    }
     if let Some(source) = spec.and_then(|spec| spec.host_path.as_ref()) {
         return host_path::prepare(source);
     }
@@ -88,6 +93,47 @@ fn claimed(volume: &PersistentVolume) -> Result<PathBuf, String> {
     }
     let name = volume.metadata.name.as_deref().unwrap_or_default();
     Err(format!("persistent volume {name:?} is of a kind that this node agent cannot mount"))
+}
+
+/// The device of a persistent volume that has no file system.
+fn block_device(volume: &PersistentVolume) -> Result<PathBuf, String> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let spec = volume.spec.as_ref();
+    let local = spec.and_then(|spec| spec.local.as_ref()).map(|source| &source.path);
+    let host = spec.and_then(|spec| spec.host_path.as_ref()).map(|source| &source.path);
+    let Some(path) = local.or(host) else {
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        return Err(format!(
+            "persistent volume {name:?} is of a kind that this node agent cannot map"
+        ));
+    };
+    match fs::metadata(path) {
+        Ok(found) if found.file_type().is_block_device() => Ok(path.into()),
+        Ok(_) => Err(format!("path {path:?} is not a block device")),
+        Err(error) => Err(format!("path {path:?}: {error}")),
+    }
+}
+
+/// The block devices of a container.
+///
+/// # Errors
+/// The message of a `CreateContainerConfigError`.
+pub(crate) fn devices(
+    pod: &Pod,
+    container: &Container,
+    prepared: &Prepared,
+) -> Result<Vec<Device>, String> {
+    let device = |device: &VolumeDevice| {
+        let host_path = prepared
+            .get(&device.name)
+            .ok_or_else(|| format!("volume {:?} is not there", device.name))?;
+        Ok(Device {
+            host_path: host_path.clone(),
+            container_path: absolute(&device.device_path),
+            read_only: VolumeKind::of(pod, &device.name).is_read_only(),
+        })
+    };
+    container.volume_devices.iter().flatten().map(device).collect()
 }
 
 /// The mounts of a container, and what undoes them: bind mounts for sub-paths.

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 pub use local::remove_all;
-pub(crate) use local::{mounts, pods_on_disk, prepare, remove};
+pub(crate) use local::{devices, mounts, pods_on_disk, prepare, remove};
 
 use crate::pod::fields::Surroundings;
 use crate::pod::record;

@@ -286,3 +286,37 @@ fn claims_show_the_volumes_of_this_machine_that_they_are_bound_to() {
     let missing = world.mounts(&pod("none", false)).unwrap_err();
     assert!(missing.contains("persistentvolumeclaim \"none\" not found"), "{missing}");
 }
+
+#[test]
+fn claims_without_a_file_system_are_devices() {
+    let mut world = World::new();
+    let volume = |path: &str| {
+        let spec = json!({"volumeMode": "Block", "local": {"path": path}});
+        serde_json::from_value(json!({"metadata": {"name": "pv"}, "spec": spec})).unwrap()
+    };
+    let sources = std::mem::take(&mut world.found);
+    world.found =
+        sources.with_claim("disk", volume("/dev/loop0")).with_claim("none", volume("/dev/null"));
+    let pod = |claim: &str| -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u-1"},
+            "spec": {
+                "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
+                "containers": [{
+                    "name": "c", "volumeDevices": [{"name": "v", "devicePath": "/dev/xvda"}]
+                }]
+            }
+        }))
+        .unwrap()
+    };
+    let refused = world.prepare(&pod("none")).unwrap_err();
+    assert!(refused.contains("path \"/dev/null\" is not a block device"), "{refused}");
+    if std::path::Path::new("/dev/loop0").exists() {
+        let pod = pod("disk");
+        let prepared = world.prepare(&pod).unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let [device] = &devices(&pod, container, &prepared).unwrap()[..] else { panic!("one") };
+        let paths = [&device.host_path, &device.container_path].map(|path| path.to_str().unwrap());
+        assert_eq!((paths, device.read_only), (["/dev/loop0", "/dev/xvda"], false));
+    }
+}

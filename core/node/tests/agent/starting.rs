@@ -1,4 +1,5 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use pinnace_node::{Capacity, Machine};
 use serde_json::json;
 
@@ -135,9 +136,32 @@ async fn what_a_real_machine_cannot_do_is_said() {
     world.pod(json!({"hostUsers": false, "containers": [{"name": "c", "image": "i"}]})).await;
     world.until("it waits", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
     let events = world.events().await;
-    let message = "Error: spec.hostUsers is not supported by this node agent".to_owned();
-    assert!(events.contains(&("Failed".to_owned(), message)), "{events:?}");
+    let message = "Failed to create pod sandbox: can't set `spec.hostUsers: false`, runtime does \
+                   not support user namespaces"
+        .to_owned();
+    let reason = "FailedCreatePodSandBox".to_owned();
+    assert!(events.contains(&(reason, message)), "{events:?}");
     world.delete(None).await;
     world.until_gone().await;
     world.stop_agent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_class_must_be_there() {
+    let mut world = World::new().await;
+    let class = json!({"metadata": {"name": "fast"}, "handler": "x"});
+    world.create::<RuntimeClass>(class.clone()).await;
+    world
+        .pod(json!({"runtimeClassName": "fast", "containers": [{"name": "c", "image": "i"}]}))
+        .await;
+    let classes = world.client.of::<RuntimeClass>().unwrap();
+    classes.delete(&pinnace_api::Key::cluster("fast"), Default::default()).await.unwrap();
+    world.start_agent(vec![world.node("n1")]);
+    world.until("it waits", |pod| state(pod, "c") == "waiting/ContainerCreating").await;
+    let message = "Failed to create pod sandbox: runtimeclasses.node.k8s.io \"fast\" not found";
+    let events = world.events().await;
+    let told = ("FailedCreatePodSandBox".to_owned(), message.to_owned());
+    assert!(events.contains(&told), "{events:?}");
+    world.create::<RuntimeClass>(class).await;
+    world.until_phase("Running").await;
 }

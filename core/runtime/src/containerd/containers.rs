@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use containerd_client::services::v1::container::Runtime as ShimRuntime;
 use containerd_client::services::v1::snapshots::{
     MountsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest,
 };
@@ -36,7 +35,6 @@ use crate::{
 pub(super) const RECORD_EXTENSION: &str = "io.pinnace.container";
 const RECORD_TYPE: &str = "io.pinnace.container/v1";
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
-const SHIM: &str = "io.containerd.runc.v2";
 /// Resolved users kept in memory; the set starts over when it is full.
 const MAX_USERS: usize = 1024;
 
@@ -234,7 +232,7 @@ impl Core {
             id: id.0.clone(),
             labels: labels(pod, config),
             image: config.image.clone(),
-            runtime: Some(ShimRuntime { name: SHIM.into(), options: None }),
+            runtime: Some(self.shim(&pod.config().runtime_handler)?),
             spec: Some(spec_any(&spec)?),
             snapshotter: self.snapshotter.clone(),
             snapshot_key: id.0.clone(),

@@ -14,6 +14,7 @@ mod connection;
 mod containers;
 mod events;
 mod exec;
+mod handlers;
 mod image;
 mod image_volumes;
 mod pods;
@@ -24,6 +25,7 @@ mod stats;
 mod table;
 mod tasks;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,8 +78,20 @@ pub struct ContainerdConfig {
     pub snapshotter: String,
     /// The engine's part of every cgroup hierarchy; the namespace unless told otherwise.
     pub cgroup_root: String,
+    /// What carries out pods of a RuntimeClass, by its handler. Beside these there is what is
+    /// installed: a shim `containerd-shim-NAME-v2`, or `crun` and `youki`.
+    pub handlers: BTreeMap<String, RuntimeHandler>,
     /// Where time and chance come from.
     pub env: Env,
+}
+
+/// What carries out the pods of a RuntimeClass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeHandler {
+    /// The shim, such as `io.containerd.runc.v2`.
+    pub runtime_type: String,
+    /// For runc's shim: the program in place of `runc`, by name or path; `runc` when empty.
+    pub binary: String,
 }
 
 impl ContainerdConfig {
@@ -89,6 +103,7 @@ impl ContainerdConfig {
             namespace,
             state_dir: state_dir.into(),
             snapshotter: "overlayfs".into(),
+            handlers: BTreeMap::new(),
             env,
         }
     }
@@ -109,6 +124,7 @@ struct Core {
     env: Env,
     state_dir: PathBuf,
     snapshotter: String,
+    handlers: BTreeMap<String, RuntimeHandler>,
     images: Images,
     cgroups: Cgroups,
     logs: LogPumps,
@@ -136,6 +152,7 @@ impl Containerd {
         let core = Arc::new(Core {
             images: Images::new(connection.clone(), config.env.clone(), config.snapshotter.clone()),
             connection,
+            handlers: config.handlers,
             cgroups: Cgroups::detect(&config.cgroup_root)?,
             logs: logs(clock)?,
             env: config.env,

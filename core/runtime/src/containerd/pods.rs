@@ -122,6 +122,7 @@ impl Core {
         {
             return Ok(pod.sandbox());
         }
+        self.shim(&config.runtime_handler)?;
         let record = PodRecord { config: config.clone(), created_at: self.env.now() };
         let core = self.clone();
         let pod = super::blocking(move || core.make_pod(record)).await?;

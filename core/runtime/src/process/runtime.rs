@@ -50,6 +50,11 @@ impl Runtime for Process {
         if !records::is_plain_name(&config.id) {
             return Err(Error::InvalidConfig(format!("pod id {:?} is not a name", config.id)));
         }
+        if !matches!(&*config.runtime_handler, "" | "process") {
+            let handler = &config.runtime_handler;
+            let message = format!("no runtime for {handler:?} is configured");
+            return Err(Error::InvalidConfig(message));
+        }
         if let Ok(pod) = self.shared.pod(&PodId(config.id.clone())) {
             return Ok(pod.sandbox());
         }

@@ -6,6 +6,7 @@
 
 mod adoption;
 mod exec;
+mod handlers;
 mod images;
 mod lifecycle;
 mod process;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use pinnace_env::Env;
 use pinnace_runtime::cgroup::Cgroups;
 use pinnace_runtime::{
     ContainerConfig, ContainerId, ContainerPhase, Containerd, ContainerdConfig, Exit, PodConfig,
-    PodId, Runtime, RuntimeEvent,
+    PodId, Runtime, RuntimeEvent, RuntimeHandler,
 };
 use pinnace_test_harness::{BusyboxImage, PrivateContainerd, why_no_containers};
 use tokio::sync::broadcast::Receiver;
@@ -23,6 +24,8 @@ pub(crate) struct World {
     pub(crate) containerd: PrivateContainerd,
     runtime: Option<Containerd>,
     namespace: String,
+    /// What the runtime is told of RuntimeClasses.
+    pub(crate) handlers: BTreeMap<String, RuntimeHandler>,
 }
 
 impl World {
@@ -43,7 +46,8 @@ impl World {
         let containerd = PrivateContainerd::start().unwrap();
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("pinnace-containerd-{}-{number}", std::process::id());
-        let mut world = Self { containerd, runtime: None, namespace };
+        let handlers = BTreeMap::new();
+        let mut world = Self { containerd, runtime: None, namespace, handlers };
         world.restart_runtime().await;
         Some(world)
     }
@@ -64,7 +68,8 @@ impl World {
 
     pub(crate) async fn connect(&self) -> pinnace_runtime::Result<Containerd> {
         let state = self.containerd.path("pinnace");
-        let config = ContainerdConfig::new(&self.namespace, state, Env::system());
+        let mut config = ContainerdConfig::new(&self.namespace, state, Env::system());
+        config.handlers = self.handlers.clone();
         Containerd::connect(self.containerd.socket(), config).await
     }
 

@@ -6,7 +6,7 @@ use oci_spec::runtime::{
     LinuxResources,
 };
 
-use crate::ContainerConfig;
+use crate::{ContainerConfig, Device, Error, Result};
 
 /// What Kubernetes measures CPU limits over, in microseconds.
 const CPU_PERIOD: u64 = 100_000;
@@ -48,8 +48,56 @@ pub(super) fn resources(config: &ContainerConfig) -> LinuxResources {
     // runc allows the standard devices by itself.
     let mut devices = LinuxDeviceCgroup::default();
     devices.set_allow(config.security.privileged).set_access(Some("rwm".into()));
-    resources.set_devices(Some(vec![devices]));
+    let mut devices = vec![devices];
+    for device in &config.devices {
+        let Ok(found) = host_device(&device.host_path) else { continue };
+        let mut allowed = LinuxDeviceCgroup::default();
+        allowed
+            .set_allow(true)
+            .set_typ(Some(found.typ()))
+            .set_major(Some(found.major()))
+            .set_minor(Some(found.minor()))
+            .set_access(Some(if device.read_only { "rm".into() } else { "rwm".into() }));
+        devices.push(allowed);
+    }
+    resources.set_devices(Some(devices));
     resources
+}
+
+/// The devices that a container asks for.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for what is no device.
+pub(super) fn own_devices(config: &ContainerConfig) -> Result<Vec<LinuxDevice>> {
+    let device = |device: &Device| {
+        let path = &device.host_path;
+        let mut found = host_device(path).map_err(|error| {
+            Error::InvalidConfig(format!("{} is no device: {error}", path.display()))
+        })?;
+        found.set_path(device.container_path.clone()).set_file_mode(Some(0o660));
+        Ok(found)
+    };
+    config.devices.iter().map(device).collect()
+}
+
+fn host_device(path: &Path) -> std::io::Result<LinuxDevice> {
+    let metadata = std::fs::metadata(path)?;
+    let kind = metadata.file_type();
+    let kind = match (kind.is_char_device(), kind.is_block_device()) {
+        (true, _) => LinuxDeviceType::C,
+        (_, true) => LinuxDeviceType::B,
+        _ => return Err(std::io::ErrorKind::InvalidInput.into()),
+    };
+    let mut device = LinuxDevice::default();
+    device
+        .set_path(path.to_owned())
+        .set_typ(kind)
+        .set_major(i64::from(rustix::fs::major(metadata.rdev())))
+        .set_minor(i64::from(rustix::fs::minor(metadata.rdev())))
+        .set_file_mode(Some(metadata.mode() & 0o7777))
+        .set_uid(Some(metadata.uid()))
+        .set_gid(Some(metadata.gid()));
+    Ok(device)
 }
 
 /// The machine's devices, for a privileged container.
@@ -75,24 +123,13 @@ fn collect_devices(directory: &Path, depth: usize, devices: &mut Vec<LinuxDevice
             collect_devices(&entry.path(), depth + 1, devices);
             continue;
         }
-        let kind = match (kind.is_char_device(), kind.is_block_device()) {
-            (true, _) => LinuxDeviceType::C,
-            (_, true) => LinuxDeviceType::B,
-            _ => continue,
-        };
+        if !kind.is_char_device() && !kind.is_block_device() {
+            continue;
+        }
         if devices.len() >= MAX_DEVICES {
             return;
         }
-        let mut device = LinuxDevice::default();
-        device
-            .set_path(entry.path())
-            .set_typ(kind)
-            .set_major(i64::from(rustix::fs::major(metadata.rdev())))
-            .set_minor(i64::from(rustix::fs::minor(metadata.rdev())))
-            .set_file_mode(Some(metadata.mode() & 0o7777))
-            .set_uid(Some(metadata.uid()))
-            .set_gid(Some(metadata.gid()));
-        devices.push(device);
+        devices.extend(host_device(&entry.path()).ok());
     }
 }
 

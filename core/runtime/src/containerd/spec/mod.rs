@@ -90,11 +90,13 @@ pub(super) fn build(inputs: &Inputs<'_>) -> Result<Spec> {
         .set_cgroups_path(Some(inputs.cgroup_path.clone().into()))
         .set_resources(Some(limits::resources(inputs.config)))
         .set_rootfs_propagation(rootfs_propagation(inputs.config));
+    let mut devices = limits::own_devices(inputs.config)?;
     if security.privileged {
-        linux
-            .set_devices(Some(limits::host_devices()))
-            .set_masked_paths(None)
-            .set_readonly_paths(None);
+        devices.extend(limits::host_devices());
+    }
+    linux.set_devices(Some(devices));
+    if security.privileged {
+        linux.set_masked_paths(None).set_readonly_paths(None);
     } else {
         let granted = capabilities::granted(security)?;
         linux.set_seccomp(seccomp::filter(&security.seccomp, granted)?);

@@ -1,0 +1,79 @@
+//! What carries out a pod: the handler of its RuntimeClass, as a shim of containerd.
+
+use std::env;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use containerd_client::services::v1::container::Runtime as ShimRuntime;
+use prost_types::Any;
+
+use super::Core;
+use crate::{Error, Result, RuntimeHandler};
+
+/// The shim of `runc` and of whatever has its command line.
+const RUNC: &str = "io.containerd.runc.v2";
+const OPTIONS: &str = "containerd.runc.v1.Options";
+/// The field `binary_name` of the options, as a key of protobuf: number 6, bytes.
+const BINARY_NAME: u8 = 6 << 3 | 2;
+/// What a handler's name may consist of, so that it is no path.
+const MAX_NAME: usize = 63;
+
+impl Core {
+    /// The shim of a handler; that of `runc` for none.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], in containerd's words, when there is none.
+    pub(super) fn shim(&self, handler: &str) -> Result<ShimRuntime> {
+        let configured = match handler {
+            "" | "runc" => self
+                .handlers
+                .get(handler)
+                .cloned()
+                .or(Some(RuntimeHandler { runtime_type: RUNC.to_owned(), binary: String::new() })),
+            name => self.handlers.get(name).cloned().or_else(|| installed(name)),
+        };
+        let unknown = || Error::InvalidConfig(format!("no runtime for {handler:?} is configured"));
+        let RuntimeHandler { runtime_type, binary } = configured.ok_or_else(unknown)?;
+        let options = Some(options(&binary)).filter(|_| !binary.is_empty());
+        Ok(ShimRuntime { name: runtime_type, options })
+    }
+}
+
+/// A handler that nobody has configured: a shim of that name, or an OCI runtime that takes runc's
+/// command line.
+fn installed(name: &str) -> Option<RuntimeHandler> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.len() > MAX_NAME || !name.bytes().all(plain) {
+        return None;
+    }
+    for version in ["v2", "v1"] {
+        if is_program(&format!("containerd-shim-{name}-{version}")) {
+            let runtime_type = format!("io.containerd.{name}.{version}");
+            return Some(RuntimeHandler { runtime_type, binary: String::new() });
+        }
+    }
+    let known = matches!(name, "crun" | "youki" | "runc");
+    (known && is_program(name))
+        .then(|| RuntimeHandler { runtime_type: RUNC.to_owned(), binary: name.to_owned() })
+}
+
+fn is_program(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let runs = |path: &Path| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(&path).any(|directory| runs(&directory.join(name)))
+}
+
+/// The options of a shim that runs another program in place of `runc`.
+fn options(binary: &str) -> Any {
+    let mut value = vec![BINARY_NAME];
+    let mut length = binary.len();
+    while length >= 0x80 {
+        value.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+        length >>= 7;
+    }
+    value.push(u8::try_from(length).unwrap_or(0));
+    value.extend_from_slice(binary.as_bytes());
+    Any { type_url: OPTIONS.to_owned(), value }
+}
