@@ -3,6 +3,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::custom::ConversionWebhook;
 use crate::printing::{self, Printer};
 use crate::schema::{KindType, Schema, TypeRef};
 use crate::{
@@ -181,6 +182,8 @@ pub struct Resource {
     table: Arc<str>,
     /// How it is made from what is stored; `None` where it is that.
     conversion: Option<Arc<dyn AnyConversion>>,
+    /// Who converts it, where that is somebody outside.
+    webhook: Option<Arc<ConversionWebhook>>,
     /// Whether this is the version that is stored.
     stored: bool,
     /// Whether clients see it.
@@ -278,6 +281,7 @@ impl Resource {
             name: qualified(plural, group),
             table: qualified(plural, group),
             conversion: None,
+            webhook: None,
             stored: true,
             served: true,
             ty: None,
@@ -308,6 +312,7 @@ impl Resource {
             table: name.clone(),
             name,
             conversion: None,
+            webhook: None,
             stored: true,
             served: true,
             ty: None,
@@ -353,6 +358,13 @@ impl Resource {
     /// Has what is stored read through a conversion, though it is stored as this version.
     pub(crate) fn read_through(mut self, conversion: impl AnyConversion) -> Self {
         self.conversion = Some(Arc::new(conversion));
+        self
+    }
+
+    /// Has somebody outside convert its objects where they come out of the store in another version,
+    /// and where they go there.
+    pub(crate) fn converted_outside(mut self, webhook: ConversionWebhook) -> Self {
+        self.webhook = Some(Arc::new(webhook));
         self
     }
 
@@ -458,6 +470,12 @@ impl Resource {
     pub fn is_extension(&self) -> bool {
         self.is_custom()
             || matches!(&*self.group, "apiextensions.k8s.io" | "apiregistration.k8s.io")
+    }
+
+    /// Who converts its objects, where that is somebody outside. The other conversions are about
+    /// what they have made: objects in this version.
+    pub fn conversion_webhook(&self) -> Option<&Arc<ConversionWebhook>> {
+        self.webhook.as_ref()
     }
 
     /// Whether objects may have to be made from what is stored.

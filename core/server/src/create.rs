@@ -150,6 +150,7 @@ impl Server {
             self.check_quotas(resource, None, None, &new)?;
             return Ok(Some(new));
         }
+        let mut draft = self.to_storage(resource, draft).await?;
         for _ in 0..WRITE_ATTEMPTS {
             // Somebody may take first what is chosen for it; then it is given something else.
             let again = Self::claims(resource) || self.has_belongings(resource);

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use crate::audit::{AuditAttributes, AuditOrigin, AuditedRequest};
 use crate::read::check_verb;
-use crate::versions::{served, served_events, served_list};
 use crate::{Attributes, Server, User};
 
 /// What a call that went well would be answered with over HTTP.
@@ -239,7 +238,8 @@ impl Transport for InProcess {
         let target = self.current_target(target)?;
         has_verb(&target, "get")?;
         let noted = self.begin("get", &target, || None);
-        noted.object(OK, served(&target, self.server.read(&self.user, &target).await))
+        let got = self.server.read(&self.user, &target).await;
+        noted.object(OK, self.server.served(&target, got).await)
     }
 
     async fn list(
@@ -251,7 +251,7 @@ impl Transport for InProcess {
         let resource = self.current(resource)?;
         let noted = self.begin("list", &collection(&resource, namespace), || None);
         let list = self.server.read_all(&self.user, &resource, namespace, &options).await;
-        noted.list(&resource, served_list(&resource, list))
+        noted.list(&resource, self.server.served_list(&resource, list).await)
     }
 
     async fn watch(
@@ -263,7 +263,7 @@ impl Transport for InProcess {
         let resource = self.current(resource)?;
         let noted = self.begin("watch", &collection(&resource, namespace), || None);
         let stream = self.server.watch(&self.user, resource.clone(), namespace, &options);
-        noted.watch(stream.map(|stream| served_events(resource, stream)))
+        noted.watch(stream.map(|stream| self.server.served_events(resource, stream)))
     }
 
     async fn create(
@@ -279,7 +279,7 @@ impl Transport for InProcess {
         let created = match target.subresource {
             None => {
                 let created = self.server.create(&self.user, target.clone(), draft, options).await;
-                served(&target, created)
+                self.server.served(&target, created).await
             }
             Some(Subresource::Binding) => {
                 self.server.bind(&self.user, target, draft, options).await
@@ -306,7 +306,7 @@ impl Transport for InProcess {
         let noted = self.begin("update", &target, || draft.to_value().ok());
         options.annotations = noted.annotations.clone();
         let updated = self.server.update(&self.user, target.clone(), draft, options).await;
-        noted.object(OK, served(&target, updated))
+        noted.object(OK, self.server.served(&target, updated).await)
     }
 
     async fn patch(
@@ -320,7 +320,7 @@ impl Transport for InProcess {
         let noted = self.begin("patch", &target, || patch_value(&patch));
         options.annotations = noted.annotations.clone();
         let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
-        noted.object(OK, served(&target, patched))
+        noted.object(OK, self.server.served(&target, patched).await)
     }
 
     async fn delete(&self, target: Target, mut options: DeleteOptions) -> Result<Object> {
@@ -329,7 +329,7 @@ impl Transport for InProcess {
         let noted = self.begin("delete", &target, || deletion(&options));
         options.annotations = noted.annotations.clone();
         let deleted = self.server.delete(&self.user, target.clone(), options).await;
-        noted.object(OK, served(&target, deleted))
+        noted.object(OK, self.server.served(&target, deleted).await)
     }
 
     async fn delete_collection(
@@ -348,6 +348,6 @@ impl Transport for InProcess {
             .server
             .delete_collection(user, resource.clone(), namespace, selection, options)
             .await;
-        noted.list(&resource, served_list(&resource, deleted))
+        noted.list(&resource, self.server.served_list(&resource, deleted).await)
     }
 }

@@ -12,25 +12,26 @@ use crate::scale::scale_of;
 use crate::{Server, User};
 
 impl Server {
-    pub(crate) fn get(&self, user: &User, target: &Target) -> Result<Object> {
+    pub(crate) async fn get(&self, user: &User, target: &Target) -> Result<Object> {
         let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
         self.authorize(user, "get", resource, target.subresource, namespace, name)?;
         Self::check_scope(resource, &target.key)?;
         Self::check_part(resource, name, target.subresource)?;
-        let snapshot = self.snapshot();
-        let object = snapshot
-            .get(resource.table(), &target.key)
-            .ok_or_else(|| ApiError::not_found(resource, name))?;
+        let found = self.snapshot().get(resource.table(), &target.key).cloned();
+        let object = found.ok_or_else(|| ApiError::not_found(resource, name))?;
         match target.subresource {
-            Some(Subresource::Scale) => Ok(Object::new(scale_of(resource, object)?)),
+            Some(Subresource::Scale) => {
+                let object = self.loaded(resource, object).await?;
+                Ok(Object::new(scale_of(resource, &object)?))
+            }
             None
             | Some(
                 Subresource::Status
                 | Subresource::EphemeralContainers
                 | Subresource::Resize
                 | Subresource::Approval,
-            ) => Ok(object.clone()),
+            ) => Ok(object),
             Some(_) => Err(ApiError::method_not_supported(resource, "get")),
         }
     }

@@ -266,14 +266,15 @@ impl Server {
         let (table, key) = (resource.table(), &target.key);
         for _ in 0..WRITE_ATTEMPTS {
             let snapshot = self.snapshot();
-            let old = snapshot
+            let stored = snapshot
                 .get(table, key)
                 .ok_or_else(|| ApiError::not_found(resource, key.name()))?
                 .clone();
             drop(snapshot);
+            let old = self.loaded(resource, stored.clone()).await?;
             let mut new = change(old.clone()).await?;
             let mut claims = self.claim(resource, &mut new, Some(&old))?;
-            if new.equals(&old) {
+            if new.equals(&old) && is_current(resource, &stored) {
                 return Ok(old);
             }
             if options.dry_run {
@@ -287,6 +288,7 @@ impl Server {
                 transaction.delete(table, key.clone(), expect);
                 claims = self.release(resource, &old)?;
             } else {
+                let new = self.to_storage(resource, new).await?;
                 transaction.put(table, key.clone(), expect, new);
                 let part = target.subresource;
                 self.charge_quotas(&target.resource, part, Some(&old), &mut transaction);
@@ -322,6 +324,14 @@ pub(crate) fn validate_changed(target: &Target, new: &Draft, old: &Object) -> Re
     }
     let name = target.key.name();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, name, &errors)) }
+}
+
+/// Whether an object is stored in the version in which it would be stored now. One that is not is
+/// written even when nothing about it changes: so those who move what is stored to another version
+/// get it done.
+fn is_current(resource: &Resource, stored: &Object) -> bool {
+    let Some(webhook) = resource.conversion_webhook() else { return true };
+    stored.api_version().is_ok_and(|version| version == webhook.stored)
 }
 
 /// Whether an object that is being deleted has nothing left that keeps it.

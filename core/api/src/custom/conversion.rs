@@ -34,6 +34,17 @@ impl Read {
         }
     }
 
+    /// For a version into which a webhook converts: it is only put in order.
+    pub(super) fn outside(
+        group: &str,
+        served: &CustomResourceDefinitionVersion,
+        root: &Arc<Node>,
+    ) -> Self {
+        let name = format!("{group}/{}", served.name);
+        let defaults = Some(root.clone()).filter(|root| root.has_defaults());
+        Self { served: name.clone(), stored: name, defaults: defaults.into_iter().collect() }
+    }
+
     /// Whether what is read differs from what is stored.
     pub(super) fn does_something(&self) -> bool {
         self.served != self.stored || !self.defaults.is_empty()

@@ -4,6 +4,7 @@ mod conversion;
 pub mod definition;
 mod paths;
 mod strategy;
+mod webhook;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::structural::{Node, schema_of};
 use crate::{ApiError, Resource, Result};
 use conversion::Read;
 use strategy::CustomStrategy;
+pub use webhook::{ConversionWebhook, Desired};
 
 /// The entries of a definition's versions, the preferred one first: those that are served, and the
 /// one that is stored.
@@ -87,8 +89,18 @@ fn resource(
         Arc::new(CustomPrinter::new(columns)?),
     );
     let resource = if version.served { resource } else { resource.unserved() };
+    if let Some(webhook) = ConversionWebhook::of(definition, &stored.name) {
+        let table = resource.name().clone();
+        let read = Read::outside(&spec.group, version, root);
+        let resource = match version.storage {
+            true => resource.read_through(read),
+            false => resource.stored_in(table, read),
+        };
+        return Ok(resource.converted_outside(webhook));
+    }
+    let several = spec.versions.len() > 1;
     let read = Read::new(&spec.group, version, stored, root, stored_root);
-    Ok(match (version.storage, read.does_something()) {
+    Ok(match (version.storage, several || read.does_something()) {
         (true, false) => resource,
         (true, true) => resource.read_through(read),
         (false, _) => {

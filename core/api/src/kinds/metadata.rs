@@ -88,7 +88,7 @@ fn common(meta: &ObjectMeta, path: &Path<'_>, errors: &mut ErrorList) {
 }
 
 /// Checks labels, or whatever else has the form of labels.
-pub(super) fn labels<'a>(
+pub(crate) fn labels<'a>(
     labels: impl Iterator<Item = (&'a String, &'a String)>,
     path: &Path<'_>,
     errors: &mut ErrorList,
@@ -100,7 +100,7 @@ pub(super) fn labels<'a>(
 }
 
 /// Checks annotations: the form of their keys and the size of all.
-pub(super) fn annotations<'a>(
+pub(crate) fn annotations<'a>(
     annotations: impl Iterator<Item = (&'a String, &'a String)>,
     path: &Path<'_>,
     errors: &mut ErrorList,

@@ -55,7 +55,7 @@ impl Server {
     pub(crate) async fn read(&self, user: &User, target: &Target) -> Result<Object> {
         let resource = &*target.resource;
         let Some(computed) = of(resource).filter(|_| target.subresource.is_none()) else {
-            return self.get(user, target);
+            return self.get(user, target).await;
         };
         let (namespace, name) = (target.key.namespace(), target.key.name());
         self.authorize(user, "get", resource, None, namespace, name)?;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig as AdmissionConfig;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use url::Url;
 
 use super::{ExtensionAddress, resolve_service};
@@ -34,6 +35,13 @@ enum Place {
 
 impl ExtensionConfig {
     pub(crate) fn of_admission(config: &AdmissionConfig) -> Self {
+        let service = config.service.as_ref().map(|service| {
+            (&*service.namespace, &*service.name, service.path.as_deref(), service.port)
+        });
+        Self::new(config.url.as_deref(), service, config.ca_bundle.as_ref())
+    }
+
+    pub(crate) fn of_conversion(config: &extensions::WebhookClientConfig) -> Self {
         let service = config.service.as_ref().map(|service| {
             (&*service.namespace, &*service.name, service.path.as_deref(), service.port)
         });

@@ -90,7 +90,9 @@ impl Server {
         let client =
             self.extensions().ok_or_else(|| failed("this server reaches no extensions"))?;
         let address = config.resolve(self).map_err(|why| failed(&why))?;
-        let request = ExtensionRequest { address, path, body: body.into(), max_answer: MAX_ANSWER };
+        // Whoever is sent much may have much to say about it.
+        let max_answer = MAX_ANSWER.max(body.len().saturating_mul(2));
+        let request = ExtensionRequest { address, path, body: body.into(), max_answer };
         let answer = tokio::time::timeout(timeout, client.post(request))
             .await
             .map_err(|_| failed("context deadline exceeded"))?

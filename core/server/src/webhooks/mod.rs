@@ -71,7 +71,16 @@ impl Server {
     ) -> Result<Value> {
         match draft {
             None => Ok(Value::Null),
-            Some(draft) if write.is_whole() => version.draft_to_served(draft)?.to_value(),
+            Some(draft) if write.is_whole() => {
+                if let Some(webhook) = version.conversion_webhook() {
+                    let draft = draft.clone();
+                    return self
+                        .converted(webhook, draft, &version.api_version())
+                        .await?
+                        .to_value();
+                }
+                version.draft_to_served(draft)?.to_value()
+            }
             Some(draft) => draft.to_value(),
         }
     }
@@ -85,7 +94,10 @@ impl Server {
     ) -> Result<Value> {
         match object {
             None => Ok(Value::Null),
-            Some(object) if write.is_whole() => version.to_served(object.clone())?.to_value(),
+            Some(object) if write.is_whole() => {
+                let object = self.loaded(version, object.clone()).await?;
+                version.to_served(object)?.to_value()
+            }
             Some(object) => object.to_value(),
         }
     }

@@ -211,6 +211,9 @@ impl Server {
             return Draft::from_value(draft.codec(), patched);
         }
         let mut new = Self::accept(version, Draft::from_value(version.codec, patched)?)?;
+        if let Some(webhook) = write.resource.conversion_webhook() {
+            new = self.converted(webhook, new, &write.resource.api_version()).await?;
+        }
         let meta = new.meta_mut();
         meta.managed_fields = None;
         meta.uid.clone_from(&draft.meta().uid);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
 mod answers;
+mod conversion;
 mod matching;
 mod mutating;
 mod parts;
