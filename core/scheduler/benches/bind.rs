@@ -98,6 +98,12 @@ async fn run(which: Which) -> Duration {
             true
         };
         nodes.modify_status(&Key::cluster(&*name), set).await.unwrap();
+        // As the controller of nodes does with one that is ready.
+        let free = |node: &mut Node| {
+            node.spec = None;
+            true
+        };
+        nodes.modify(&Key::cluster(&*name), free).await.unwrap();
     }
     let informers = Informers::new(client.clone());
     let recorder = Recorder::new(&client, &env, "bench").unwrap();

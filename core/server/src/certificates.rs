@@ -4,6 +4,10 @@
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::{Draft, Object};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::User;
 
@@ -34,5 +38,37 @@ pub(crate) fn stamp_conditions(draft: &mut Draft, old: &Object, now: &Time) {
             let since = same.and_then(|before| before.last_transition_time.clone());
             condition.last_transition_time = since.or_else(|| Some(now.clone()));
         }
+    }
+}
+
+/// Whom a certificate is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    /// The common name.
+    pub(crate) common_name: String,
+    /// The organizations: of a user, its groups.
+    pub(crate) organizations: Vec<String>,
+}
+
+impl Subject {
+    /// Reads it from a request in PEM.
+    ///
+    /// # Errors
+    /// Why it is no request, in words for people.
+    pub(crate) fn of_request(pem: &[u8]) -> Result<Self, String> {
+        let none = || "PEM block type must be CERTIFICATE REQUEST".to_owned();
+        let (_, block) = parse_x509_pem(pem).map_err(|_| none())?;
+        if block.label != "CERTIFICATE REQUEST" {
+            return Err(none());
+        }
+        let read = X509CertificationRequest::from_der(&block.contents);
+        let (_, request) = read.map_err(|error| error.to_string())?;
+        let subject = &request.certification_request_info.subject;
+        let text =
+            |part: &AttributeTypeAndValue<'_>| part.as_str().map(str::to_owned).unwrap_or_default();
+        Ok(Self {
+            common_name: subject.iter_common_name().last().map(text).unwrap_or_default(),
+            organizations: subject.iter_organization().map(text).collect(),
+        })
     }
 }

@@ -31,7 +31,7 @@ struct Inner {
     store: Store,
     catalog: Catalog,
     env: Env,
-    authorizer: Box<dyn Authorizer>,
+    authorizer: Arc<dyn Authorizer>,
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
     ports: PortsInFlight,
@@ -51,7 +51,7 @@ pub struct ServerBuilder {
     store: Store,
     catalog: Catalog,
     env: Env,
-    authorizer: Box<dyn Authorizer>,
+    authorizer: Arc<dyn Authorizer>,
     admission: Vec<Box<dyn Admission>>,
     services: ServiceNetwork,
     tokens: OnceLock<SigningKey>,
@@ -66,7 +66,7 @@ pub struct ServerBuilder {
 impl ServerBuilder {
     /// Sets who decides what may be done, instead of [`MastersOnly`].
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Box::new(authorizer);
+        self.authorizer = Arc::new(authorizer);
         self
     }
 
@@ -131,7 +131,7 @@ impl ServerBuilder {
         let Self { certificate, authenticators, auditor, extensions, nodes, pods, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
-        let mut rules = admission::builtin(&env, tokens.get().is_some(), pods);
+        let mut rules = admission::builtin(&env, tokens.get().is_some(), &authorizer, pods);
         rules.extend(admission);
         let admission = rules;
         let webhooks = Followed::new(store.clone());
@@ -169,7 +169,7 @@ impl Server {
             store,
             catalog,
             env,
-            authorizer: Box::new(MastersOnly),
+            authorizer: Arc::new(MastersOnly),
             admission: Vec::new(),
             services: ServiceNetwork::default(),
             tokens: OnceLock::new(),

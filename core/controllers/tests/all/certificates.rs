@@ -5,7 +5,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use pinnace_api::Typed;
 use serde_json::json;
 
-use crate::harness::{CERTIFICATE, Cluster, REQUEST, condition, key};
+use crate::harness::{self, CERTIFICATE, Cluster, condition, key};
 
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const KUBELET: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -16,7 +16,8 @@ async fn ask(cluster: &Cluster, name: &str, signer: &str, subject: &str, usages:
         "spec": {"request": "", "signerName": signer, "usages": usages},
     }))
     .unwrap();
-    request.spec.request = ByteString(format!("{REQUEST}{subject}\n").into_bytes());
+    let (name, organization) = subject.split_once('/').unwrap();
+    request.spec.request = ByteString(harness::request(name, organization).into_bytes());
     cluster.api().create(request).await.unwrap();
 }
 

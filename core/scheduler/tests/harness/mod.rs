@@ -75,6 +75,12 @@ impl Cluster {
             changes
         });
         set.await.unwrap();
+        // As the controller of nodes does with one that is ready.
+        let free = self.nodes.modify(&key, |node| {
+            node.spec.take();
+            true
+        });
+        free.await.unwrap();
     }
 
     pub(crate) async fn taint(&self, node: &str, key: &str) {

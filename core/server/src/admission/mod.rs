@@ -1,16 +1,22 @@
 //! Rules for what may be written, beyond what makes an object valid: each sees the object after
 //! defaulting and before validation, may change it or refuse it.
 
+mod certificates;
 mod claim_resize;
 mod default_class;
 mod default_toleration_seconds;
 mod device_admin;
 mod limit_ranger;
 mod namespace_lifecycle;
+mod node_restriction;
 mod pod_priority;
 mod pod_security;
 mod runtime_class;
 mod service_account;
+mod storage_protection;
+mod taint_nodes;
+
+use std::sync::Arc;
 
 use pinnace_api::pod_security::PodSecurityConfiguration;
 use pinnace_api::{Draft, Key, Object, Resource, Result};
@@ -18,7 +24,7 @@ use pinnace_client::{Annotations, Subresource, Warnings};
 use pinnace_env::Env;
 use pinnace_store::Snapshot;
 
-use crate::User;
+use crate::{Authorizer, User};
 
 /// What is about to be done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +90,7 @@ pub trait Admission: Send + Sync + 'static {
 pub(crate) fn builtin(
     env: &Env,
     tokens: bool,
+    authorizer: &Arc<dyn Authorizer>,
     pods: PodSecurityConfiguration,
 ) -> Vec<Box<dyn Admission>> {
     let mut rules: Vec<Box<dyn Admission>> = vec![
@@ -93,13 +100,20 @@ pub(crate) fn builtin(
     if tokens {
         rules.push(Box::new(service_account::ServiceAccount::new(env.clone())));
     }
-    let rest: [Box<dyn Admission>; 8] = [
+    let rest: [Box<dyn Admission>; 15] = [
+        Box::new(node_restriction::NodeRestriction(authorizer.clone())),
+        Box::new(taint_nodes::TaintNodesByCondition),
         Box::new(pod_security::PodSecurity::new(pods)),
         Box::new(pod_priority::PodPriority),
         Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         Box::new(default_class::DefaultStorageClass),
+        Box::new(storage_protection::StorageObjectInUseProtection),
         Box::new(claim_resize::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
+        Box::new(certificates::CertificateApproval(authorizer.clone())),
+        Box::new(certificates::CertificateSigning(authorizer.clone())),
+        Box::new(certificates::ClusterTrustBundleAttest(authorizer.clone())),
+        Box::new(certificates::CertificateSubjectRestriction),
         Box::new(default_class::DefaultIngressClass),
         Box::new(device_admin::DeviceAdminAccess),
     ];

@@ -14,9 +14,10 @@ use crate::followed::Followed;
 use crate::rbac::NodeRules;
 use crate::{Attributes, Authorizer, Decision, Rules, User};
 use graph::{Graph, is_attached};
+pub(crate) use references::References;
 
 const GROUP: &str = "system:nodes";
-const USER_PREFIX: &str = "system:node:";
+pub(crate) const USER_PREFIX: &str = "system:node:";
 /// Where the leases of nodes are.
 const LEASES: &str = "kube-node-lease";
 
@@ -41,6 +42,12 @@ impl NodeAuthorizer {
 fn node_of<'u>(asked: &Attributes<'u>) -> Option<&'u str> {
     let node = asked.user.groups.iter().any(|group| group == GROUP);
     node.then(|| asked.user.name.strip_prefix(USER_PREFIX).unwrap_or_default())
+}
+
+/// The node that a user is, by name and group; empty for a name that says none.
+pub(crate) fn is_node(user: &User) -> Option<&str> {
+    let node = user.name.strip_prefix(USER_PREFIX)?;
+    user.groups.iter().any(|group| group == GROUP).then_some(node)
 }
 
 fn deny(why: impl Into<String>) -> Decision {

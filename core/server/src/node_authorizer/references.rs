@@ -7,17 +7,17 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// What a pod refers to, by name within its namespace. What a node must read to run it.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct References {
-    pub(super) account: String,
-    pub(super) secrets: Vec<String>,
-    pub(super) config_maps: Vec<String>,
-    pub(super) claims: Vec<String>,
-    pub(super) resource_claims: Vec<String>,
+pub(crate) struct References {
+    pub(crate) account: String,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) config_maps: Vec<String>,
+    pub(crate) claims: Vec<String>,
+    pub(crate) resource_claims: Vec<String>,
 }
 
 impl References {
     /// Those of a pod; a mirror of what a node runs by itself gives the node nothing.
-    pub(super) fn of(pod: &Pod) -> Self {
+    pub(crate) fn of(pod: &Pod) -> Self {
         let mut found = Self::default();
         let annotations = pod.metadata.annotations.as_ref();
         let mirror = annotations.is_some_and(|all| all.contains_key(MIRROR));

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use credentials::credentials;
-pub(crate) use credentials::{CERTIFICATE, REQUEST};
+pub(crate) use credentials::{CERTIFICATE, request};
 
 /// Longest virtual time that [`Cluster::until`] waits.
 const DEADLINE: Duration = Duration::from_secs(600);
