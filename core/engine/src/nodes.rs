@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pinnace_env::Env;
 use pinnace_network::{HostNetwork, Ipv4Net, PodNetwork, SimulatedNetwork};
-use pinnace_node::{Capacity, Machine, NodeConfig};
+use pinnace_node::{Capacity, Eviction, Machine, NodeConfig, NodeSettings};
 use pinnace_runtime::Runtime as ContainerRuntime;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 
@@ -155,6 +155,7 @@ fn simulated(
             labels: BTreeMap::new(),
             taints: Vec::new(),
             capacity: Capacity::default(),
+            settings: NodeSettings::default(),
             addresses: vec![simulated_address(index)],
             runtime,
             network,
@@ -208,6 +209,7 @@ async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place
         labels: BTreeMap::new(),
         taints: Vec::new(),
         capacity: pinnace_node::machine_capacity(&place.directory),
+        settings: NodeSettings { eviction: Some(Eviction::of_memory()), ..NodeSettings::default() },
         addresses: pinnace_network::machine_addresses(),
         runtime: runtime.clone(),
         network: network.clone(),

@@ -13,7 +13,7 @@ use pinnace_api::{Catalog, Key};
 use pinnace_client::{Client, EventType, Informers, ListOptions, Recorder};
 use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
-use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig};
+use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings};
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
@@ -85,6 +85,7 @@ async fn with_agent() -> (f64, Option<PodStatus>) {
         labels: BTreeMap::new(),
         taints: Vec::new(),
         capacity: Capacity::default(),
+        settings: NodeSettings::default(),
         addresses: vec!["192.0.2.7".parse().unwrap()],
         runtime: simulated.clone(),
         network: Arc::new(SimulatedNetwork::new("10.0.0.0/25".parse().unwrap()).unwrap()),

@@ -9,6 +9,8 @@ use pinnace_env::Env;
 use pinnace_network::PodNetwork;
 use pinnace_runtime::Runtime;
 
+use crate::eviction::{Eviction, Signal};
+
 /// What a [`NodeAgent`](crate::NodeAgent) works with.
 pub struct NodeAgentConfig {
     /// The nodes it serves.
@@ -35,12 +37,54 @@ pub struct NodeConfig {
     pub taints: Vec<Taint>,
     /// What its pods may share.
     pub capacity: Capacity,
+    /// How it looks after itself.
+    pub settings: NodeSettings,
     /// Its addresses, the primary first, at most one of each family.
     pub addresses: Vec<IpAddr>,
     /// What runs its containers. Nodes may share one: then what happens is told once for all.
     pub runtime: Arc<dyn Runtime>,
     /// Where its pods get their addresses.
     pub network: Arc<dyn PodNetwork>,
+}
+
+/// How a node looks after itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeSettings {
+    /// What its pods do not get, for there are others: `systemReserved` and `kubeReserved`.
+    pub reserved: Reserved,
+    /// When it evicts pods; never, and whatever they write, when not set.
+    pub eviction: Option<Eviction>,
+}
+
+/// What is kept from pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// CPU in thousandths of a core.
+    pub cpu_millis: i64,
+    /// Memory in bytes.
+    pub memory_bytes: i64,
+    /// Bytes on disk.
+    pub storage_bytes: i64,
+}
+
+impl NodeSettings {
+    /// What pods may share of a node: all but what is reserved, and what must be left anyway.
+    pub(crate) fn allocatable(&self, capacity: &Capacity) -> Capacity {
+        let Reserved { cpu_millis, memory_bytes, storage_bytes } = self.reserved;
+        let reserved = Capacity { cpu_millis, memory_bytes, storage_bytes, pods: 0 };
+        let mut left = capacity.minus(&reserved);
+        let whole = |amount: i64| u64::try_from(amount).unwrap_or(0);
+        let thresholds = self.eviction.iter().flat_map(|eviction| &eviction.thresholds);
+        for threshold in thresholds.filter(|threshold| threshold.is_hard()) {
+            let keep = |of: i64| i64::try_from(threshold.amount.of(whole(of))).unwrap_or(i64::MAX);
+            match threshold.signal {
+                Signal::MemoryAvailable => left.memory_bytes -= keep(capacity.memory_bytes),
+                Signal::NodeFsAvailable => left.storage_bytes -= keep(capacity.storage_bytes),
+                _ => {}
+            }
+        }
+        left.at_least_nothing()
+    }
 }
 
 /// What the pods of a node may share.

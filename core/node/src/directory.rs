@@ -19,7 +19,7 @@ use crate::agent::Shared;
 use crate::config::Machine;
 use crate::host::Host;
 use crate::logs::log_path;
-use crate::measure;
+use crate::measure::{self, Detail};
 
 /// The nodes of an agent in this process. It does not keep the agent alive.
 #[derive(Clone)]
@@ -159,7 +159,8 @@ impl NodeConnection for LocalNode {
 
     async fn summary(&self, only_cpu_and_memory: bool) -> Result<Summary> {
         let shared = self.shared()?;
-        measure::summary(&shared, &self.host, only_cpu_and_memory).await.map_err(api_error)
+        let detail = if only_cpu_and_memory { Detail::Quick } else { Detail::Full };
+        measure::summary(&shared, &self.host, detail).await.map_err(api_error)
     }
 
     async fn document(&self, path: &str) -> Result<Option<Document>> {

@@ -11,6 +11,7 @@ use pinnace_runtime::Runtime;
 use tokio::time::Instant;
 
 use crate::config::{Capacity, NodeConfig};
+use crate::eviction::{Eviction, Pressure};
 use crate::measure::Rates;
 use crate::pod::resources::NOTHING;
 
@@ -20,6 +21,12 @@ pub(crate) struct Host {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) taints: Vec<Taint>,
     pub(crate) capacity: Capacity,
+    /// What its pods may share of that.
+    pub(crate) allocatable: Capacity,
+    /// When it evicts pods.
+    pub(crate) eviction: Option<Eviction>,
+    /// What it suffers from.
+    pressures: Mutex<Vec<Pressure>>,
     /// As texts, for they are shown in every pod's status.
     pub(crate) ips: Vec<String>,
     pub(crate) runtime: Arc<HostRuntime>,
@@ -57,6 +64,9 @@ impl Host {
             name: config.name.into(),
             labels: config.labels,
             taints: config.taints,
+            allocatable: config.settings.allocatable(&config.capacity),
+            eviction: config.settings.eviction,
+            pressures: Mutex::default(),
             capacity: config.capacity,
             ips: config.addresses.iter().map(IpAddr::to_string).collect(),
             runtime,
@@ -65,6 +75,16 @@ impl Host {
             rates: Rates::default(),
             reported: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn pressures(&self) -> Vec<Pressure> {
+        self.pressures.lock().clone()
+    }
+
+    /// Notes what the node suffers from; whether that is news.
+    pub(crate) fn set_pressures(&self, pressures: Vec<Pressure>) -> bool {
+        let mut known = self.pressures.lock();
+        std::mem::replace(&mut *known, pressures) != *known
     }
 
     /// Gives a pod what it asks for, unless `refuse` objects to what was given before.

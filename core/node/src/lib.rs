@@ -17,6 +17,7 @@ mod checks;
 mod config;
 mod directory;
 mod error;
+mod eviction;
 mod heartbeat;
 mod host;
 mod logs;
@@ -30,8 +31,9 @@ mod sources;
 mod volumes;
 
 pub use agent::NodeAgent;
-pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig};
+pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig, NodeSettings, Reserved};
 pub use directory::Nodes;
 pub use error::{Error, Result};
+pub use eviction::{Amount, Eviction, Signal, Threshold};
 pub use machine::machine_capacity;
 pub use volumes::remove_all as remove_volumes;

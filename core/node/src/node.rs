@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use pinnace_api::quantity::Quantity;
 
 use crate::config::{Capacity, Machine};
+use crate::eviction::Pressure;
 use crate::host::{Health, Host};
 use crate::machine::Facts;
 
@@ -87,8 +88,8 @@ pub(crate) fn status(
     NodeStatus {
         addresses: Some(addresses),
         capacity: Some(amounts(&host.capacity)),
-        allocatable: Some(amounts(&host.capacity)),
-        conditions: Some(conditions(health, current.conditions.as_deref(), now)),
+        allocatable: Some(amounts(&host.allocatable)),
+        conditions: Some(conditions(&host.pressures(), health, current.conditions.as_deref(), now)),
         node_info: Some(NodeSystemInfo {
             architecture: architecture().to_owned(),
             boot_id: facts.boot_id,
@@ -119,6 +120,7 @@ fn amounts(capacity: &Capacity) -> BTreeMap<String, Text> {
 /// The node's conditions: those of the agent, each with the time since when it is so, and those
 /// that belong to others.
 fn conditions(
+    pressures: &[Pressure],
     health: &Health,
     current: Option<&[NodeCondition]>,
     now: Timestamp,
@@ -134,16 +136,13 @@ fn conditions(
         }
         None => (true, "KubeletReady", "kubelet is posting ready status".to_owned()),
     };
-    let fine = |reason, message: &str| (false, reason, message.to_owned());
-    let wanted = [
-        (
-            "MemoryPressure",
-            fine("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ),
-        ("DiskPressure", fine("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
-        ("PIDPressure", fine("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
-        ("Ready", ready),
-    ];
+    let pressure = |one: Pressure| {
+        let is_so = pressures.contains(&one);
+        let (reason, message) = one.words(is_so);
+        (one.condition(), (is_so, reason, message.to_owned()))
+    };
+    let [memory, disk, pid] = Pressure::ALL.map(pressure);
+    let wanted = [memory, disk, pid, ("Ready", ready)];
     let current = current.unwrap_or_default();
     let own = wanted.iter().map(|(name, (holds, reason, message))| {
         let status = if *holds { "True" } else { "False" };

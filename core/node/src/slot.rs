@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
@@ -34,6 +35,19 @@ struct Inbox {
     worker: Option<Box<Worker>>,
     /// The earliest alarm that is set.
     alarm: Option<Instant>,
+    /// Why the node evicts it.
+    evict: Option<Evict>,
+}
+
+/// How a node evicts a pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Evict {
+    /// Why, as the pod's status says.
+    pub(crate) message: String,
+    /// How long its containers have to end.
+    pub(crate) grace: Duration,
+    /// Whether the pod is disrupted by that, for no fault of its own.
+    pub(crate) disruption: bool,
 }
 
 /// What a worker has to look at.
@@ -51,12 +65,15 @@ pub(crate) struct Signals {
     pub(crate) probes: bool,
     /// The time.
     pub(crate) alarm: bool,
+    /// That the node evicts the pod.
+    pub(crate) evict: bool,
 }
 
 /// What a worker is told when it begins.
 pub(crate) struct News {
     pub(crate) pod: Object,
     pub(crate) signals: Signals,
+    pub(crate) evict: Option<Evict>,
 }
 
 impl Slot {
@@ -70,6 +87,7 @@ impl Slot {
                 signals: Signals { pod: true, ..Signals::default() },
                 worker: Some(Box::default()),
                 alarm: None,
+                evict: None,
             }),
             ending: Notify::new(),
             probed: Notify::new(),
@@ -106,6 +124,14 @@ impl Slot {
         if gone {
             self.ending.notify_waiters();
         }
+    }
+
+    /// Has the pod end.
+    pub(crate) fn evict(self: &Arc<Self>, shared: &Arc<Shared>, evict: Evict) {
+        let mut inbox = self.inbox.lock();
+        inbox.evict.get_or_insert(evict);
+        inbox.signals.evict = true;
+        self.start(shared, inbox);
     }
 
     /// Has the worker look at what a probe has found out.
@@ -155,7 +181,11 @@ impl Slot {
     /// What is new, for the worker that has just begun or is about to rest.
     pub(crate) fn take_news(&self) -> News {
         let mut inbox = self.inbox.lock();
-        News { pod: inbox.pod.clone(), signals: std::mem::take(&mut inbox.signals) }
+        News {
+            pod: inbox.pod.clone(),
+            signals: std::mem::take(&mut inbox.signals),
+            evict: inbox.evict.take(),
+        }
     }
 
     /// Puts the worker to rest until something happens or its time has come.

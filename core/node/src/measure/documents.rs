@@ -7,7 +7,7 @@ use pinnace_client::nodes::Document;
 use pinnace_client::summary::{ContainerUse, PodUse, Summary};
 use serde_json::json;
 
-use super::{milliseconds, summary};
+use super::{Detail, milliseconds, summary};
 use crate::agent::Shared;
 use crate::host::Host;
 
@@ -34,11 +34,12 @@ pub(crate) async fn document(
         "/configz" => json_page(&json!({"kubeletconfig": configuration(host)})),
         "/stats/summary" => {
             let asked = |pair: &str| pair == "only_cpu_and_memory=true";
-            let only = query.split('&').any(asked);
-            json_page(&serde_json::to_value(summary(shared, host, only).await?).unwrap_or_default())
+            let detail = if query.split('&').any(asked) { Detail::Quick } else { Detail::Full };
+            let found = summary(shared, host, detail).await?;
+            json_page(&serde_json::to_value(found).unwrap_or_default())
         }
         "/metrics/resource" => {
-            let body = match summary(shared, host, true).await {
+            let body = match summary(shared, host, Detail::Quick).await {
                 Ok(summary) => resource_figures(&summary),
                 Err(error) => {
                     tracing::warn!(node = %host.name, %error, "nothing measured");
@@ -48,7 +49,7 @@ pub(crate) async fn document(
             Document { media_type: FIGURES, body }
         }
         "/metrics/cadvisor" => {
-            let body = container_figures(&summary(shared, host, false).await?);
+            let body = container_figures(&summary(shared, host, Detail::Full).await?);
             Document { media_type: FIGURES, body }
         }
         _ => return Ok(None),

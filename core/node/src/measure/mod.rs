@@ -32,21 +32,46 @@ pub(crate) struct Measured {
     pub(crate) stats: PodStats,
 }
 
-/// What a node and its pods use. `only_cpu_and_memory` leaves out what takes time to count.
+/// How much is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Detail {
+    /// CPU and memory, which cost nothing to look at.
+    Quick,
+    /// And what is on disks of the pods of which this says so.
+    Of(fn(&Pod) -> bool),
+    /// Everything.
+    Full,
+}
+
+impl Detail {
+    fn has(self, pod: &Pod) -> bool {
+        match self {
+            Self::Quick => false,
+            Self::Of(of) => of(pod),
+            Self::Full => true,
+        }
+    }
+
+    fn is_quick(self) -> bool {
+        matches!(self, Self::Quick)
+    }
+}
+
+/// What a node and its pods use.
 ///
 /// # Errors
 /// Those of the runtime.
 pub(crate) async fn summary(
     shared: &Arc<Shared>,
     host: &Arc<Host>,
-    only_cpu_and_memory: bool,
+    detail: Detail,
 ) -> pinnace_runtime::Result<Summary> {
-    let measured = measured(shared, host, !only_cpu_and_memory).await?;
+    let measured = measured(shared, host, detail).await?;
     let pods: Vec<_> = measured.iter().map(|one| pods::of(one, &host.rates)).collect();
     host.rates.forget_all_but(&measured);
     let mut summary = Summary { node: node::simulated(host, &pods, shared.env.now()), pods };
     let Some(state) = shared.machine.state().map(std::path::Path::to_owned) else {
-        if only_cpu_and_memory {
+        if detail.is_quick() {
             leave_cpu_and_memory(&mut summary);
         }
         return Ok(summary);
@@ -54,12 +79,14 @@ pub(crate) async fn summary(
     let (host, logs, now) = (host.clone(), shared.logs.clone(), shared.env.now());
     let work = move || {
         summary.node = node::of_this_machine(&host, &state, now);
-        if only_cpu_and_memory {
+        if detail.is_quick() {
             leave_cpu_and_memory(&mut summary);
             return summary;
         }
         for (pod, one) in summary.pods.iter_mut().zip(&measured) {
-            pods::add_disk(pod, one, &state, &logs, now);
+            if detail.has(&one.pod) {
+                pods::add_disk(pod, one, &state, &logs, now);
+            }
         }
         summary
     };
@@ -74,7 +101,7 @@ pub(crate) async fn summary(
 async fn measured(
     shared: &Arc<Shared>,
     host: &Arc<Host>,
-    written: bool,
+    detail: Detail,
 ) -> pinnace_runtime::Result<Vec<Measured>> {
     let mut pods: Vec<Typed<Pod>> = shared
         .slots_of(&host.runtime)
@@ -85,6 +112,7 @@ async fn measured(
     pods.sort_by_cached_key(|pod| pod.object().key());
     let ids: Vec<_> =
         pods.iter().map(|pod| pinnace_runtime::PodId(pod.object().uid().to_owned())).collect();
+    let written = pods.iter().any(|pod| detail.has(pod));
     let mut stats = host.runtime.runtime.stats(&ids, written).await?.into_iter().peekable();
     // Both are in one order, and some pods are not there yet or no more.
     let both = pods.into_iter().filter_map(|pod| {

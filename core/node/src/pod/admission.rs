@@ -1,9 +1,14 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 use pinnace_api::selector::NodeTerm;
+use pinnace_runtime::QosClass;
 
-use super::record;
 use super::status::Verdict;
+use super::{record, resources};
 use crate::config::Capacity;
+use crate::eviction::{self, Pressure};
+
+/// What a node that lacks memory is tainted with.
+const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";
 
 /// Whether a node may take a pod, as upstream asks before it starts one: the scheduler has
 /// checked, but pods may come past it.
@@ -46,6 +51,36 @@ pub(crate) fn admit(
         });
     }
     Ok(())
+}
+
+/// Whether a node that suffers takes a pod: critical ones always, and others only when nothing but
+/// memory runs short, if they have asked for what they use or do not mind.
+///
+/// # Errors
+/// What the pod's status says then.
+pub(crate) fn pressure(pod: &Pod, pressures: &[Pressure]) -> Result<(), Verdict> {
+    if pressures.is_empty() || eviction::is_critical(pod) {
+        return Ok(());
+    }
+    let spec = record::spec_of(pod);
+    let tolerates = || {
+        spec.tolerations.iter().flatten().any(|one| {
+            let key = one.key.as_deref().unwrap_or_default();
+            let effect = one.effect.as_deref().unwrap_or_default();
+            matches!(effect, "" | "NoSchedule")
+                && (key == MEMORY_TAINT
+                    || key.is_empty() && one.operator.as_deref() == Some("Exists"))
+        })
+    };
+    let modest = resources::qos_class(spec) != QosClass::BestEffort;
+    if pressures == [Pressure::Memory] && (modest || tolerates()) {
+        return Ok(());
+    }
+    let names: Vec<_> = pressures.iter().map(|one| one.condition()).collect();
+    Err(Verdict {
+        reason: eviction::REASON.to_owned(),
+        message: format!("Pod was rejected: The node had condition: [{}]. ", names.join(" ")),
+    })
 }
 
 /// Whether a pod that is to be confined by AppArmor can be; `lacks` says that the kernel cannot.
@@ -133,7 +168,7 @@ fn fits(pod: &Pod, node: &Node) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::resources::{self, NOTHING};
+    use super::super::resources::NOTHING;
     use super::*;
 
     fn check(spec: serde_json::Value, used: &Capacity, expected: Option<&str>) {

@@ -41,6 +41,7 @@ impl Worker {
             started_at: self.started_at,
             over,
             verdict: self.verdict.as_ref(),
+            disrupted: self.evicted.as_ref().is_some_and(|evicted| evicted.disruption),
             resize: self.resize.as_deref(),
         };
         let known = self.pod().status.as_ref();

@@ -288,7 +288,7 @@ impl Worker {
         let wanted = resources::requests(spec);
         let granted = self.reserved.clone().unwrap_or(resources::NOTHING);
         let answer = cx.host().reserve(&wanted.minus(&granted), |used| {
-            refusal(&wanted, &used.minus(&granted), &cx.host().capacity).map_or(Ok(()), Err)
+            refusal(&wanted, &used.minus(&granted), &cx.host().allocatable).map_or(Ok(()), Err)
         });
         let generation = self.pod().metadata.generation.unwrap_or_default();
         match answer {
@@ -362,7 +362,7 @@ impl Worker {
             return Ok(());
         }
         let class = resources::qos_class(record::spec_of(self.pod()));
-        let limits = resources::of_container(&target, class, &cx.host().capacity);
+        let limits = resources::of_container(&target, class, &cx.host().allocatable);
         let runtime = cx.runtime();
         let updated = self.busy(cx, runtime.update_container(&id, &limits)).await;
         updated.map_err(|error| error.to_string())?;

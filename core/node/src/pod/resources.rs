@@ -90,6 +90,10 @@ impl Capacity {
     fn max(&self, other: &Self) -> Self {
         self.map(other, i64::max)
     }
+
+    pub(crate) fn at_least_nothing(&self) -> Self {
+        self.max(&NOTHING)
+    }
 }
 
 /// The class of a pod, as cgroups are grouped by it.

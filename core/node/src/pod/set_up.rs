@@ -46,8 +46,9 @@ impl Worker {
         let pod = self.pod();
         let local = cx.shared.machine.state().is_some();
         let admitted = cx.host().reserve(&requests, |used| {
+            admission::pressure(pod, &cx.host().pressures())?;
             admission::app_armor(pod, || local && !kernel::has_app_armor())?;
-            admission::admit(pod, node.as_deref(), &requests, used, &cx.host().capacity)
+            admission::admit(pod, node.as_deref(), &requests, used, &cx.host().allocatable)
         });
         match admitted {
             Ok(()) => {
@@ -185,7 +186,7 @@ impl Worker {
             let around = Surroundings {
                 host_ips: &host.ips,
                 pod_ips: &pod_ips,
-                allocatable: &host.capacity,
+                allocatable: &host.allocatable,
             };
             for volume in super::record::spec_of(pod).volumes.iter().flatten() {
                 volumes::supported(volume)?;
@@ -220,7 +221,7 @@ impl Worker {
         Surroundings {
             host_ips: &cx.host().ips,
             pod_ips: &self.pod_ips,
-            allocatable: &cx.host().capacity,
+            allocatable: &cx.host().allocatable,
         }
     }
 }

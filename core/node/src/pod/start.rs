@@ -43,7 +43,7 @@ impl Worker {
             }
         };
         let class = resources::qos_class(record::spec_of(self.pod()));
-        let node = &cx.host().capacity;
+        let node = &cx.host().allocatable;
         let config = container_config(
             self.pod(),
             &self.granted_container(index),

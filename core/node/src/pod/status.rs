@@ -1,7 +1,8 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodIP, PodStatus, VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+    VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::kinds::qos;
@@ -31,6 +32,8 @@ pub(crate) struct View<'a> {
     pub(crate) over: bool,
     /// What the node agent has decided about the pod, whatever its containers say.
     pub(crate) verdict: Option<&'a Verdict>,
+    /// Whether the verdict disrupts it for no fault of its own.
+    pub(crate) disrupted: bool,
     /// How far a change of its resources has got.
     pub(crate) resize: Option<&'a Resize>,
 }
@@ -63,6 +66,14 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         let generation = view.pod.metadata.generation;
         wanted.extend(view.resize.into_iter().flat_map(|resize| resize.conditions(generation)));
     }
+    wanted.extend(view.verdict.filter(|_| view.disrupted).map(|verdict| PodCondition {
+        type_: "DisruptionTarget".to_owned(),
+        status: "True".to_owned(),
+        reason: Some("TerminationByKubelet".to_owned()),
+        message: Some(verdict.message.clone()),
+        observed_generation: view.pod.metadata.generation,
+        ..PodCondition::default()
+    }));
     let init_count = record::init_count(spec);
     let mut init: Vec<ContainerStatus> = record::containers(spec)
         .zip(view.records)

@@ -130,7 +130,7 @@ impl Worker {
                 let left = cx.shared.env.clock().until(until.0) + Duration::from_secs(1);
                 whole.min(left)
             }
-            _ => self.spec_grace(),
+            _ => self.evicted.as_ref().map_or_else(|| self.spec_grace(), |evicted| evicted.grace),
         }
     }
 

@@ -16,8 +16,9 @@ use super::tokens::Token;
 use super::{phase, resources};
 use crate::agent::Shared;
 use crate::config::Capacity;
+use crate::eviction;
 use crate::host::Host;
-use crate::slot::{News, Signals, Slot};
+use crate::slot::{Evict, News, Signals, Slot};
 use crate::volumes::Prepared;
 
 /// How long to wait before trying again what failed for no fault of the pod: at first, and at
@@ -65,6 +66,8 @@ pub(crate) struct Worker {
     /// The tokens that its volumes show.
     pub(super) tokens: Vec<Token>,
     pub(super) verdict: Option<Verdict>,
+    /// Why the node evicts it.
+    pub(super) evicted: Option<Box<Evict>>,
     /// How far a change of its resources has got.
     pub(super) resize: Option<Box<Resize>>,
     /// What it was given of its node.
@@ -118,8 +121,11 @@ impl Worker {
     pub(crate) async fn run(mut self: Box<Self>, shared: Arc<Shared>, slot: Arc<Slot>) {
         let cx = Cx { shared, slot };
         loop {
-            let News { pod, signals } = cx.slot.take_news();
+            let News { pod, signals, evict } = cx.slot.take_news();
             self.renew(pod);
+            if let Some(evict) = evict {
+                self.evicted.get_or_insert_with(|| Box::new(evict));
+            }
             self.take_ephemeral();
             self.sync(&cx, signals).await;
             if self.stage == Stage::Gone {
@@ -223,6 +229,10 @@ impl Worker {
             return;
         }
         if self.gone || self.object().is_deleting() {
+            self.go_to(Stage::Stopping);
+        } else if let Some(evicted) = &self.evicted {
+            let reason = eviction::REASON.to_owned();
+            self.verdict = Some(Verdict { reason, message: evicted.message.clone() });
             self.go_to(Stage::Stopping);
         } else if self.deadline(cx).is_some_and(|deadline| deadline <= Instant::now()) {
             let message = "Pod was active on the node longer than the specified deadline";

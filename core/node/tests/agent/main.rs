@@ -4,6 +4,7 @@
 
 mod adoption;
 mod connections;
+mod evicting;
 mod lifecycle;
 mod measuring;
 mod nodes;

@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use pinnace_client::nodes::{LogOptions, NodeDirectory as _, PodReference};
 use pinnace_network::HostNetwork;
-use pinnace_node::{Machine, NodeConfig, machine_capacity};
+use pinnace_node::{Eviction, Machine, NodeConfig, NodeSettings, machine_capacity};
 use pinnace_runtime::Runtime;
 use pinnace_runtime::process::{Process, ProcessConfig};
 use serde_json::json;
@@ -38,6 +38,15 @@ async fn with_processes(world: &mut World, directory: &std::path::Path) -> Arc<P
         labels: BTreeMap::new(),
         taints: Vec::new(),
         capacity: machine_capacity(directory),
+        settings: NodeSettings {
+            // Whether this machine's disk is full is not the test's concern.
+            eviction: Some(Eviction {
+                interval: Duration::from_millis(100),
+                thresholds: Vec::new(),
+                ..Eviction::default()
+            }),
+            ..NodeSettings::default()
+        },
         addresses: vec![ip],
         runtime: runtime.clone(),
         network: Arc::new(HostNetwork::new(vec![ip])),
@@ -202,6 +211,48 @@ async fn what_real_processes_use_is_measured() {
     world.delete(Some(0)).await;
     world.until_gone().await;
     until_empty(&runtime).await;
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}
+
+async fn evicted(world: &mut World, runtime: &Process, spec: serde_json::Value) -> String {
+    world.pod(spec).await;
+    let pod = world.until_phase("Failed").await;
+    let status = pod.status.clone().unwrap();
+    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    world.delete(Some(0)).await;
+    world.until_gone().await;
+    until_empty(runtime).await;
+    status.message.unwrap()
+}
+
+#[tokio::test]
+async fn pods_that_write_more_than_they_may_are_evicted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let runtime = with_processes(&mut world, directory.path()).await;
+    let spec = |script: &str, limit: Option<&str>, size: Option<&str>| {
+        let mut container = json!({
+            "name": "c", "image": "none:1", "command": ["/bin/sh", "-c", script],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}]
+        });
+        if let Some(limit) = limit {
+            container["resources"] = json!({"limits": {"ephemeral-storage": limit}});
+        }
+        let source = size.map_or(json!({}), |size| json!({"sizeLimit": size}));
+        json!({
+            "hostNetwork": true, "containers": [container],
+            "volumes": [{"name": "data", "emptyDir": source}],
+        })
+    };
+    let fill = "dd if=/dev/zero of=/data/file bs=1M count=3 2>/dev/null; sleep 600";
+    let message = evicted(&mut world, &runtime, spec(fill, None, Some("1Mi"))).await;
+    assert_eq!(message, "Usage of EmptyDir volume \"data\" exceeds the limit \"1Mi\". ");
+    let message = evicted(&mut world, &runtime, spec(fill, Some("2Mi"), None)).await;
+    let whole = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ";
+    assert_eq!(message, whole);
+    let events = world.events().await;
+    assert!(events.contains(&("Evicted".to_owned(), whole.to_owned())), "{events:?}");
     world.stop_agent().await;
     runtime.shutdown().await;
 }

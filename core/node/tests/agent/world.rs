@@ -12,7 +12,9 @@ use pinnace_api::{Catalog, Key, Kind, Typed};
 use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder, WatchEvent};
 use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
-use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, Nodes};
+use pinnace_node::{
+    Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings, Nodes,
+};
 use pinnace_runtime::Script;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 use pinnace_server::{Server, User};
@@ -81,6 +83,7 @@ impl World {
             labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
             taints: Vec::new(),
             capacity: Capacity::default(),
+            settings: NodeSettings::default(),
             addresses: vec!["192.0.2.7".parse().unwrap()],
             runtime: Arc::new(self.runtime.clone()),
             network: Arc::new(SimulatedNetwork::new("10.1.0.0/24".parse().unwrap()).unwrap()),

@@ -14,7 +14,7 @@ use pinnace_client::{
 use pinnace_controllers::{Context, Controllers, Credentials};
 use pinnace_env::Env;
 use pinnace_network::{Ipv4Net, PodNetwork, SimulatedNetwork};
-use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig};
+use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings};
 use pinnace_runtime::ContainerId;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 use pinnace_scheduler::{Scheduler, SchedulerConfig};
@@ -128,6 +128,7 @@ impl World {
                     labels: BTreeMap::new(),
                     taints: Vec::new(),
                     capacity: Capacity::default(),
+                    settings: NodeSettings::default(),
                     addresses: vec!["127.0.0.1".parse().unwrap()],
                     runtime: Arc::new(self.runtime.node(name)),
                     network: network.clone(),
