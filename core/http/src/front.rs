@@ -20,6 +20,7 @@ use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, InProcess, Server, User};
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregation::{Aggregator, Forwarded, Remote};
 use crate::audit;
 use crate::authentication::{self, ANONYMOUS, Anonymous, BearerTokens, Connection};
 use crate::discovery::Discovery;
@@ -32,7 +33,7 @@ use crate::openapi::OpenApi;
 use crate::request::{Query, RequestInfo};
 use crate::response::{self, AUDIT_ID};
 use crate::streams::{self, Connect};
-use crate::{Authenticator, Body, BoxError, Peer, RequestBody};
+use crate::{Authenticator, Body, BoxError, ClientIdentity, Peer, RequestBody};
 
 /// Bytes of an audit id that a client may choose.
 const MAX_AUDIT_ID: usize = 64;
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     authenticators: Vec<Box<dyn Authenticator>>,
     anonymous: Anonymous,
     nodes: Option<Arc<dyn NodeDirectory>>,
+    aggregator: Option<Aggregator>,
 }
 
 /// A request as it came, without its body.
@@ -78,6 +80,7 @@ pub struct FrontBuilder {
     authenticators: Vec<Box<dyn Authenticator>>,
     anonymous: Anonymous,
     nodes: Option<Arc<dyn NodeDirectory>>,
+    aggregator: Option<Aggregator>,
     health: Health,
 }
 
@@ -111,9 +114,19 @@ impl FrontBuilder {
         self
     }
 
+    /// Has other servers serve groups, as `APIService` objects say; without it none does. They
+    /// believe who makes a request when `identity` proves to them whose front this is.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`](crate::Error::Certificate) for an identity that is none.
+    pub fn aggregate(mut self, identity: Option<&ClientIdentity>) -> crate::Result<Self> {
+        self.aggregator = Some(Aggregator::new(self.server.clone(), identity)?);
+        Ok(self)
+    }
+
     /// The front.
     pub fn build(self) -> Front {
-        let Self { server, authenticators, anonymous, nodes, health } = self;
+        let Self { server, authenticators, anonymous, nodes, aggregator, health } = self;
         let metrics = Metrics::new(&server);
         let openapi = OpenApi::new(server.catalog().clone());
         let flow_control = FlowControl::new();
@@ -128,6 +141,7 @@ impl FrontBuilder {
         let others = ["/metrics", "/openapi/v2", "/openapi/v3", ISSUER_PATH, KEYS_PATH];
         paths.extend(others.map(str::to_owned));
         let discovery = Discovery::new(server.catalog().clone(), paths);
+        let discovery = discovery.with_remotes(aggregator.clone());
         let inner = Inner {
             server,
             discovery,
@@ -138,6 +152,7 @@ impl FrontBuilder {
             authenticators,
             anonymous,
             nodes,
+            aggregator,
         };
         Front(Arc::new(inner))
     }
@@ -158,7 +173,12 @@ impl Front {
             vec![Box::new(Connection), Box::new(tokens)];
         let anonymous = Anonymous::default();
         let health = Health::of(&server);
-        FrontBuilder { server, authenticators, anonymous, nodes: None, health }
+        FrontBuilder { server, authenticators, anonymous, nodes: None, aggregator: None, health }
+    }
+
+    /// Who reaches the servers of other groups, if anybody does.
+    pub fn aggregator(&self) -> Option<&Aggregator> {
+        self.0.aggregator.as_ref()
     }
 
     /// What `/healthz`, `/livez` and `/readyz` check; more can be added.
@@ -276,9 +296,18 @@ impl Front {
             if !open {
                 noted.check(server, &Attributes::path(&user, &info.verb, &info.path))?;
             }
+        } else {
+            authorize(server, &user, info, noted)?;
+        }
+        if let Some((aggregator, remote)) = self.remote(info) {
+            let Content { body, upgrade } = content;
+            let is_watch = info.verb == "watch";
+            let forwarded = Forwarded { parts, body, upgrade, user: &user, peer, is_watch };
+            return aggregator.forward(&remote, forwarded).await;
+        }
+        if !info.is_resource {
             return self.document(parts);
         }
-        authorize(server, &user, info, noted)?;
         let catalog = server.catalog();
         let Some(resource) = catalog.by_path(&info.group, &info.version, &info.resource) else {
             let known = catalog
@@ -319,6 +348,16 @@ impl Front {
             warnings,
         };
         call.run(content.body, content.upgrade).await
+    }
+
+    /// The server that a request is for, where that is another than this one.
+    fn remote(&self, info: &RequestInfo) -> Option<(&Aggregator, Remote)> {
+        let aggregator = self.0.aggregator.as_ref()?;
+        let (group, version) = match info.is_resource {
+            true => (&*info.group, &*info.version),
+            false => info.path.trim_matches('/').strip_prefix("apis/")?.split_once('/')?,
+        };
+        Some((aggregator, aggregator.find(group, version)?))
     }
 
     /// Answers what is not about objects: discovery, health and their like.

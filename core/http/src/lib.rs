@@ -9,8 +9,9 @@
 //! - [`Authority`]: the certificate authority that signs what serves and who connects.
 //! - [`Authenticator`], [`TokenAuthenticator`], [`Anonymous`]: who makes a request;
 //!   [`authentication::jwt`]: tokens of other issuers.
-//! - [`HttpsExtensions`]: the way out, to webhooks.
+//! - [`HttpsExtensions`]: the way out, to webhooks; [`Aggregator`]: to servers of other groups.
 
+mod aggregation;
 mod audit;
 pub mod authentication;
 mod body;
@@ -31,6 +32,7 @@ mod request;
 mod response;
 mod streams;
 
+pub use aggregation::{Aggregator, PROXY_NAME};
 pub use authentication::{Anonymous, Authenticator, Peer};
 pub use body::{Body, BoxError, RequestBody};
 pub use error::{Error, Result};

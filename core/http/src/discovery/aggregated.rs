@@ -20,6 +20,13 @@ fn group(group: &Group) -> Value {
         .versions
         .iter()
         .map(|version| {
+            if let Some(remote) = &version.remote {
+                return json!({
+                    "version": version.name,
+                    "resources": resources(&remote.resources),
+                    "freshness": if remote.is_fresh { "Current" } else { "Stale" },
+                });
+            }
             json!({
                 "version": version.name,
                 "resources": resources(&api_resources(version, &group.versions)),

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use pinnace_api::Resource;
 
+use crate::aggregation::RemoteVersion;
+
 /// Groups in the order in which upstream's aggregator shows them. Others follow by name.
 const ORDER: [&str; 24] = [
     "apiregistration.k8s.io",
@@ -41,6 +43,8 @@ pub(crate) struct Group {
 pub(crate) struct Version {
     pub(crate) name: String,
     pub(crate) resources: Vec<Arc<Resource>>,
+    /// What another server has of it, where it serves it.
+    pub(crate) remote: Option<RemoteVersion>,
 }
 
 /// The kinds of a catalog by group and version, in the order of discovery.
@@ -55,7 +59,8 @@ pub(crate) fn groups(all: &[Arc<Resource>]) -> Vec<Group> {
         let versions = &mut groups[at].versions;
         let at = versions.iter().position(|version| *version.name == resource.version);
         let at = at.unwrap_or_else(|| {
-            versions.push(Version { name: resource.version.to_string(), resources: Vec::new() });
+            let name = resource.version.to_string();
+            versions.push(Version { name, resources: Vec::new(), remote: None });
             versions.len() - 1
         });
         versions[at].resources.push(resource.clone());
@@ -68,6 +73,27 @@ pub(crate) fn groups(all: &[Arc<Resource>]) -> Vec<Group> {
     }
     groups.sort_by(|a, b| (rank(&a.name), &a.name).cmp(&(rank(&b.name), &b.name)));
     groups
+}
+
+/// Adds what other servers serve, in place of what this one does.
+pub(crate) fn add_remotes(groups: &mut Vec<Group>, remotes: &[RemoteVersion]) {
+    let mut remotes: Vec<&RemoteVersion> = remotes.iter().collect();
+    // Within a group the more important version comes first, and so does the group.
+    remotes.sort_by(|a, b| {
+        let priority = |one: &RemoteVersion| Reverse((one.group_priority, one.version_priority));
+        priority(a).cmp(&priority(b)).then_with(|| compare_versions(&a.version, &b.version))
+    });
+    for remote in remotes {
+        let at = groups.iter().position(|group| group.name == remote.group);
+        let at = at.unwrap_or_else(|| {
+            groups.push(Group { name: remote.group.clone(), versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[at].versions;
+        versions.retain(|version| version.name != remote.version);
+        let (name, remote) = (remote.version.clone(), Some(remote.clone()));
+        versions.push(Version { name, resources: Vec::new(), remote });
+    }
 }
 
 /// `group/version`, or the version alone in the core group.

@@ -23,6 +23,7 @@ use pinnace_api::Catalog;
 use serde::Serialize;
 use sha2::{Digest as _, Sha512};
 
+use crate::aggregation::{Aggregator, RemoteVersion};
 use groups::{Group, group_version, groups};
 pub use version::GIT_VERSION;
 
@@ -36,6 +37,8 @@ pub struct Discovery {
     catalog: Catalog,
     /// The paths beside those of the API that `/` lists.
     paths: Vec<String>,
+    /// Who knows the groups of other servers.
+    remotes: Option<Aggregator>,
     cache: Mutex<Cache>,
 }
 
@@ -44,6 +47,7 @@ pub struct Discovery {
 #[derive(Debug, Default)]
 struct Cache {
     generation: u64,
+    remotes: Vec<RemoteVersion>,
     documents: HashMap<(String, Form), Arc<Document>>,
 }
 
@@ -69,7 +73,13 @@ struct Document {
 impl Discovery {
     /// Discovery of a catalog; `paths` are listed at `/` beside the API's own.
     pub fn new(catalog: Catalog, paths: Vec<String>) -> Self {
-        Self { catalog, paths, cache: Mutex::default() }
+        Self { catalog, paths, remotes: None, cache: Mutex::default() }
+    }
+
+    /// Also shows the groups of other servers.
+    pub(crate) fn with_remotes(mut self, remotes: Option<Aggregator>) -> Self {
+        self.remotes = remotes;
+        self
     }
 
     /// The answer to a GET; `None` where nothing is served by this path.
@@ -93,24 +103,26 @@ impl Discovery {
     fn document(&self, path: &str, form: Form) -> Option<Arc<Document>> {
         // Before the catalog is read: what is made of a newer state is then made once more.
         let generation = self.catalog.generation();
+        let remotes = self.remotes.as_ref().map(Aggregator::versions).unwrap_or_default();
         let key = (path.to_owned(), form);
         let mut cache = self.cache.lock();
-        if cache.generation != generation {
-            *cache = Cache { generation, documents: HashMap::new() };
+        if cache.generation != generation || cache.remotes != remotes {
+            *cache = Cache { generation, remotes, documents: HashMap::new() };
         }
         if let Some(document) = cache.documents.get(&key) {
             return Some(document.clone());
         }
-        let document = Arc::new(self.make(path, form)?);
+        let document = Arc::new(self.make(path, form, &cache.remotes)?);
         cache.documents.insert(key, document.clone());
         Some(document)
     }
 
-    fn make(&self, path: &str, form: Form) -> Option<Document> {
+    fn make(&self, path: &str, form: Form, remotes: &[RemoteVersion]) -> Option<Document> {
         if path == "/version" {
             return Some(Document::indented(&version::info()));
         }
-        let groups = groups(&self.catalog.all());
+        let mut groups = groups(&self.catalog.all());
+        groups::add_remotes(&mut groups, remotes);
         let segments: Vec<_> = path.split('/').skip(1).collect();
         match (&segments[..], form) {
             ([""], _) => Some(Document::indented(&self.root(&groups))),

@@ -12,6 +12,9 @@ use tokio_rustls::rustls::{CertificateError, ClientConfig, Error as TlsError};
 /// The port of HTTPS.
 const PORT: u16 = 443;
 
+/// A connection to an extension.
+pub(crate) type Stream = TlsStream<TcpStream>;
+
 /// Connects to an extension, and checks that it is the one.
 ///
 /// # Errors
@@ -19,7 +22,7 @@ const PORT: u16 = 443;
 pub(crate) async fn dial(
     address: &ExtensionAddress,
     config: Arc<ClientConfig>,
-) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
+) -> Result<(Stream, SocketAddr), String> {
     let (stream, peer) = connect(address).await?;
     let name = ServerName::try_from(address.server_name.clone());
     let name = name.map_err(|error| format!("tls: {error}"))?;

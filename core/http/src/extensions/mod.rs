@@ -15,20 +15,18 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pinnace_server::{ExtensionAddress, ExtensionAnswer, ExtensionClient, ExtensionRequest};
 
-pub(crate) use dial::dial;
-use pool::Pool;
+pub(crate) use dial::{Stream, dial};
+pub(crate) use pool::{Open, Pool, Returns};
 pub(crate) use trust::Trust;
-
-type Sender = SendRequest<Full<Bytes>>;
 
 /// Reaches webhooks over HTTPS.
 #[derive(Default)]
 pub struct HttpsExtensions {
-    pool: Pool,
+    pool: Pool<Full<Bytes>>,
     trust: Trust,
 }
 
@@ -38,14 +36,14 @@ impl HttpsExtensions {
         Self::default()
     }
 
-    async fn connect(&self, address: &ExtensionAddress) -> Result<pool::Open, String> {
+    async fn connect(&self, address: &ExtensionAddress) -> Result<Open<Full<Bytes>>, String> {
         let config = self.trust.config(address.ca_bundle.as_ref())?;
         let (stream, peer) = dial(address, config).await?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
         // It ends with its sender, which is in the pool or with the call.
         tokio::spawn(connection);
-        Ok(pool::Open { sender, peer })
+        Ok(Open { sender, peer })
     }
 
     /// The answer to a request, with the connection that it comes over.
@@ -53,7 +51,7 @@ impl HttpsExtensions {
         &self,
         address: &ExtensionAddress,
         request: Request<Full<Bytes>>,
-    ) -> Result<(Response<Incoming>, pool::Open), String> {
+    ) -> Result<(Response<Incoming>, Open<Full<Bytes>>), String> {
         let mut request = request;
         if let Some(mut kept) = self.pool.take(address) {
             let again = request.clone();

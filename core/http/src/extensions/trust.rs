@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rustls_platform_verifier::Verifier;
@@ -9,12 +9,15 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 use x509_parser::parse_x509_certificate;
+
+use crate::ClientIdentity;
+use crate::streams::Anybody;
 
 /// Most bundles for which a configuration is kept.
 const MAX_KEPT: usize = 200;
@@ -22,9 +25,45 @@ const PROTOCOL: &[u8] = b"http/1.1";
 
 /// Who is believed to be who they say, by the certificates that vouch for them.
 #[derive(Default)]
-pub(crate) struct Trust(Mutex<HashMap<Option<Arc<[u8]>>, Arc<ClientConfig>>>);
+pub(crate) struct Trust {
+    configs: Mutex<HashMap<Option<Arc<[u8]>>, Arc<ClientConfig>>>,
+    anybody: OnceLock<Arc<ClientConfig>>,
+    /// What this side proves who it is with.
+    identity: Option<Identity>,
+}
+
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
 
 impl Trust {
+    /// For a side that proves who it is itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Certificate`] for an identity that is none.
+    pub(crate) fn proving(identity: Option<&ClientIdentity>) -> crate::Result<Self> {
+        let Some(identity) = identity else { return Ok(Self::default()) };
+        let chain = CertificateDer::pem_slice_iter(identity.certificate_pem.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().map_err(crate::Error::certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes());
+        let key = key.map_err(crate::Error::certificate)?;
+        Ok(Self { identity: Some(Identity { chain, key }), ..Self::default() })
+    }
+
+    /// What to connect with where nobody looks at certificates.
+    ///
+    /// # Errors
+    /// What is wrong with this side's own.
+    pub(crate) fn anybody(&self) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = self.anybody.get() {
+            return Ok(config.clone());
+        }
+        let verifier = Arc::new(Anybody::new(Arc::new(aws_lc_rs::default_provider())));
+        let config = Arc::new(self.with(verifier)?);
+        Ok(self.anybody.get_or_init(|| config).clone())
+    }
+
     /// What to connect with where one of these certificates has to have signed, or one that the
     /// machine trusts.
     ///
@@ -32,34 +71,42 @@ impl Trust {
     /// What is wrong with them.
     pub(crate) fn config(&self, bundle: Option<&Arc<[u8]>>) -> Result<Arc<ClientConfig>, String> {
         let key = bundle.cloned();
-        if let Some(config) = self.0.lock().get(&key) {
+        if let Some(config) = self.configs.lock().get(&key) {
             return Ok(config.clone());
         }
-        let config = Arc::new(make(bundle.map(|bundle| &**bundle))?);
-        let mut kept = self.0.lock();
+        let config = Arc::new(self.with(verifier(bundle.map(|bundle| &**bundle))?)?);
+        let mut kept = self.configs.lock();
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
         kept.insert(key, config.clone());
         Ok(config)
     }
+
+    fn with(&self, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {
+        let text = |error: Error| format!("tls: {error}");
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(text)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { chain, key }) => {
+                builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(text)?
+            }
+        };
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(config)
+    }
 }
 
-fn make(bundle: Option<&[u8]>) -> Result<ClientConfig, String> {
+fn verifier(bundle: Option<&[u8]>) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let text = |error: Error| format!("tls: {error}");
-    let verifier: Arc<dyn ServerCertVerifier> = match bundle {
-        Some(bundle) => Arc::new(Bundle::new(bundle, provider.clone())?),
-        None => Arc::new(Verifier::new(provider.clone()).map_err(text)?),
-    };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(text)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
-    Ok(config)
+    Ok(match bundle {
+        Some(bundle) => Arc::new(Bundle::new(bundle, provider)?),
+        None => Arc::new(Verifier::new(provider).map_err(|error| format!("tls: {error}"))?),
+    })
 }
 
 /// Takes what a bundle has signed, and what is in it. Many a webhook has a single certificate, which

@@ -15,6 +15,8 @@ mod spdy_command;
 mod tunnel;
 pub(crate) mod web_socket;
 
+pub(crate) use proxy::{Anybody, join, remove_hop_by_hop};
+
 use std::sync::Arc;
 
 use http::header::{CONNECTION, UPGRADE};
@@ -193,7 +195,7 @@ impl Connect<'_> {
     }
 }
 
-fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let mut options = values.flat_map(|value| value.split(','));
     headers.contains_key(UPGRADE)

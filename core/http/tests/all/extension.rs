@@ -14,8 +14,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs};
 
 /// What was asked: path and query, headers and body.
 pub(crate) type Asked = Request<Bytes>;
@@ -35,7 +37,16 @@ impl Extension {
         names: &[&str],
         answer: impl Fn(Asked) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        let (config, ca) = identity(names);
+        Self::start_for(names, None, answer).await
+    }
+
+    /// As [`Extension::start`], for clients with certificates of an authority, in PEM, alone.
+    pub(crate) async fn start_for(
+        names: &[&str],
+        clients: Option<&str>,
+        answer: impl Fn(Asked) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        let (config, ca) = identity(names, clients);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -77,7 +88,7 @@ impl Drop for Extension {
     }
 }
 
-fn identity(names: &[&str]) -> (ServerConfig, String) {
+fn identity(names: &[&str], clients: Option<&str>) -> (ServerConfig, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -87,11 +98,18 @@ fn identity(names: &[&str]) -> (ServerConfig, String) {
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
         .unwrap();
-    (config, ca)
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            config.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    (config.with_single_cert(vec![leaf.der().clone()], key).unwrap(), ca)
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+mod aggregation;
 mod audit;
 mod authentication;
 mod bad_input;

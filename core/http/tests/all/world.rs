@@ -29,6 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) serving: Serving,
+    pub(crate) front: Front,
     authority: Arc<Authority>,
 }
 
@@ -54,11 +55,11 @@ impl World {
         let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone());
         let server = more(server).build();
         let authority = Arc::new(Authority::open(None, &env).unwrap());
-        let front = still_more(Front::builder(server.clone()));
+        let front = still_more(Front::builder(server.clone())).build();
         let address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let config = ServeConfig { address, ..ServeConfig::default() };
-        let serving = front.build().serve(authority.clone(), config).await.unwrap();
-        let world = Self { server, serving, authority };
+        let serving = front.serve(authority.clone(), config).await.unwrap();
+        let world = Self { server, serving, front, authority };
         let namespace = json!({"metadata": {"name": "default"}});
         let (code, _) = world.admin().send(Method::POST, "/api/v1/namespaces", &namespace).await;
         assert_eq!(code, 201);

@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig as Admissio
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use url::Url;
 
-use super::{ExtensionAddress, resolve_service};
+use super::ExtensionAddress;
 use crate::Server;
 
 /// The port of HTTPS, and of services that name none.
@@ -113,11 +113,8 @@ impl ExtensionConfig {
             Place::Nowhere(why) => return Err(why.clone()),
             Place::Url => Vec::new(),
             Place::Service { namespace, name, port } => {
-                let found = resolve_service(&server.snapshot(), namespace, name, *port);
-                let mut found = found.map_err(|error| error.message().to_owned())?;
-                let first = server.env().random().below(found.len().max(1) as u64);
-                found.rotate_left(usize::try_from(first).unwrap_or(0));
-                found
+                let found = server.service_endpoints(namespace, name, *port);
+                found.map_err(|error| error.message().to_owned())?
             }
         };
         Ok(ExtensionAddress {

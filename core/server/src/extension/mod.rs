@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub(crate) use config::ExtensionConfig;
-pub(crate) use resolve::resolve_service;
+use resolve::resolve_service;
 
 use crate::Server;
 
@@ -69,6 +69,22 @@ pub trait ExtensionClient: Send + Sync + 'static {
 }
 
 impl Server {
+    /// The ready endpoints behind a port of a service, one that chance has chosen first.
+    ///
+    /// # Errors
+    /// `NotFound` and `ServiceUnavailable`, in upstream's words.
+    pub fn service_endpoints(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: u16,
+    ) -> pinnace_api::Result<Vec<SocketAddr>> {
+        let mut found = resolve_service(&self.snapshot(), namespace, name, port)?;
+        let first = self.env().random().below(found.len().max(1) as u64);
+        found.rotate_left(usize::try_from(first).unwrap_or(0));
+        Ok(found)
+    }
+
     /// Asks an extension, which has so long to answer.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::location::{Place, Upstream};
 use super::{insecure, path_below, unreachable};
+use crate::authentication::Peer;
 use crate::streams::Connect;
 use crate::{Body, BoxError, RequestBody};
 
@@ -81,7 +82,7 @@ impl Connect<'_> {
         let mut response = sender.send_request(request).await.map_err(unreachable)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = upgrade.ok_or_else(|| unreachable("an upgrade nobody asked for"))?;
-            self.join(upgrade, hyper::upgrade::on(&mut response));
+            join(self.peer, upgrade, hyper::upgrade::on(&mut response));
             return Ok(response.map(|_| Body::empty()));
         }
         remove_hop_by_hop(response.headers_mut());
@@ -131,25 +132,6 @@ impl Connect<'_> {
         Ok(request)
     }
 
-    /// Carries bytes both ways, until either side ends.
-    fn join(&self, ours: OnUpgrade, theirs: OnUpgrade) {
-        let stop = self.peer.stop.clone();
-        self.peer.tasks.spawn(async move {
-            let copied = async {
-                let (ours, theirs) = tokio::try_join!(ours, theirs)?;
-                let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
-                tokio::io::copy_bidirectional(&mut ours, &mut theirs).await?;
-                Ok::<_, BoxError>(())
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                copied = copied => if let Err(error) = copied {
-                    tracing::debug!(%error, "a proxied connection ended");
-                },
-            }
-        });
-    }
-
     /// Sends a client that is sent elsewhere on the same host there by way of the proxy.
     fn rewrite_location(&self, response: &mut Response<Incoming>, to: &Upstream, parts: &Parts) {
         let Some(location) = response.headers().get(LOCATION) else { return };
@@ -170,7 +152,27 @@ impl Connect<'_> {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Carries bytes both ways, until either side ends.
+pub(crate) fn join(peer: &Peer, ours: OnUpgrade, theirs: OnUpgrade) {
+    let stop = peer.stop.clone();
+    peer.tasks.spawn(async move {
+        let copied = async {
+            let (ours, theirs) = tokio::try_join!(ours, theirs)?;
+            let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+            tokio::io::copy_bidirectional(&mut ours, &mut theirs).await?;
+            Ok::<_, BoxError>(())
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            copied = copied => if let Err(error) = copied {
+                tracing::debug!(%error, "a proxied connection ended");
+            },
+        }
+    });
+}
+
+/// Removes what concerns one connection alone.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

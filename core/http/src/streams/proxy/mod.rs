@@ -4,6 +4,9 @@ mod forward;
 mod insecure;
 mod location;
 
+pub(crate) use forward::{join, remove_hop_by_hop};
+pub(crate) use insecure::Anybody;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};

@@ -1,0 +1,101 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::select_ok;
+use http::header::{ACCEPT, HOST, HeaderValue};
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use pinnace_server::{ExtensionAddress, User};
+
+use super::remote::Remote;
+use super::{Aggregator, forward};
+use crate::extensions::{dial, words};
+
+/// How long a server may take to say what it has, and how much that may be, in bytes.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_ANSWER: usize = 3 << 20;
+/// At how many of its places a server is looked for.
+const MAX_PLACES: usize = 5;
+
+impl Aggregator {
+    /// Asks another server whether it serves the version of the group that it is said to serve.
+    ///
+    /// # Errors
+    /// Why that cannot be told, or that it does not, in upstream's words.
+    pub async fn check(&self, service: &APIService) -> Result<(), String> {
+        let Some(remote) = Remote::of(service) else { return Ok(()) };
+        let address = self.address(&remote).map_err(|error| error.message().to_owned())?;
+        let path = path_of(service);
+        let places = address.addresses.iter().take(MAX_PLACES);
+        let asked = places.map(|place| Box::pin(self.ask(&address, *place, &path)));
+        let (body, _) = select_ok(asked).await?;
+        // Who has other things to say there is there all the same.
+        if let Ok(list) = serde_json::from_slice::<APIResourceList>(&body) {
+            let name = service.metadata.name.clone().unwrap_or_default();
+            self.0.known.lock().insert(name, Arc::new(list.resources));
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        address: &ExtensionAddress,
+        place: SocketAddr,
+        path: &str,
+    ) -> Result<Bytes, String> {
+        let url = format!("https://{place}{path}");
+        let failed = |why: &str| format!("failing or missing response from {url}: {why}");
+        let address = ExtensionAddress { addresses: vec![place], ..address.clone() };
+        let got = tokio::time::timeout(TIMEOUT, self.get(&address, place, path)).await;
+        let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+        match got {
+            Err(_) => Err(failed(&format!("Get {url:?}: {late}"))),
+            Ok(Err(why)) => Err(failed(&format!("Get {url:?}: {why}"))),
+            Ok(Ok((code, body))) if (200..300).contains(&code) => Ok(body),
+            Ok(Ok((code, _))) => Err(failed(&format!("bad status from {url}: {code}"))),
+        }
+    }
+
+    /// What is at a path. Whose certificate it is does not matter here: whoever could lie about
+    /// that could as well be silent.
+    async fn get(
+        &self,
+        address: &ExtensionAddress,
+        place: SocketAddr,
+        path: &str,
+    ) -> Result<(u16, Bytes), String> {
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = path.parse::<Uri>().map_err(|error| error.to_string())?;
+        let host = HeaderValue::from_str(&place.to_string()).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(HOST, host);
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let user = User::new("system:kube-aggregator", ["system:masters".to_owned()]);
+        forward::name(request.headers_mut(), &user).map_err(|error| error.message().to_owned())?;
+        let (stream, _) = dial(address, self.0.trust.anybody()?).await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
+        // It ends with its sender.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| words(&error))?;
+        let code = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        Ok((code, body.map_err(|error| error.to_string())?.to_bytes()))
+    }
+}
+
+/// Where a server says what it has.
+fn path_of(service: &APIService) -> String {
+    let spec = service.spec.as_ref();
+    let group = spec.and_then(|spec| spec.group.as_deref()).unwrap_or_default();
+    let version = spec.and_then(|spec| spec.version.as_deref()).unwrap_or_default();
+    match group {
+        "" => format!("/api/{version}"),
+        group => format!("/apis/{group}/{version}"),
+    }
+}

@@ -1,0 +1,289 @@
+//! Groups that other servers serve.
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Method, Response};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use pinnace_api::{Draft, Key};
+use pinnace_env::Env;
+use pinnace_http::{Authority, PROXY_NAME};
+use pinnace_store::{Expect, Transaction};
+use serde_json::{Value, json};
+
+use crate::extension::{Asked, Extension};
+use crate::world::{PATIENCE, World};
+
+const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+const NAME: &str = "v1.wardle.example.com";
+const GROUP: &str = "/apis/wardle.example.com";
+
+/// An API that says how it was asked.
+fn echo(asked: Asked) -> Response<Bytes> {
+    let path = asked.uri().path();
+    let answer = if path == "/apis/wardle.example.com/v1" {
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "wardle.example.com/v1", "resources": [
+            {"name": "flunders", "singularName": "flunder", "namespaced": true, "kind": "Flunder", "verbs": ["get", "list"]},
+        ]})
+    } else {
+        let headers: Vec<_> = asked
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        let body = String::from_utf8(asked.body().to_vec()).unwrap();
+        json!({"method": asked.method().as_str(), "path": asked.uri().to_string(), "headers": headers, "body": body})
+    };
+    let mut response = Response::new(answer.to_string().into());
+    response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    response
+}
+
+/// A server of another group, that only a front with the right certificate may ask.
+struct Other {
+    world: World,
+    extension: Extension,
+}
+
+impl Other {
+    async fn start() -> Self {
+        Self::with(echo).await
+    }
+
+    async fn with(answer: impl Fn(Asked) -> Response<Bytes> + Send + Sync + 'static) -> Self {
+        let front = Authority::open(None, &Env::system()).unwrap();
+        let identity = front.client(PROXY_NAME, &[]).unwrap();
+        let world =
+            World::built(|server| server, |front| front.aggregate(Some(&identity)).unwrap()).await;
+        let clients = Some(front.certificate_pem());
+        let extension = Extension::start_for(&["wardle.default.svc"], clients, answer).await;
+        let other = Self { world, extension };
+        let path = "/api/v1/namespaces/default/services";
+        let service = json!({"metadata": {"name": "wardle"}, "spec": {"ports": [{"port": 443}]}});
+        assert_eq!(other.world.admin().send(Method::POST, path, &service).await.0, 201);
+        other
+    }
+
+    /// Says where the server is. No slice that is sent may name loopback.
+    async fn listens(&self, address: SocketAddr) {
+        let kind = self.world.server.catalog().resolve("endpointslice").unwrap();
+        let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "s", "namespace": "default", "labels": {"kubernetes.io/service-name": "wardle"}},
+            "ports": [{"port": address.port()}], "endpoints": [{"addresses": [address.ip().to_string()]}]});
+        let draft = Draft::from_value(kind.codec, slice).unwrap();
+        let mut transaction = Transaction::new();
+        transaction.put(kind.table(), Key::new("default", "s"), Expect::Absent, draft);
+        self.world.server.store().commit(transaction).await.unwrap();
+    }
+
+    async fn register(&self, ca: &str) {
+        let service = json!({"metadata": {"name": NAME}, "spec": {
+            "group": "wardle.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+            "caBundle": STANDARD.encode(ca), "service": {"namespace": "default", "name": "wardle"}}});
+        let (code, answer) = self.world.admin().send(Method::POST, SERVICES, &service).await;
+        assert_eq!(code, 201, "{answer}");
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        let snapshot = self.world.server.store().snapshot();
+        let service =
+            snapshot.get("apiservices.apiregistration.k8s.io", &Key::cluster(NAME)).unwrap();
+        self.world.front.aggregator().unwrap().check(service.get::<APIService>().unwrap()).await
+    }
+
+    async fn available(&self) {
+        let status = json!({"status": {"conditions": [{"type": "Available", "status": "True"}]}});
+        let client = self.world.admin().with("content-type", "application/merge-patch+json");
+        let (code, answer) =
+            client.send(Method::PATCH, &format!("{SERVICES}/{NAME}/status"), &status).await;
+        assert_eq!(code, 200, "{answer}");
+    }
+
+    async fn ready() -> Self {
+        let other = Self::start().await;
+        other.listens(other.extension.address).await;
+        other.register(&other.extension.ca.clone()).await;
+        other.check().await.unwrap();
+        other.available().await;
+        other
+    }
+}
+
+#[tokio::test]
+async fn requests_are_sent_on_in_the_name_of_who_makes_them() {
+    let other = Other::ready().await;
+    let client = other
+        .world
+        .user("jane", &["system:masters", "b"])
+        .with("x-remote-user", "root")
+        .with("x-remote-extra-a", "b")
+        .with("accept", "application/json");
+    let path = format!("{GROUP}/v1/namespaces/a/flunders?x=%2F");
+    let (code, seen) = client.send(Method::POST, &path, &json!({"a": 1})).await;
+    assert_eq!(
+        (code, &seen["method"], &seen["path"], &seen["body"]),
+        (200, &json!("POST"), &json!(path), &json!("{\"a\":1}"))
+    );
+    let headers: Vec<&str> =
+        seen["headers"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let remote: Vec<&str> =
+        headers.iter().copied().filter(|header| header.starts_with("x-remote")).collect();
+    assert_eq!(
+        remote[..4],
+        [
+            "x-remote-user: jane",
+            "x-remote-group: system:masters",
+            "x-remote-group: b",
+            "x-remote-group: system:authenticated",
+        ]
+    );
+    assert!(
+        remote[4].starts_with(
+            "x-remote-extra-authentication.kubernetes.io%2fcredential-id: X509SHA256="
+        )
+    );
+    assert!(headers.contains(&"accept: application/json"));
+    assert!(headers.contains(&&*format!("host: {}", other.extension.address)));
+    let before = other.extension.connections();
+    for _ in 0..3 {
+        assert_eq!(client.get(&path).await.0, 200);
+    }
+    assert_eq!(other.extension.connections(), before, "connections are kept");
+}
+
+#[tokio::test]
+async fn whoever_may_not_is_not_sent_on() {
+    let other = Other::ready().await;
+    let (code, answer) = other.world.user("jane", &[]).get(&format!("{GROUP}/v1/flunders")).await;
+    assert_eq!(
+        (code, answer["message"].as_str().unwrap()),
+        (
+            403,
+            "flunders.wardle.example.com is forbidden: User \"jane\" cannot list resource \"flunders\" in API group \"wardle.example.com\" at the cluster scope"
+        )
+    );
+    let impersonated = other
+        .world
+        .admin()
+        .with("impersonate-user", "root")
+        .with("impersonate-group", "system:masters");
+    let (_, seen) = impersonated.get(&format!("{GROUP}/v1/flunders")).await;
+    let headers = seen["headers"].to_string();
+    assert!(
+        headers.contains("x-remote-user: root") && !headers.contains("impersonate"),
+        "{headers}"
+    );
+}
+
+#[tokio::test]
+async fn discovery_shows_what_other_servers_have() {
+    let other = Other::ready().await;
+    let admin = other.world.admin();
+    let (_, groups) = admin.get("/apis").await;
+    let names: Vec<_> = groups["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| group["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.last(), Some(&"wardle.example.com"));
+    let (_, group) = admin.get(GROUP).await;
+    assert_eq!(group["preferredVersion"]["groupVersion"], "wardle.example.com/v1");
+    let (_, list) = admin.get(&format!("{GROUP}/v1")).await;
+    assert_eq!(list["resources"][0]["kind"], "Flunder", "the other server says it");
+    let aggregated = admin
+        .with("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let last = |all: &Value| all["items"].as_array().unwrap().last().unwrap().clone();
+    let (_, all) = aggregated.get("/apis").await;
+    let found = last(&all);
+    assert_eq!(
+        (&found["metadata"]["name"], &found["versions"][0]["freshness"]),
+        (&json!("wardle.example.com"), &json!("Current"))
+    );
+    assert_eq!(found["versions"][0]["resources"][0]["responseKind"]["kind"], "Flunder");
+    let client = admin.with("content-type", "application/merge-patch+json");
+    let gone = json!({"status": {"conditions": [{"type": "Available", "status": "False"}]}});
+    client.send(Method::PATCH, &format!("{SERVICES}/{NAME}/status"), &gone).await;
+    let (_, all) = aggregated.get("/apis").await;
+    assert_eq!(last(&all)["versions"][0]["freshness"], "Stale");
+    assert_eq!(
+        admin.send(Method::DELETE, &format!("{SERVICES}/{NAME}"), &Value::Null).await.0,
+        200
+    );
+    assert_eq!(admin.get(GROUP).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be_unavailable() {
+    let other = Other::start().await;
+    other.register("").await;
+    let path = format!("{GROUP}/v1/flunders");
+    let (code, text) = other.world.admin().text(Method::GET, &path, "").await;
+    assert_eq!((code, &*text), (503, "service unavailable\n"));
+    assert_eq!(other.check().await.unwrap_err(), "no endpoints available for service \"wardle\"");
+    other.available().await;
+    let (code, text) = other.world.admin().text(Method::GET, &path, "").await;
+    assert_eq!((code, &*text), (503, "service unavailable\n"));
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    other.listens(nobody).await;
+    let url = format!("https://{nobody}/apis/wardle.example.com/v1");
+    assert_eq!(
+        other.check().await.unwrap_err(),
+        format!(
+            "failing or missing response from {url}: Get \"{url}\": dial tcp {nobody}: connect: connection refused"
+        )
+    );
+    let (code, text) = other.world.admin().text(Method::GET, &path, "").await;
+    let expected =
+        format!("error trying to reach service: dial tcp {nobody}: connect: connection refused\n");
+    assert_eq!((code, text), (503, expected));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_vouched_for_is_not_told_who_asks() {
+    let other = Other::start().await;
+    other.listens(other.extension.address).await;
+    let stranger = Extension::start(&["wardle.default.svc"], echo).await;
+    other.register(&stranger.ca).await;
+    other.available().await;
+    let (code, text) =
+        other.world.admin().text(Method::GET, &format!("{GROUP}/v1/flunders"), "").await;
+    assert_eq!(
+        (code, &*text),
+        (
+            503,
+            "error trying to reach service: tls: failed to verify certificate: x509: certificate signed by unknown authority\n"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_errors_does_not_pass() {
+    let broken = |_: Asked| {
+        let mut response = Response::new(Bytes::from_static(b"oops"));
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    };
+    let other = Other::with(broken).await;
+    other.listens(other.extension.address).await;
+    other.register(&other.extension.ca.clone()).await;
+    let url = format!("https://{}/apis/wardle.example.com/v1", other.extension.address);
+    assert_eq!(
+        other.check().await.unwrap_err(),
+        format!("failing or missing response from {url}: bad status from {url}: 500")
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_is_passed_on_as_it_comes() {
+    let other = Other::ready().await;
+    let path = format!("{GROUP}/v1/flunders?watch=true");
+    let response = other.world.admin().open(Method::GET, &path, "").await;
+    assert_eq!(response.status(), 200);
+    let body =
+        tokio::time::timeout(PATIENCE, http_body_util::BodyExt::collect(response.into_body()))
+            .await;
+    assert!(body.unwrap().unwrap().to_bytes().starts_with(b"{\"body\""));
+}
