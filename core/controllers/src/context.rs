@@ -2,8 +2,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use pinnace_api::Result;
 use pinnace_client::{Client, Informers, Recorder};
 use pinnace_env::Env;
@@ -22,6 +24,8 @@ pub struct Context {
     /// Where the directories of local volumes are made; `None` where nodes are simulated, and such
     /// volumes are objects alone.
     pub volume_directory: Option<PathBuf>,
+    /// Asks the servers of other groups; without it nobody looks after them.
+    pub servers: Option<Arc<dyn ExtensionServers>>,
 }
 
 impl Context {
@@ -81,6 +85,16 @@ pub struct CertificateRequest {
     pub emails: Vec<String>,
     /// URIs.
     pub uris: Vec<String>,
+}
+
+/// Asks the servers of other groups what they serve.
+#[async_trait]
+pub trait ExtensionServers: fmt::Debug + Send + Sync + 'static {
+    /// Whether a server serves the version of a group that it is said to serve.
+    ///
+    /// # Errors
+    /// Why that cannot be told, or that it does not, in upstream's words.
+    async fn check(&self, service: &APIService) -> Result<(), String>;
 }
 
 /// Signs tokens of service accounts that do not end and are kept in secrets.

@@ -5,6 +5,7 @@
 //! *expectations* is done here by waiting: after a write a controller remembers the revision, and
 //! before the next look at the same key it waits until its cache has seen it.
 
+mod api_services;
 mod bootstrap_signer;
 mod certificate_signing;
 mod claim;
@@ -39,7 +40,9 @@ mod token_cleaner;
 mod volumes;
 mod written;
 
-pub use context::{CertificateAuthority, CertificateRequest, Context, Credentials, SecretTokens};
+pub use context::{
+    CertificateAuthority, CertificateRequest, Context, Credentials, ExtensionServers, SecretTokens,
+};
 pub use custom_resources::restore as restore_custom_kinds;
 use garbage_collector::GarbageCollector;
 use pinnace_reconcile::Controller;
@@ -85,6 +88,7 @@ impl Controllers {
             token_cleaner::controller(context)?,
         ];
         controllers.extend(clusterrole_aggregation::controller(context)?);
+        controllers.extend(api_services::controller(context)?);
         controllers.extend(root_ca_publisher::controller(context)?);
         controllers.extend(service_account::tokens(context)?);
         controllers.extend(certificate_signing::controllers(context)?);

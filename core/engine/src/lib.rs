@@ -46,6 +46,7 @@
 //! - `kube`: [`Engine::kube_client`], a client of the crate `kube` that needs no socket.
 
 pub mod access;
+mod aggregation;
 pub mod blocking;
 mod bootstrap;
 mod builder;

@@ -12,6 +12,8 @@ use crate::{Engine, Error, Result, own_service};
 
 /// Where, below the data directory, keys and certificates are.
 const PKI: &str = "pki";
+/// Where, below that, what vouches for the engine to other servers is.
+const FRONT_PROXY: &str = "front-proxy";
 
 /// The keys of an engine: made or read when it starts.
 pub(crate) struct Keys {
@@ -31,6 +33,13 @@ impl Keys {
     pub(crate) fn open(&self, env: &Env) -> Result<(Arc<Authority>, SigningKey)> {
         let signing_key = pinnace_http::signing_key(self.directory.as_deref())?;
         Ok((self.authority(env)?, signing_key))
+    }
+
+    /// The authority that vouches for this engine to the servers of other groups, and for nobody
+    /// else: whoever it has signed may say who makes a request.
+    pub(crate) fn front_proxy(&self, env: &Env) -> Result<Authority> {
+        let directory = self.directory.as_ref().map(|directory| directory.join(FRONT_PROXY));
+        Ok(Authority::open(directory.as_deref(), env)?)
     }
 
     fn authority(&self, env: &Env) -> Result<Arc<Authority>> {

@@ -12,7 +12,7 @@ use pinnace_api::{Catalog, Codec, DynamicObject};
 use pinnace_client::{Client, Informers, Recorder};
 use pinnace_controllers::{Context, Controllers};
 use pinnace_env::Env;
-use pinnace_http::{Front, HttpsExtensions};
+use pinnace_http::{Front, HttpsExtensions, PROXY_NAME};
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
@@ -27,7 +27,7 @@ use crate::credentials::credentials;
 use crate::directory::Directory;
 use crate::nodes::Nodes;
 use crate::serving::Keys;
-use crate::{Engine, Error, Result, bootstrap};
+use crate::{Engine, Error, Result, aggregation, bootstrap};
 
 /// How long a start waits for its nodes.
 const NODES_PATIENCE: Duration = Duration::from_secs(2);
@@ -100,11 +100,15 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     let client = server.client(User::host());
     let steps = bootstrap::Steps::default();
     bootstrap::objects(&client, server.service_network(), &steps).await?;
+    let front_proxy = keys.front_proxy(&env)?;
+    aggregation::publish(&client, &authority, &front_proxy).await?;
 
     let informers = Informers::new(server.client(User::system("informers")));
     let recorder = Recorder::new(&client, &env, "pinnace")?;
     let stop = CancellationToken::new();
-    let front = builder.access.front(Front::builder(server.clone()));
+    let identity = front_proxy.client(PROXY_NAME, &[])?;
+    let front = Front::builder(server.clone()).aggregate(Some(&identity))?;
+    let front = builder.access.front(front);
     let front =
         bootstrap::checks(front, &informers, &steps, &stop).nodes(directory.clone()).build();
     let parts = Parts {
@@ -145,6 +149,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         env: env.clone(),
         credentials: credentials(&server, authority),
         volume_directory: nodes.volumes,
+        servers: Some(Arc::new(aggregation::Servers(parts.front.clone()))),
     };
     parts.spawn(parts.front.maintain(parts.stop.clone()));
     parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));

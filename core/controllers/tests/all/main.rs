@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+mod api_services;
 mod bad_input;
 mod bootstrap_tokens;
 mod certificates;

@@ -6,6 +6,7 @@ mod state;
 pub(crate) mod world;
 
 mod credentials;
+mod servers;
 
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use credentials::credentials;
 pub(crate) use credentials::{CERTIFICATE, request};
+pub(crate) use servers::BROKEN;
+use servers::Servers;
 
 /// Longest virtual time that [`Cluster::until`] waits.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -76,6 +79,7 @@ impl Cluster {
             env: env.clone(),
             credentials: credentials.clone(),
             volume_directory: None,
+            servers: Some(std::sync::Arc::new(Servers)),
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(Controllers::new(&context).unwrap().run(stop.clone()));
@@ -291,6 +295,7 @@ impl Cluster {
             env: self.env.clone(),
             credentials: self.credentials.clone(),
             volume_directory: None,
+            servers: Some(std::sync::Arc::new(Servers)),
         };
         self.running = tokio::spawn(Controllers::new(&context).unwrap().run(self.stop.clone()));
     }

@@ -111,6 +111,7 @@ impl World {
             env: self.env.clone(),
             credentials: Credentials::default(),
             volume_directory: None,
+            servers: None,
         };
         let controllers = Controllers::new(&context).unwrap().run(stop.clone());
         let scheduler = Scheduler::new(
