@@ -31,6 +31,7 @@ run() {
 
 run engine engine "$@"
 run engine workloads "$@"
+run engine custom "$@"
 run store memory "$@"
 run store disk "$@"
 run http http "$@"

@@ -3,15 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use pinnace_api::{Resource, Result};
+use pinnace_api::{Key, Resource, Result};
 use pinnace_client::{ListOptions, WatchEvent, WatchStream};
-use pinnace_store::{Change, Cursor, Event};
+use pinnace_store::{Change, Cursor, Event, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::create::storage_error;
 use crate::read::{Filter, check_verb};
 use crate::{Server, User};
 
+/// The table of the definitions of custom kinds, which are named as the tables of their objects.
+const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// How often a watch that asked for it is told how far it is.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -49,12 +51,15 @@ impl Server {
         let cursor =
             self.store().watch(resource.table(), from).map_err(|error| storage_error(&error))?;
         let next_bookmark = options.bookmarks.then(|| Instant::now() + BOOKMARK_INTERVAL);
-        let state = Watch { resource, filter, initial, cursor, next_bookmark, ended: false };
+        let definition = Definition::of(&resource, self.store())?;
+        let state =
+            Watch { definition, resource, filter, initial, cursor, next_bookmark, ended: false };
         Ok(futures::stream::unfold(state, Watch::step).boxed())
     }
 }
 
 struct Watch {
+    definition: Option<Definition>,
     resource: Arc<Resource>,
     filter: Filter,
     initial: VecDeque<WatchEvent>,
@@ -72,9 +77,12 @@ impl Watch {
             return None;
         }
         loop {
-            let next = match self.next_bookmark {
-                None => Some(self.cursor.next().await),
-                Some(at) => tokio::time::timeout_at(at, self.cursor.next()).await.ok(),
+            // What has happened before the end of a kind is still told.
+            let next = tokio::select! {
+                biased;
+                event = self.cursor.next() => Some(event),
+                () = Definition::goes(self.definition.as_mut()) => return None,
+                () = passes(self.next_bookmark) => None,
             };
             match next {
                 None => {
@@ -112,6 +120,58 @@ impl Watch {
             (true, true) => Some(WatchEvent::Modified(object.clone())),
             (true, false) => Some(WatchEvent::Deleted(object.clone())),
             (false, false) => None,
+        }
+    }
+}
+
+async fn passes(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The definition of a custom kind: when it has gone, nothing of the kind happens any more.
+struct Definition {
+    /// Its name, which is also that of the table of the kind's objects.
+    name: Arc<str>,
+    store: Store,
+    cursor: Cursor,
+}
+
+impl Definition {
+    fn of(resource: &Resource, store: &Store) -> Result<Option<Self>> {
+        if !resource.is_custom() {
+            return Ok(None);
+        }
+        let cursor = store.watch(DEFINITIONS, store.revision());
+        let cursor = cursor.map_err(|error| storage_error(&error))?;
+        Ok(Some(Self { name: resource.table().clone(), store: store.clone(), cursor }))
+    }
+
+    /// Waits until it goes, which a built-in kind never does.
+    async fn goes(definition: Option<&mut Self>) {
+        let Some(Self { name, store, cursor }) = definition else {
+            return std::future::pending().await;
+        };
+        loop {
+            match cursor.next().await {
+                Ok(event) => {
+                    if matches!(event.change, Change::Deleted) && event.key.name() == &**name {
+                        return;
+                    }
+                }
+                Err(StoreError::Expired { .. }) => {
+                    // What was missed is told by what is there.
+                    let Ok(anew) = store.watch(DEFINITIONS, store.revision()) else { return };
+                    *cursor = anew;
+                    if store.snapshot().get(DEFINITIONS, &Key::cluster(&**name)).is_none() {
+                        return;
+                    }
+                }
+                // The store has closed, which ends everything.
+                Err(_) => return std::future::pending().await,
+            }
         }
     }
 }

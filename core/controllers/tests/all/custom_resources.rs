@@ -1,6 +1,7 @@
 //! Kinds that definitions add, from the names they get to the end of their objects.
 
 use crate::harness::Cluster;
+use futures::StreamExt as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use pinnace_api::custom::definition::is_true;
 use pinnace_api::{Draft, DynamicObject, Key, Reason};
@@ -58,6 +59,7 @@ async fn a_definition_goes_when_its_objects_have_gone() {
     api.create(object("free", &[]), WriteOptions::default()).await.unwrap();
     api.create(object("held", &["example.com/hold"]), WriteOptions::default()).await.unwrap();
     let name = "shirts.example.com";
+    let watched = api.watch(None, ListOptions::default()).await.unwrap();
     cluster.delete::<CustomResourceDefinition>(name, PropagationPolicy::Background).await;
     cluster.pass(2).await;
     let found = cluster.get::<CustomResourceDefinition>(name).await;
@@ -70,6 +72,8 @@ async fn a_definition_goes_when_its_objects_have_gone() {
     cluster.gone::<CustomResourceDefinition>(name).await;
     cluster.pass(1).await;
     assert!(cluster.client.catalog().by_kind("example.com/v1", "Shirt").is_err());
+    // Both were there, one went, the other was marked, let go and went.
+    assert_eq!(watched.collect::<Vec<_>>().await.len(), 5);
     // A new one of that name begins without objects.
     cluster.make::<CustomResourceDefinition>(definition("shirts", "Shirt")).await;
     established(&cluster, name).await;
