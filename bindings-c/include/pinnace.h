@@ -109,6 +109,9 @@ typedef enum {
     PINNACE_ON_SHUTDOWN_LEAVE = 1,
 } pinnace_on_shutdown_t;
 
+// What an admission callback says. Without anything said the write is allowed.
+typedef struct pinnace_admission_answer_t pinnace_admission_answer_t;
+
 // How an engine is to be. Nothing is checked before `pinnace_engine_new`.
 //
 // Not for use by several threads at once.
@@ -224,6 +227,35 @@ typedef struct {
 typedef int64_t (*pinnace_reconcile_callback_t)(void *user_data,
                                                 const char *namespace_,
                                                 const char *name);
+
+// What an admission callback is asked about. Zero-initialize it and set `size` to
+// `sizeof(pinnace_admission_options_t)`; strings are borrowed.
+typedef struct {
+    // Its own size.
+    size_t size;
+    // A name for messages; `admission` for NULL.
+    const char *name;
+    // Kinds by their plural names as webhooks give them: `pods`, `pods/status`. All objects, but no
+    // parts of them, when there are none.
+    const char *const *resources;
+    // How many kinds `resources` has.
+    size_t resources_len;
+    // `CREATE`, `UPDATE`, `DELETE`, `CONNECT`; all when there are none.
+    const char *const *operations;
+    // How many `operations` has.
+    size_t operations_len;
+    // Whether it may change what is written.
+    bool mutates;
+} pinnace_admission_options_t;
+
+// Called to ask about a write, on a thread of the engine; any number at a time. `request` is the
+// `request` of an AdmissionReview as JSON, followed by NUL; it and `answer` are borrowed for the
+// duration of the call. Says `pinnace_admission_refuse` or `pinnace_admission_change`, or nothing
+// to allow the write.
+typedef void (*pinnace_admission_callback_t)(void *user_data,
+                                             const char *request,
+                                             size_t request_len,
+                                             pinnace_admission_answer_t *answer);
 
 #ifdef __cplusplus
 extern "C" {
@@ -574,6 +606,23 @@ pinnace_error_t *pinnace_controller_enqueue(const pinnace_controller_t *controll
 
 // Frees the handle; the controller runs on until the engine ends. NULL is fine.
 void pinnace_controller_delete(pinnace_controller_t *controller);
+
+// Has a write refused. `why` is borrowed.
+void pinnace_admission_refuse(pinnace_admission_answer_t *answer, const char *why);
+
+// Has another object written: `object` is JSON, and borrowed. Only for a callback that mutates.
+void pinnace_admission_change(pinnace_admission_answer_t *answer, const char *object);
+
+// Has `callback` asked about what is written, by whomever, before it is. Writes wait for it: name
+// the kinds that it is about.
+//
+// `options` is borrowed and may be NULL. `user_data` stays borrowed until `finalizer` is called,
+// which is when the engine ends or the configuration is freed.
+void pinnace_config_add_admission(pinnace_config_t *config,
+                                  const pinnace_admission_options_t *options,
+                                  pinnace_admission_callback_t callback,
+                                  void *user_data,
+                                  pinnace_finalizer_t finalizer);
 
 #ifdef __cplusplus
 }  // extern "C"

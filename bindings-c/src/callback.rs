@@ -29,6 +29,19 @@ pub type ReconcileCallback = Option<
     ) -> i64,
 >;
 
+/// Called to ask about a write, on a thread of the engine; any number at a time. `request` is the
+/// `request` of an AdmissionReview as JSON, followed by NUL; it and `answer` are borrowed for the
+/// duration of the call. Says `pinnace_admission_refuse` or `pinnace_admission_change`, or nothing
+/// to allow the write.
+pub type AdmissionCallback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        request: *const c_char,
+        request_len: usize,
+        answer: *mut crate::admission::AdmissionAnswer,
+    ),
+>;
+
 /// User data with the function that ends it.
 pub(crate) struct UserData {
     data: *mut c_void,

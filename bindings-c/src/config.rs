@@ -1,5 +1,6 @@
 use std::ffi::c_char;
 
+use pinnace::access::AdmissionHook;
 use pinnace::{Clock, EngineBuilder, Env, Random, Runtime};
 
 use crate::boundary::{optional_text, taken};
@@ -16,6 +17,7 @@ pub struct Config {
     data_dir: Option<String>,
     on_shutdown: Option<pinnace::OnShutdown>,
     seed: Option<u64>,
+    hooks: Vec<AdmissionHook>,
     /// The first thing that a setter could not take.
     refused: Option<Failure>,
 }
@@ -52,7 +54,19 @@ impl Config {
         if let Some(seed) = self.seed {
             builder = builder.env(Env::new(Clock::system(), Random::seeded(seed)));
         }
+        for hook in self.hooks {
+            builder = builder.admission(hook);
+        }
         Ok(builder)
+    }
+
+    pub(crate) fn add_hook(&mut self, hook: AdmissionHook) {
+        self.hooks.push(hook);
+    }
+
+    /// Keeps what could not be taken, for when the engine is started.
+    pub(crate) fn refuse(&mut self, refused: Failure) {
+        self.refused.get_or_insert(refused);
     }
 
     fn set_text(
@@ -71,7 +85,7 @@ impl Config {
 }
 
 /// Changes a configuration, unless it is NULL.
-fn set(config: *mut Config, change: impl FnOnce(&mut Config)) {
+pub(crate) fn set(config: *mut Config, change: impl FnOnce(&mut Config)) {
     // SAFETY: C passes NULL or a live configuration that no other thread uses.
     quiet!((), unsafe { config.as_mut() }.map(change))
 }

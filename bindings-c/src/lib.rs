@@ -6,6 +6,7 @@
 
 #[macro_use]
 mod boundary;
+mod admission;
 mod bytes;
 mod callback;
 mod config;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// In the order in which a reader of the header wants to meet them.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "version.rs",
     "error.rs",
     "bytes.rs",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 12] = [
     "serving.rs",
     "stream.rs",
     "controller.rs",
+    "admission.rs",
     "callback.rs",
 ];
 

@@ -45,6 +45,7 @@ void streams(void);
 void controllers(void);
 void life(void);
 void serving(void);
+void admission(void);
 
 int main(void) {
     verbs();
@@ -53,6 +54,7 @@ int main(void) {
     controllers();
     life();
     serving();
+    admission();
     printf("%d passed, %d failed\n", check_passed_count, check_failed_count);
     return check_failed_count > 0;
 }

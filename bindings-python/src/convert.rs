@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use crate::admission::Admission;
+
 /// A result on its way to Python: made where the interpreter is not held, told where it is.
 pub(crate) type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
@@ -118,6 +120,7 @@ pub(crate) struct Config {
     pub(crate) node_name: Option<String>,
     pub(crate) on_shutdown: Option<String>,
     pub(crate) seed: Option<u64>,
+    pub(crate) admission: Vec<Admission>,
 }
 
 /// Sets an entry of a dict that a function of the package takes as keywords.

@@ -86,6 +86,9 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     if let Some(seed) = config.seed {
         builder = builder.env(Env::new(Clock::system(), Random::seeded(seed)));
     }
+    for admission in config.admission {
+        builder = builder.admission(admission.hook());
+    }
     Ok(Call::thread(move || {
         let engine = Some(blocking::Engine::start(builder)?);
         Ok(Shared { engine, process: std::process::id() })

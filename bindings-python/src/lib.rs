@@ -3,6 +3,7 @@
 //! Every verb gives a [`call::Call`] that is waited for or turned into an asyncio future: the
 //! blocking face and the async face of the package are two ways to run one Rust future.
 
+mod admission;
 mod call;
 mod controller;
 mod convert;

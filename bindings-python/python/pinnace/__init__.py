@@ -6,6 +6,7 @@
 'Active'
 """
 
+from ._admission import Admission
 from ._async import AsyncEngine, AsyncServing, AsyncStream
 from ._engine import Engine, Serving, Stream
 from ._errors import (
@@ -25,6 +26,7 @@ from ._pinnace import __version__
 from ._types import Applied, Controller, Object, RolloutStatus, RuntimeInfo, WatchEvent
 
 __all__ = [
+    "Admission",
     "AlreadyExistsError",
     "Applied",
     "AsyncEngine",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
 from . import _pinnace, _reconcile, _types
+from ._admission import Admission
 from ._errors import ClosedError
 from ._types import (
     Applied,
@@ -131,8 +132,9 @@ class AsyncEngine:
         node_name: Optional[str] = None,
         on_shutdown: Optional[OnShutdown] = None,
         seed: Optional[int] = None,
+        admission: Iterable[Admission] = (),
     ) -> None:
-        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed)
+        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission)
         self._config = config
         self._started: Optional[_pinnace.Engine] = None
         self._closed = False

@@ -6,11 +6,12 @@ import atexit
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
 from . import _pinnace, _reconcile, _types
+from ._admission import Admission
 from ._errors import ClosedError
 from ._types import (
     Applied,
@@ -91,6 +92,7 @@ class Engine:
     :param on_shutdown: what becomes of pods at ``close``: ``stop`` or ``leave`` (for the next
         engine on the same ``data_dir`` to adopt); by default ``leave`` with a ``data_dir``.
     :param seed: makes what is random in the engine repeatable.
+    :param admission: functions that change or refuse what is written.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -106,8 +108,9 @@ class Engine:
         node_name: Optional[str] = None,
         on_shutdown: Optional[OnShutdown] = None,
         seed: Optional[int] = None,
+        admission: Iterable[Admission] = (),
     ) -> None:
-        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed)
+        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission)
         self._native = _pinnace.start(config).wait()
         self._closed = False
         _open.add(self)

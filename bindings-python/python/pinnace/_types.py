@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Union
 
 from . import _pinnace
+from ._admission import Admission, native
 from ._errors import ConfigError
 
 #: An object of the cluster, as Kubernetes defines it.
@@ -108,6 +109,7 @@ def config(
     node_name: Optional[str],
     on_shutdown: Optional[OnShutdown],
     seed: Optional[int],
+    admission: Iterable[Admission],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -116,6 +118,7 @@ def config(
         "node_name": node_name,
         "on_shutdown": on_shutdown,
         "seed": seed,
+        "admission": native(admission),
     }
 
 

@@ -20,7 +20,7 @@ pub use pinnace_http::authentication::jwt;
 pub use pinnace_server::audit;
 use pinnace_server::audit::{AuditPolicy, AuditSink, Auditor};
 pub use pinnace_server::authentication::{StaticTokens, TokenFileError};
-pub use pinnace_server::{Attributes, Decision, Rules, User};
+pub use pinnace_server::{AdmissionHook, Attributes, Decision, Rules, Ruling, User};
 
 use crate::builder::config;
 use crate::{EngineBuilder, Result};
@@ -32,6 +32,7 @@ pub(crate) struct Access {
     tokens: Vec<Arc<dyn TokenAuthenticator>>,
     authentication: AuthenticationConfiguration,
     authorizers: Vec<Arc<dyn Authorizer>>,
+    hooks: Vec<AdmissionHook>,
     audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
     pods: PodSecurityConfiguration,
 }
@@ -55,6 +56,9 @@ impl Access {
         }
         for tokens in JwtTokens::of(&self.authentication, env)? {
             server = server.token_authenticator(Arc::new(tokens));
+        }
+        for hook in &self.hooks {
+            server = server.hook(hook.clone());
         }
         let rbac = Rbac::new(store.clone());
         let nodes = Arc::new(NodeAuthorizer::new(store.clone()));
@@ -115,6 +119,13 @@ impl EngineBuilder {
     /// (`pod-security.kubernetes.io/enforce` and the like), and of whom nothing is asked.
     pub fn pod_security(mut self, config: PodSecurityConfiguration) -> Self {
         self.access.pods = config;
+        self
+    }
+
+    /// Adds a function of the host that is asked about what is written, by whomever, and changes or
+    /// refuses it. Writes wait for it: the fewer kinds it is asked about, the better.
+    pub fn admission(mut self, hook: AdmissionHook) -> Self {
+        self.access.hooks.push(hook);
         self
     }
 

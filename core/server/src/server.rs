@@ -15,6 +15,7 @@ use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
 use crate::extension::ExtensionClient;
 use crate::followed::Followed;
+use crate::hooks::{AdmissionHook, Hooks};
 use crate::policy::Policies;
 use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::webhooks::Webhooks;
@@ -44,6 +45,7 @@ struct Inner {
     webhooks: Followed<Webhooks>,
     nodes: Option<Arc<dyn NodeDirectory>>,
     policies: Followed<Policies>,
+    hooks: Hooks,
 }
 
 /// Puts a [`Server`] together.
@@ -61,6 +63,7 @@ pub struct ServerBuilder {
     extensions: Option<Arc<dyn ExtensionClient>>,
     nodes: Option<Arc<dyn NodeDirectory>>,
     pods: PodSecurityConfiguration,
+    hooks: Hooks,
 }
 
 impl ServerBuilder {
@@ -73,6 +76,12 @@ impl ServerBuilder {
     /// Adds a rule for what may be written, after the built-in ones.
     pub fn admission(mut self, rule: impl Admission) -> Self {
         self.admission.push(Box::new(rule));
+        self
+    }
+
+    /// Adds a function of the host that changes or refuses what is written.
+    pub fn hook(mut self, hook: AdmissionHook) -> Self {
+        self.hooks.add(hook);
         self
     }
 
@@ -128,7 +137,8 @@ impl ServerBuilder {
     /// The server.
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
-        let Self { certificate, authenticators, auditor, extensions, nodes, pods, .. } = self;
+        let Self { certificate, authenticators, auditor, extensions, nodes, pods, hooks, .. } =
+            self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some(), &authorizer, pods);
@@ -152,6 +162,7 @@ impl ServerBuilder {
             webhooks,
             nodes,
             policies,
+            hooks,
         }))
     }
 }
@@ -179,6 +190,7 @@ impl Server {
             extensions: None,
             nodes: None,
             pods: PodSecurityConfiguration::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -223,6 +235,10 @@ impl Server {
     /// How nodes are reached.
     pub(crate) fn nodes(&self) -> Option<&dyn NodeDirectory> {
         self.0.nodes.as_deref()
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.0.hooks
     }
 
     pub(crate) fn policies(&self) -> &Followed<Policies> {

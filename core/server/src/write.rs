@@ -165,7 +165,7 @@ impl Server {
         draft.to_value()
     }
 
-    /// Has policies and webhooks change what is about to be written. What they have changed is put
+    /// Has the host, policies and webhooks change what is about to be written. What they have changed is put
     /// in order by `again`.
     pub(crate) async fn mutate(
         &self,
@@ -173,10 +173,11 @@ impl Server {
         mut draft: Option<&mut Draft>,
         mut again: impl FnMut(&mut Draft) -> Result<()> + Send,
     ) -> Result<()> {
-        if let Some(draft) = draft.as_deref_mut()
-            && self.mutate_by_policies(write, draft, Round::First).await?
-        {
-            again(draft)?;
+        if let Some(draft) = draft.as_deref_mut() {
+            let by_host = self.mutate_by_host(write, draft).await?;
+            if self.mutate_by_policies(write, draft, Round::First).await? || by_host {
+                again(draft)?;
+            }
         }
         let changed = self.mutate_by_webhooks(write, draft.as_deref_mut(), &mut again).await?;
         if let Some(draft) = draft.filter(|_| changed)
@@ -188,7 +189,7 @@ impl Server {
     }
 
     /// Has the rules look at an object as it is going to be stored, then the policies, and then
-    /// those outside, who see nothing that may still change.
+    /// webhooks and the host, who see nothing that may still change.
     pub(crate) async fn review_final(
         &self,
         write: &Write<'_>,
@@ -211,6 +212,7 @@ impl Server {
             })?;
         }
         self.validate_by_policies(write, new.as_deref()).await?;
-        self.validate_by_webhooks(write, new.as_deref()).await
+        self.validate_by_webhooks(write, new.as_deref()).await?;
+        self.validate_by_host(write, new.as_deref()).await
     }
 }

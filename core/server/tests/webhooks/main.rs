@@ -4,6 +4,7 @@
 
 mod answers;
 mod conversion;
+mod hooks;
 mod matching;
 mod mutating;
 mod parts;
