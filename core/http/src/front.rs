@@ -129,6 +129,7 @@ impl FrontBuilder {
         let Self { server, authenticators, anonymous, nodes, aggregator, health } = self;
         let metrics = Metrics::new(&server);
         let openapi = OpenApi::new(server.catalog().clone());
+        let openapi = openapi.with_remotes(aggregator.clone());
         let flow_control = FlowControl::new();
         health.add("poststarthook/priority-and-fairness-config-consumer", &Page::ALL, {
             let pending = flow_control.pending();
@@ -355,7 +356,12 @@ impl Front {
         let aggregator = self.0.aggregator.as_ref()?;
         let (group, version) = match info.is_resource {
             true => (&*info.group, &*info.version),
-            false => info.path.trim_matches('/').strip_prefix("apis/")?.split_once('/')?,
+            false => {
+                // What it has, and the description of that.
+                let path = info.path.trim_matches('/');
+                let path = path.strip_prefix("openapi/v3/").unwrap_or(path);
+                path.strip_prefix("apis/")?.split_once('/')?
+            }
         };
         Some((aggregator, aggregator.find(group, version)?))
     }

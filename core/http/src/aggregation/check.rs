@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use pinnace_server::{ExtensionAddress, User};
+use serde_json::Value;
 
 use super::remote::Remote;
-use super::{Aggregator, forward};
+use super::{Aggregator, Found, forward};
 use crate::extensions::{dial, words};
 
 /// How long a server may take to say what it has, and how much that may be, in bytes.
@@ -22,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 3 << 20;
 /// At how many of its places a server is looked for.
 const MAX_PLACES: usize = 5;
+/// Where a server lists its descriptions.
+const DESCRIPTIONS: &str = "/openapi/v3";
 
 impl Aggregator {
     /// Asks another server whether it serves the version of the group that it is said to serve.
@@ -34,13 +37,30 @@ impl Aggregator {
         let path = path_of(service);
         let places = address.addresses.iter().take(MAX_PLACES);
         let asked = places.map(|place| Box::pin(self.ask(&address, *place, &path)));
-        let (body, _) = select_ok(asked).await?;
+        let ((body, place), _) = select_ok(asked).await?;
         // Who has other things to say there is there all the same.
         if let Ok(list) = serde_json::from_slice::<APIResourceList>(&body) {
             let name = service.metadata.name.clone().unwrap_or_default();
-            self.0.known.lock().insert(name, Arc::new(list.resources));
+            let description = self.description(&address, place, &path).await;
+            let found = Found { resources: Arc::new(list.resources), description };
+            self.0.known.lock().insert(name, found);
         }
         Ok(())
+    }
+
+    /// Where a server describes what it has at a path, if it does.
+    async fn description(
+        &self,
+        address: &ExtensionAddress,
+        place: SocketAddr,
+        path: &str,
+    ) -> Option<String> {
+        let address = ExtensionAddress { addresses: vec![place], ..address.clone() };
+        let got = tokio::time::timeout(TIMEOUT, self.get(&address, place, DESCRIPTIONS)).await;
+        let (code, body) = got.ok()?.ok()?;
+        let index: Value = serde_json::from_slice(&body).ok().filter(|_| code == 200)?;
+        let url = index["paths"][path.trim_start_matches('/')]["serverRelativeURL"].as_str()?;
+        url.starts_with(DESCRIPTIONS).then(|| url.to_owned())
     }
 
     async fn ask(
@@ -48,7 +68,7 @@ impl Aggregator {
         address: &ExtensionAddress,
         place: SocketAddr,
         path: &str,
-    ) -> Result<Bytes, String> {
+    ) -> Result<(Bytes, SocketAddr), String> {
         let url = format!("https://{place}{path}");
         let failed = |why: &str| format!("failing or missing response from {url}: {why}");
         let address = ExtensionAddress { addresses: vec![place], ..address.clone() };
@@ -57,7 +77,7 @@ impl Aggregator {
         match got {
             Err(_) => Err(failed(&format!("Get {url:?}: {late}"))),
             Ok(Err(why)) => Err(failed(&format!("Get {url:?}: {why}"))),
-            Ok(Ok((code, body))) if (200..300).contains(&code) => Ok(body),
+            Ok(Ok((code, body))) if (200..300).contains(&code) => Ok((body, place)),
             Ok(Ok((code, _))) => Err(failed(&format!("bad status from {url}: {code}"))),
         }
     }

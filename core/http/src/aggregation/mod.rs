@@ -28,7 +28,15 @@ const TABLE: &str = "apiservices.apiregistration.k8s.io";
 pub const PROXY_NAME: &str = "front-proxy-client";
 
 /// What a version has, by the name of its `APIService`.
-type Known = HashMap<String, Arc<Vec<APIResource>>>;
+type Known = HashMap<String, Found>;
+
+/// What a server has said of a version.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) resources: Arc<Vec<APIResource>>,
+    /// Where its description in OpenAPI v3 is, path and query, if it has one.
+    pub(crate) description: Option<String>,
+}
 
 /// Finds and reaches the servers of other groups. Cheap to clone; clones share.
 #[derive(Clone)]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
-use super::Known;
+use super::{Found, Known};
 
 /// The port of a service that names none.
 const PORT: u16 = 443;
@@ -50,8 +50,8 @@ pub(crate) struct RemoteVersion {
     pub(crate) version: String,
     pub(crate) group_priority: i32,
     pub(crate) version_priority: i32,
-    /// What it has; empty while nobody has told.
-    pub(crate) resources: Arc<Vec<APIResource>>,
+    /// What it has; `None` while nobody has told.
+    pub(crate) found: Option<Found>,
     /// Whether that is what it has now.
     pub(crate) is_fresh: bool,
 }
@@ -59,14 +59,19 @@ pub(crate) struct RemoteVersion {
 impl RemoteVersion {
     pub(super) fn of(service: &APIService, known: &Known) -> Option<Self> {
         let spec = service.spec.as_ref().filter(|spec| spec.service.is_some())?;
-        let resources = known.get(service.metadata.name.as_deref().unwrap_or_default());
+        let found = known.get(service.metadata.name.as_deref().unwrap_or_default());
         Some(Self {
             group: spec.group.clone().unwrap_or_default(),
             version: spec.version.clone().unwrap_or_default(),
             group_priority: spec.group_priority_minimum,
             version_priority: spec.version_priority,
-            is_fresh: resources.is_some() && is_available(service),
-            resources: resources.cloned().unwrap_or_default(),
+            is_fresh: found.is_some() && is_available(service),
+            found: found.cloned(),
         })
+    }
+
+    /// Its kinds and their parts.
+    pub(crate) fn resources(&self) -> &[APIResource] {
+        self.found.as_ref().map_or(&[], |found| &found.resources)
     }
 }

@@ -23,7 +23,7 @@ fn group(group: &Group) -> Value {
             if let Some(remote) = &version.remote {
                 return json!({
                     "version": version.name,
-                    "resources": resources(&remote.resources),
+                    "resources": resources(remote.resources()),
                     "freshness": if remote.is_fresh { "Current" } else { "Stale" },
                 });
             }

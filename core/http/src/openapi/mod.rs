@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use pinnace_api::{Catalog, KindSchema, Resource};
 use serde_json::{Map, json};
 
+use crate::aggregation::{Aggregator, RemoteVersion};
 use crate::discovery::groups::{Group, Version, groups};
 use crate::discovery::{GIT_VERSION, hash};
 use operations::Operation;
@@ -35,6 +36,8 @@ const IMMUTABLE_FOR: SignedDuration = SignedDuration::from_hours(365 * 24);
 #[derive(Debug)]
 pub struct OpenApi {
     catalog: Catalog,
+    /// Who knows the groups of other servers.
+    remotes: Option<Aggregator>,
     /// The document that was asked for last.
     last: Mutex<Option<Arc<Document>>>,
 }
@@ -49,7 +52,13 @@ struct Document {
 impl OpenApi {
     /// Describes the kinds of a catalog.
     pub fn new(catalog: Catalog) -> Self {
-        Self { catalog, last: Mutex::default() }
+        Self { catalog, remotes: None, last: Mutex::default() }
+    }
+
+    /// Also lists what other servers describe.
+    pub(crate) fn with_remotes(mut self, remotes: Option<Aggregator>) -> Self {
+        self.remotes = remotes;
+        self
     }
 
     /// The answer to a GET at `now`; `None` where nothing is served by this path.
@@ -63,7 +72,8 @@ impl OpenApi {
         };
         let groups = groups(&self.catalog.all());
         if name.is_empty() {
-            return Some(index(&groups, &request.headers));
+            let remotes = self.remotes.as_ref().map(Aggregator::versions).unwrap_or_default();
+            return Some(index(&groups, &remotes, &request.headers));
         }
         let source = Source::find(&groups, name)?;
         if !takes_json(&request.headers) {
@@ -220,7 +230,7 @@ fn describe(resource: &Resource, facts: &mut String) {
     }
 }
 
-fn index(groups: &[Group], headers: &HeaderMap) -> Response<Bytes> {
+fn index(groups: &[Group], remotes: &[RemoteVersion], headers: &HeaderMap) -> Response<Bytes> {
     let mut paths = Map::new();
     let mut add = |name: String| {
         if let Some(source) = Source::find(groups, &name) {
@@ -237,6 +247,14 @@ fn index(groups: &[Group], headers: &HeaderMap) -> Response<Bytes> {
         };
         group.versions.iter().for_each(|version| add(format!("{base}/{}", version.name)));
         add(base);
+    }
+    for remote in remotes {
+        let url = remote.found.as_ref().and_then(|found| found.description.as_ref());
+        let name = format!("apis/{}/{}", remote.group, remote.version);
+        match url {
+            Some(url) => paths.insert(name, json!({ "serverRelativeURL": url })),
+            None => paths.remove(&name),
+        };
     }
     let body = json!({ "paths": paths }).to_string();
     let etag = format!("\"{}\"", hash(body.as_bytes()));

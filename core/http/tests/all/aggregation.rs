@@ -23,10 +23,15 @@ const GROUP: &str = "/apis/wardle.example.com";
 /// An API that says how it was asked.
 fn echo(asked: Asked) -> Response<Bytes> {
     let path = asked.uri().path();
+    let described = "/openapi/v3/apis/wardle.example.com/v1";
     let answer = if path == "/apis/wardle.example.com/v1" {
         json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "wardle.example.com/v1", "resources": [
             {"name": "flunders", "singularName": "flunder", "namespaced": true, "kind": "Flunder", "verbs": ["get", "list"]},
         ]})
+    } else if path == "/openapi/v3" {
+        json!({"paths": {"apis/wardle.example.com/v1": {"serverRelativeURL": format!("{described}?hash=ab")}}})
+    } else if path == described {
+        json!({"openapi": "3.0.0"})
     } else {
         let headers: Vec<_> = asked
             .headers()
@@ -286,4 +291,14 @@ async fn an_answer_that_goes_on_is_passed_on_as_it_comes() {
         tokio::time::timeout(PATIENCE, http_body_util::BodyExt::collect(response.into_body()))
             .await;
     assert!(body.unwrap().unwrap().to_bytes().starts_with(b"{\"body\""));
+}
+
+#[tokio::test]
+async fn what_other_servers_describe_is_listed_and_asked_of_them() {
+    let other = Other::ready().await;
+    let admin = other.world.admin();
+    let (_, index) = admin.get("/openapi/v3").await;
+    let url = index["paths"]["apis/wardle.example.com/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert_eq!(url, "/openapi/v3/apis/wardle.example.com/v1?hash=ab");
+    assert_eq!(admin.get(url).await.1["openapi"], "3.0.0");
 }
