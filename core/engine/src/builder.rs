@@ -139,6 +139,7 @@ pub struct EngineBuilder {
     pub(crate) nodes: Option<usize>,
     pub(crate) node_name: Option<String>,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) kubelet: Option<Vec<u8>>,
     pub(crate) on_shutdown: Option<OnShutdown>,
     pub(crate) env: Option<Env>,
     pub(crate) access: Access,
@@ -153,6 +154,7 @@ impl EngineBuilder {
             nodes: None,
             node_name: None,
             data_dir: None,
+            kubelet: None,
             on_shutdown: None,
             env: None,
             access: Access::default(),
@@ -177,6 +179,16 @@ impl EngineBuilder {
     /// Sets the name of this machine's node; its host name if this is not called.
     pub fn node_name(mut self, name: impl Into<String>) -> Self {
         self.node_name = Some(name.into());
+        self
+    }
+
+    /// Sets how nodes look after themselves, by a `KubeletConfiguration` of
+    /// `kubelet.config.k8s.io/v1beta1` in YAML or JSON: when they evict pods and remove images, what
+    /// is reserved, and where static pods are. What it does not say is as upstream has it; fields
+    /// about other things are passed over. Without one a machine keeps 100 MiB of memory free, ends
+    /// pods that write more than they may, and takes its disk as it is; simulated nodes do nothing.
+    pub fn kubelet(mut self, configuration: impl AsRef<[u8]>) -> Self {
+        self.kubelet = Some(configuration.as_ref().to_vec());
         self
     }
 

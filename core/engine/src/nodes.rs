@@ -155,7 +155,7 @@ fn simulated(
             labels: BTreeMap::new(),
             taints: Vec::new(),
             capacity: Capacity::default(),
-            settings: NodeSettings::default(),
+            settings: settings(builder, None)?,
             addresses: vec![simulated_address(index)],
             runtime,
             network,
@@ -171,6 +171,15 @@ fn simulated(
         volumes: None,
         temporary: place.temporary(),
     })
+}
+
+/// How nodes look after themselves: as the builder was told, or with this eviction alone.
+fn settings(builder: &EngineBuilder, eviction: Option<Eviction>) -> Result<NodeSettings> {
+    match &builder.kubelet {
+        None => Ok(NodeSettings { eviction, ..NodeSettings::default() }),
+        Some(document) => NodeSettings::read(document)
+            .map_err(|why| config(format!("the configuration of the kubelet: {why}"))),
+    }
 }
 
 fn simulated_range(index: usize) -> Ipv4Net {
@@ -209,7 +218,7 @@ async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place
         labels: BTreeMap::new(),
         taints: Vec::new(),
         capacity: pinnace_node::machine_capacity(&place.directory),
-        settings: NodeSettings { eviction: Some(Eviction::of_memory()), ..NodeSettings::default() },
+        settings: settings(builder, Some(Eviction::of_memory()))?,
         addresses: pinnace_network::machine_addresses(),
         runtime: runtime.clone(),
         network: network.clone(),

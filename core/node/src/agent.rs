@@ -18,7 +18,7 @@ use crate::directory::Nodes;
 use crate::host::{Host, HostRuntime};
 use crate::slot::{Signals, Slot};
 use crate::sources::Reference;
-use crate::{Error, Result, eviction, heartbeat, runtimes};
+use crate::{Error, Result, eviction, heartbeat, images, runtimes, static_pods};
 
 /// How many pods a real machine sets up at once, and how many images it pulls at once.
 const STARTS_AT_ONCE: usize = 16;
@@ -188,6 +188,8 @@ async fn serve(shared: Arc<Shared>, runtimes: Vec<Arc<HostRuntime>>, pods: Liste
         shared.alarms.run(|slot| slot.ring(&shared)),
         heartbeat::run(&shared, &runtimes, is_synced.clone()),
         eviction::run(&shared, is_synced.clone()),
+        images::run(&shared, is_synced.clone()),
+        static_pods::run(&shared, is_synced.clone()),
     );
 }
 

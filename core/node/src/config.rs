@@ -10,6 +10,8 @@ use pinnace_network::PodNetwork;
 use pinnace_runtime::Runtime;
 
 use crate::eviction::{Eviction, Signal};
+use crate::images::ImageCollection;
+use crate::static_pods::StaticPods;
 
 /// What a [`NodeAgent`](crate::NodeAgent) works with.
 pub struct NodeAgentConfig {
@@ -54,6 +56,10 @@ pub struct NodeSettings {
     pub reserved: Reserved,
     /// When it evicts pods; never, and whatever they write, when not set.
     pub eviction: Option<Eviction>,
+    /// When it removes images; never, but when it lacks disk and evicts pods, when not set.
+    pub images: Option<ImageCollection>,
+    /// The pods that it runs without being told by the API.
+    pub static_pods: Option<StaticPods>,
 }
 
 /// What is kept from pods.

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 
 use crate::config::{Capacity, NodeConfig};
 use crate::eviction::{Eviction, Pressure};
+use crate::images::{Collector, ImageCollection};
 use crate::measure::Rates;
 use crate::pod::resources::NOTHING;
+use crate::static_pods::StaticPods;
 
 /// One node of an agent.
 pub(crate) struct Host {
@@ -25,6 +27,10 @@ pub(crate) struct Host {
     pub(crate) allocatable: Capacity,
     /// When it evicts pods.
     pub(crate) eviction: Option<Eviction>,
+    /// When it removes images.
+    pub(crate) image_collection: Option<ImageCollection>,
+    pub(crate) images: Collector,
+    pub(crate) static_pods: Option<StaticPods>,
     /// What it suffers from.
     pressures: Mutex<Vec<Pressure>>,
     /// As texts, for they are shown in every pod's status.
@@ -66,6 +72,9 @@ impl Host {
             taints: config.taints,
             allocatable: config.settings.allocatable(&config.capacity),
             eviction: config.settings.eviction,
+            image_collection: config.settings.images,
+            images: Collector::default(),
+            static_pods: config.settings.static_pods,
             pressures: Mutex::default(),
             capacity: config.capacity,
             ips: config.addresses.iter().map(IpAddr::to_string).collect(),

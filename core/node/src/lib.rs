@@ -20,6 +20,8 @@ mod error;
 mod eviction;
 mod heartbeat;
 mod host;
+mod images;
+mod kubelet_config;
 mod logs;
 mod machine;
 mod measure;
@@ -28,6 +30,7 @@ mod pod;
 mod runtimes;
 mod slot;
 mod sources;
+mod static_pods;
 mod volumes;
 
 pub use agent::NodeAgent;
@@ -35,5 +38,7 @@ pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig, NodeSettings, R
 pub use directory::Nodes;
 pub use error::{Error, Result};
 pub use eviction::{Amount, Eviction, Signal, Threshold};
+pub use images::ImageCollection;
 pub use machine::machine_capacity;
+pub use static_pods::StaticPods;
 pub use volumes::remove_all as remove_volumes;

@@ -188,6 +188,24 @@ pub trait Runtime: Send + Sync + 'static {
     /// All images on this machine.
     async fn list_images(&self) -> Result<Vec<Image>>;
 
+    /// Removes an image, by its identity, with all its names. What runs of it goes on. One that is
+    /// not there is no error.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] where there are no images to remove.
+    async fn remove_image(&self, id: &str) -> Result<()> {
+        let _ = id;
+        Err(Error::InvalidConfig(format!("{} removes no images", self.name())))
+    }
+
+    /// Where on this machine images are kept; `None` where that is not known.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn image_directory(&self) -> Result<Option<std::path::PathBuf>> {
+        Ok(None)
+    }
+
     /// Lets go of background tasks and connections. What runs goes on running and can be found
     /// again with [`Runtime::list_pods`] by a later runtime of the same namespace.
     async fn shutdown(&self);

@@ -114,3 +114,22 @@ async fn a_namespace_goes_with_everything_in_it() {
         assert_eq!(list(&team, kind).await.len(), 0, "{kind}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nodes_look_after_themselves_as_the_host_says() {
+    let builder = || {
+        let env = pinnace::Env::simulated(7);
+        pinnace::Engine::builder().runtime(pinnace::Runtime::simulated()).env(env)
+    };
+    let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+    let wrong = builder().kubelet(format!("{head}evictionHard: {{luck: 1Gi}}")).start().await;
+    let why = "the configuration of the kubelet: unsupported eviction signal luck";
+    assert!(wrong.unwrap_err().to_string().contains(why));
+    let text =
+        format!("{head}evictionHard: {{memory.available: 6Gi}}\nkubeReserved: {{cpu: 2000m}}");
+    let engine = builder().kubelet(text).start().await.unwrap();
+    let allocatable = |name: &str| format!("/status/allocatable/{name}");
+    assert_eq!(field(&engine, "nodes/node-0", &allocatable("cpu")).await, "30");
+    assert_eq!(field(&engine, "nodes/node-0", &allocatable("memory")).await, "250Gi");
+    engine.shutdown().await.unwrap();
+}

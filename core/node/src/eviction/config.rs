@@ -143,6 +143,12 @@ impl Signal {
         found.map(|(signal, _)| signal).ok_or_else(|| format!("unsupported eviction signal {name}"))
     }
 
+    /// Upstream's name.
+    pub(crate) fn name(self) -> &'static str {
+        let found = Self::NAMES.into_iter().find(|(signal, _)| *signal == self);
+        found.map_or("", |(_, name)| name)
+    }
+
     /// The name of the resource that runs short.
     pub(crate) fn resource(self) -> Resource {
         match self {

@@ -24,11 +24,11 @@ use rank::Candidate;
 use watch::{Findings, Watch};
 
 use crate::agent::Shared;
-use crate::heartbeat;
 use crate::host::Host;
 use crate::measure::{self, Detail};
 use crate::pod::phase;
 use crate::slot::{Evict, Slot};
+use crate::{heartbeat, images};
 
 /// The reason of an eviction in a pod's status and in Events.
 pub(crate) const REASON: &str = "Evicted";
@@ -88,10 +88,27 @@ async fn look(
     let Some((threshold, seen)) = urgent.into_iter().next() else { return false };
     let resource = threshold.signal.resource();
     node_event(host, &format!("Attempting to reclaim {}", resource.name()));
+    if matches!(resource, Resource::Storage | Resource::Inodes)
+        && reclaim(shared, host, config).await
+    {
+        return false;
+    }
     match evict_for_pressure(shared, host, config, threshold, seen).await {
         Some(slot) => until_gone(host, &[slot]).await,
         None => {
             tracing::warn!(node = %host.name, "unable to evict any pods from the node");
+            false
+        }
+    }
+}
+
+/// Frees what no pod needs, and says whether that is enough.
+async fn reclaim(shared: &Arc<Shared>, host: &Arc<Host>, config: &Eviction) -> bool {
+    images::remove_unused(shared, host).await;
+    match measure::summary(shared, host, Detail::Of(|_| false)).await {
+        Ok(summary) => watch::is_well(config, &summary),
+        Err(error) => {
+            tracing::warn!(node = %host.name, %error, "nothing measured");
             false
         }
     }

@@ -61,6 +61,16 @@ impl Watch {
     }
 }
 
+/// Whether no threshold is crossed, with what is to be free beyond it.
+pub(crate) fn is_well(config: &Eviction, summary: &Summary) -> bool {
+    !config.thresholds.iter().any(|threshold| {
+        threshold.signal.observe(summary).is_some_and(|found| {
+            let more = threshold.reclaim.map_or(0, |more| more.of(found.capacity));
+            found.available < threshold.amount.of(found.capacity).saturating_add(more)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -69,7 +69,9 @@ pub(crate) async fn summary(
     let measured = measured(shared, host, detail).await?;
     let pods: Vec<_> = measured.iter().map(|one| pods::of(one, &host.rates)).collect();
     host.rates.forget_all_but(&measured);
-    let mut summary = Summary { node: node::simulated(host, &pods, shared.env.now()), pods };
+    let images = if detail.is_quick() { None } else { images_of(host).await };
+    let now = shared.env.now();
+    let mut summary = Summary { node: node::simulated(host, &pods, images.as_ref(), now), pods };
     let Some(state) = shared.machine.state().map(std::path::Path::to_owned) else {
         if detail.is_quick() {
             leave_cpu_and_memory(&mut summary);
@@ -78,7 +80,8 @@ pub(crate) async fn summary(
     };
     let (host, logs, now) = (host.clone(), shared.logs.clone(), shared.env.now());
     let work = move || {
-        summary.node = node::of_this_machine(&host, &state, now);
+        let images = images.and_then(|images| images.directory).unwrap_or_else(|| state.clone());
+        summary.node = node::of_this_machine(&host, &state, &images, now);
         if detail.is_quick() {
             leave_cpu_and_memory(&mut summary);
             return summary;
@@ -95,6 +98,22 @@ pub(crate) async fn summary(
         operation: "measure the node".into(),
         message: error.to_string(),
     })
+}
+
+/// What is known of the images of a node.
+struct Images {
+    /// Where they are, on this machine.
+    directory: Option<std::path::PathBuf>,
+    bytes: u64,
+}
+
+/// `None` when the runtime does not say.
+async fn images_of(host: &Host) -> Option<Images> {
+    let runtime = &host.runtime.runtime;
+    let directory = runtime.image_directory().await.ok()?;
+    // On a machine the file system knows better.
+    let images = if runtime.simulates() { runtime.list_images().await.ok()? } else { Vec::new() };
+    Some(Images { directory, bytes: images.iter().map(|image| image.size).sum() })
 }
 
 /// The pods of a node that the runtime has, in order, and what they use.

@@ -9,11 +9,16 @@ use pinnace_client::summary::{
 use pinnace_runtime::{Usage, interfaces};
 
 use super::pods::{cpu, network};
-use super::{disk, figures};
+use super::{Images, disk, figures};
 use crate::host::Host;
 
 /// What a simulated node uses: what its pods do.
-pub(super) fn simulated(host: &Host, pods: &[PodUse], now: Timestamp) -> NodeUse {
+pub(super) fn simulated(
+    host: &Host,
+    pods: &[PodUse],
+    images: Option<&Images>,
+    now: Timestamp,
+) -> NodeUse {
     let sum = |of: &dyn Fn(&PodUse) -> Option<u64>| {
         pods.iter().filter_map(of).fold(0u64, u64::saturating_add)
     };
@@ -21,6 +26,7 @@ pub(super) fn simulated(host: &Host, pods: &[PodUse], now: Timestamp) -> NodeUse
     let window = pods.iter().filter_map(|pod| Some(pod.cpu.as_ref()?.window)).max();
     let memory = sum(&|pod| pod.memory.as_ref()?.working_set_bytes);
     let written = sum(&|pod| pod.ephemeral_storage.as_ref()?.used_bytes);
+    let written = written.saturating_add(images.map_or(0, |images| images.bytes));
     let capacity = |amount: i64| u64::try_from(amount).unwrap_or(0);
     let fs = FsUse {
         capacity_bytes: Some(capacity(host.capacity.storage_bytes)),
@@ -54,7 +60,7 @@ pub(super) fn simulated(host: &Host, pods: &[PodUse], now: Timestamp) -> NodeUse
 }
 
 /// What this machine uses. Blocks.
-pub(super) fn of_this_machine(host: &Host, state: &Path, now: Timestamp) -> NodeUse {
+pub(super) fn of_this_machine(host: &Host, state: &Path, images: &Path, now: Timestamp) -> NodeUse {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let up = read("/proc/uptime");
     let up = up.split('.').next().and_then(|seconds| seconds.parse().ok());
@@ -80,7 +86,10 @@ pub(super) fn of_this_machine(host: &Host, state: &Path, now: Timestamp) -> Node
         }),
         network: network(&interfaces(&read("/proc/net/dev")), now),
         fs: Some(fs),
-        runtime: Some(RuntimeUse { image_fs: Some(fs), container_fs: Some(fs) }),
+        runtime: {
+            let fs = disk::file_system(images, now);
+            Some(RuntimeUse { image_fs: Some(fs), container_fs: Some(fs) })
+        },
         rlimit: max.zip(current).map(|(max, current)| ProcessLimits { time: now, max, current }),
     }
 }

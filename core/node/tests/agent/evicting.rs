@@ -124,7 +124,8 @@ async fn what_is_reserved_or_must_be_left_is_not_for_pods() {
     node.capacity =
         Capacity { cpu_millis: 4000, memory_bytes: 1000 << 20, storage_bytes: 1000, pods: 9 };
     let reserved = Reserved { cpu_millis: 500, memory_bytes: 200 << 20, storage_bytes: 10 };
-    node.settings = NodeSettings { reserved, eviction: Some(Eviction::default()) };
+    node.settings =
+        NodeSettings { reserved, eviction: Some(Eviction::default()), ..NodeSettings::default() };
     world.start_agent(vec![node]);
     pod(&world, "p", "701Mi", "", json!({})).await;
     let pod = world.until_phase("Failed").await;

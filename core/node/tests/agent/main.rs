@@ -5,6 +5,7 @@
 mod adoption;
 mod connections;
 mod evicting;
+mod images;
 mod lifecycle;
 mod measuring;
 mod nodes;
@@ -14,4 +15,5 @@ mod processes;
 mod resizing;
 mod restarts;
 mod starting;
+mod static_pods;
 mod world;

@@ -59,6 +59,7 @@ impl Connection {
         diff: api::diff_client::DiffClient<Channel>,
         event_service: api::events_client::EventsClient<Channel>,
         images: api::images_client::ImagesClient<Channel>,
+        introspection: api::introspection_client::IntrospectionClient<Channel>,
         leases: api::leases_client::LeasesClient<Channel>,
         namespaces: api::namespaces_client::NamespacesClient<Channel>,
         snapshots: SnapshotsClient<Channel>,

@@ -345,6 +345,14 @@ impl Runtime for Containerd {
         self.core.images.list().await
     }
 
+    async fn remove_image(&self, id: &str) -> Result<()> {
+        self.core.images.remove(id).await
+    }
+
+    async fn image_directory(&self) -> Result<Option<PathBuf>> {
+        self.core.images.directory().await
+    }
+
     async fn shutdown(&self) {
         let follower = self.follower.lock().take();
         if let Some(follower) = follower {

@@ -443,7 +443,22 @@ impl Runtime for Simulated {
     }
 
     async fn list_images(&self) -> Result<Vec<Image>> {
-        Ok(self.state()?.pulled.iter().map(|reference| image(reference)).collect())
+        let pulled: Vec<String> = self.state()?.pulled.iter().cloned().collect();
+        let mut images: Vec<Image> = pulled
+            .iter()
+            .map(|reference| {
+                let script = self.image_script(reference);
+                let size = script.and_then(|script| script.image_bytes).unwrap_or(0);
+                Image { size, ..image(reference) }
+            })
+            .collect();
+        images.sort_by(|a, b| a.tags.cmp(&b.tags));
+        Ok(images)
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<()> {
+        self.state()?.pulled.retain(|reference| image_id(reference) != id);
+        Ok(())
     }
 
     async fn shutdown(&self) {

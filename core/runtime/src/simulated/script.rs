@@ -35,11 +35,13 @@ use std::time::Duration;
 /// | `hook-delay=1s` | how long its hooks take |
 /// | `cpu=250m` | the CPU it uses while it runs, in cores or thousandths; what it requests, else its limit, else `1m` |
 /// | `memory=64Mi` | the memory it uses while it runs; what it requests, else its limit, else `1Mi` |
+/// | `disk=64Mi` | what it has written to its root file system |
+/// | `image-size=1Gi` | the size of its image |
 /// | `pull-delay=5s` | the image has to be pulled, which takes that long |
 /// | `pull-error=text` | the image can't be found, with these words |
 ///
 /// Times of probes count from the start of the container. A command with input sends back what
-/// comes until that ends. The last two speak of an image and only count in a script that is set for one.
+/// comes until that ends. The last three speak of an image and only count in a script that is set for one.
 ///
 /// ```
 /// use pinnace_runtime::Script;
@@ -98,6 +100,10 @@ pub struct Script {
     pub cpu_millis: Option<u64>,
     /// The memory that it uses, in bytes.
     pub memory_bytes: Option<u64>,
+    /// What it has written to its root file system, in bytes.
+    pub disk_bytes: Option<u64>,
+    /// The size of its image, in bytes.
+    pub image_bytes: Option<u64>,
     /// How long its image takes to pull; present from the start when not set.
     pub pull_delay: Option<Span>,
     /// Why its image cannot be pulled.
@@ -202,6 +208,14 @@ impl Script {
             "memory" => {
                 let bytes = parse_bytes(value).ok_or("not a quantity like 64Mi")?;
                 self.memory_bytes = Some(bytes);
+            }
+            "disk" | "image-size" => {
+                let bytes = Some(parse_bytes(value).ok_or("not a quantity like 64Mi")?);
+                if key == "disk" {
+                    self.disk_bytes = bytes;
+                } else {
+                    self.image_bytes = bytes;
+                }
             }
             "pull-delay" => self.pull_delay = Some(span()?),
             "pull-error" => self.pull_error = Some(value.to_owned()),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Script;
 use super::node::State;
-use crate::{ContainerPhase, ContainerStats, PodId, PodStats, Resources, Usage};
+use crate::{ContainerPhase, ContainerStats, PodId, PodStats, Resources, Usage, Written};
 
 /// What a container uses of which nothing is said.
 const CPU_MILLIS: u64 = 1;
@@ -26,7 +26,7 @@ impl State {
                 id: state.id,
                 name: state.config.name,
                 started_at,
-                written: None,
+                written: script.disk_bytes.map(|bytes| Written { bytes, inodes: 1 }),
             })
         });
         let containers: Vec<ContainerStats> = running.collect();

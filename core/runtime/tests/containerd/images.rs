@@ -202,3 +202,18 @@ async fn an_image_is_a_volume_that_goes_with_the_pod() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&*place.to_string_lossy()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_goes_with_all_its_names() {
+    let Some(world) = World::new().await else { return };
+    let runtime = world.runtime();
+    world.ctr(&["images", "tag", IMAGE, "docker.io/library/other:test"]);
+    let [image] = &runtime.list_images().await.unwrap()[..] else { panic!("one image") };
+    assert_eq!(image.tags.len(), 2);
+    let directory = runtime.image_directory().await.unwrap().unwrap();
+    assert!(directory.is_dir() && directory.ends_with("io.containerd.snapshotter.v1.overlayfs"));
+    runtime.remove_image(&image.id).await.unwrap();
+    runtime.remove_image(&image.id).await.unwrap();
+    assert_eq!(runtime.list_images().await.unwrap(), []);
+    assert!(!world.ctr(&["images", "list"]).contains("test"));
+}

@@ -12,9 +12,10 @@ mod unpack;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use containerd_client::services::v1::PluginsRequest;
 use containerd_client::services::v1::{
-    CreateImageRequest, GetImageRequest, Image as ImageRecord, ListImagesRequest,
-    UpdateImageRequest,
+    CreateImageRequest, DeleteImageRequest, GetImageRequest, Image as ImageRecord,
+    ListImagesRequest, UpdateImageRequest,
 };
 use containerd_client::tonic::Code;
 use containerd_client::types::Descriptor as Target;
@@ -26,7 +27,7 @@ use prost_types::FieldMask;
 use self::content::Content;
 use self::lease::Lease;
 use self::manifest::{Document, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES};
-use super::connection::{Connection, leased};
+use super::connection::{Connection, gone_is_fine, leased};
 use crate::{Error, Image, RegistryAuth, Result};
 
 /// Parsed images kept in memory; they are small, and the set starts over when it is full.
@@ -121,6 +122,31 @@ impl Images {
             }
         }
         Ok(images)
+    }
+
+    /// As [`crate::Runtime::remove_image`].
+    pub(super) async fn remove(&self, id: &str) -> Result<()> {
+        for (name, image) in self.all().await? {
+            if image.id != id {
+                continue;
+            }
+            let request =
+                DeleteImageRequest { name: name.clone(), sync: true, ..Default::default() };
+            let removed = self.connection.images().delete(self.connection.request(request)).await;
+            gone_is_fine(removed)
+                .map_err(|status| self.connection.error(format!("remove {name}"), &status))?;
+        }
+        Ok(())
+    }
+
+    /// As [`crate::Runtime::image_directory`].
+    pub(super) async fn directory(&self) -> Result<Option<std::path::PathBuf>> {
+        let request = PluginsRequest { filters: vec![format!("id=={}", self.snapshotter)] };
+        let answer =
+            self.connection.introspection().plugins(self.connection.request(request)).await;
+        let answer = answer.map_err(|status| self.connection.error("ask for plugins", &status))?;
+        let plugins = answer.into_inner().plugins;
+        Ok(plugins.iter().find_map(|plugin| plugin.exports.get("root")).map(Into::into))
     }
 
     /// As [`crate::Runtime::import_image`].
