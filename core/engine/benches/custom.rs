@@ -7,7 +7,7 @@ mod figure;
 
 use std::time::Duration;
 
-use figure::{block_on, report, wanted};
+use figure::{block_on, millis, report, wanted};
 use pinnace::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use pinnace::{Engine, Env, ListOptions, Runtime};
 use pinnace_env::Stopwatch;
@@ -100,7 +100,7 @@ async fn install() -> (f64, f64) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let grown = resident_kilobytes() - before;
     engine.shutdown().await.unwrap();
-    (elapsed.as_secs_f64(), grown / DEFINITIONS as f64)
+    (millis(elapsed) / 1e3, grown / DEFINITIONS as f64)
 }
 
 fn resident_kilobytes() -> f64 {
