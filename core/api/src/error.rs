@@ -146,21 +146,15 @@ impl ApiError {
         Self::about(Reason::Forbidden, message, resource, name)
     }
 
-    /// A policy refuses this for a reason of its own; `cause` is what it says, without the rest.
-    pub fn refused(
-        resource: &Resource,
-        name: &str,
-        reason: Reason,
-        why: &str,
-        cause: &str,
-    ) -> Self {
+    /// A policy refuses this for a reason of its own.
+    pub fn refused(resource: &Resource, name: &str, reason: Reason, why: &str) -> Self {
         let message = format!("{} {name:?} is forbidden: {why}", resource.name());
         let details = StatusDetails {
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             group: Some(resource.group.to_string()).filter(|group| !group.is_empty()),
             kind: Some(resource.plural.to_string()),
             causes: Some(vec![StatusCause {
-                message: Some(cause.to_owned()),
+                message: Some(why.to_owned()),
                 ..StatusCause::default()
             }]),
             ..StatusDetails::default()

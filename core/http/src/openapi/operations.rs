@@ -58,6 +58,20 @@ const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
 ];
 const LOGS: &[&str] = &["text/plain"];
+/// What custom kinds have instead: they know no protobuf and no strategic merge, and clients choose
+/// by what is declared here.
+const CUSTOM: [(&[&str], &[&str]); 3] = [
+    (OBJECTS, &["application/json", "application/yaml"]),
+    (STREAMS, &["application/json", "application/yaml", "application/json;stream=watch"]),
+    (
+        PATCHES,
+        &[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+        ],
+    ),
+];
 
 /// Kinds whose deletion answers with the object, as upstream declares it; others with a status.
 const DELETED_OBJECTS: [&str; 14] = [
@@ -201,6 +215,7 @@ impl<'a> Builder<'a> {
     }
 
     fn all(&self, into: &mut Vec<Operation>) {
+        let first = into.len();
         let mut verbs = self.resource.verbs.0.to_vec();
         verbs.sort_unstable();
         for verb in verbs {
@@ -208,6 +223,18 @@ impl<'a> Builder<'a> {
         }
         for part in parts(self.resource) {
             self.part(part, into);
+        }
+        if self.resource.is_custom() {
+            for operation in into.iter_mut().skip(first) {
+                for (built_in, custom) in CUSTOM {
+                    if operation.consumes == built_in {
+                        operation.consumes = custom;
+                    }
+                    if operation.produces == built_in {
+                        operation.produces = custom;
+                    }
+                }
+            }
         }
     }
 

@@ -187,5 +187,5 @@ fn refused_by(policy: &Policy, finding: &Finding<'_>, write: &Write<'_>) -> ApiE
         Some("RequestEntityTooLarge") => Reason::RequestEntityTooLarge,
         _ => Reason::Invalid,
     };
-    ApiError::refused(write.resource, write.key.name(), reason, &why, message)
+    ApiError::refused(write.resource, write.key.name(), reason, &why)
 }
