@@ -10,8 +10,8 @@ use pinnace_env::Env;
 use pinnace_http::authentication::jwt::{AuthenticationConfiguration, JwtTokens};
 use pinnace_http::{Anonymous, FrontBuilder};
 pub use pinnace_http::{Authenticator, TokenAuthenticator};
-pub use pinnace_server::Authorizer;
 use pinnace_server::rbac::{Rbac, RbacEscalation};
+pub use pinnace_server::{ADMISSION_PLUGINS, Authorizer};
 use pinnace_server::{Authorizers, NodeAuthorizer, ServerBuilder};
 use pinnace_store::Store;
 
@@ -35,6 +35,7 @@ pub(crate) struct Access {
     hooks: Vec<AdmissionHook>,
     audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
     pods: PodSecurityConfiguration,
+    disabled: Vec<String>,
 }
 
 impl fmt::Debug for Access {
@@ -70,7 +71,12 @@ impl Access {
             let auditor = Auditor::new(policy.clone(), sink.clone());
             server = server.auditor(auditor.map_err(|error| config(format!("audit: {error}")))?);
         }
+        let mut disabled = self.disabled.iter();
+        if let Some(unknown) = disabled.find(|name| !ADMISSION_PLUGINS.contains(&name.as_str())) {
+            return Err(config(format!("admission: there is no plugin {unknown:?}")));
+        }
         let server = server.pod_security(self.pods.clone());
+        let server = server.disable_admission(self.disabled.clone());
         Ok(server.authorizer(chain).admission(RbacEscalation::new(rbac)))
     }
 
@@ -126,6 +132,12 @@ impl EngineBuilder {
     /// refuses it. Writes wait for it: the fewer kinds it is asked about, the better.
     pub fn admission(mut self, hook: AdmissionHook) -> Self {
         self.access.hooks.push(hook);
+        self
+    }
+
+    /// Leaves out built-in rules of admission, by their names in [`ADMISSION_PLUGINS`].
+    pub fn disable_admission(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.access.disabled.extend(names.into_iter().map(Into::into));
         self
     }
 

@@ -42,7 +42,7 @@ mod watch;
 mod webhooks;
 mod write;
 
-pub use admission::{Admission, AdmissionRequest, Operation};
+pub use admission::{Admission, AdmissionRequest, Operation, PLUGINS as ADMISSION_PLUGINS};
 pub use authentication::TokenAuthenticator;
 pub use authorization::{Attributes, Authorizer, Authorizers, Decision, MastersOnly, Rules, User};
 pub use extension::{ExtensionAddress, ExtensionAnswer, ExtensionClient, ExtensionRequest};

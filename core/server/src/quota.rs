@@ -66,7 +66,7 @@ impl Server {
         part: Option<Subresource>,
         old: Option<&Object>,
     ) -> Option<Charge> {
-        let counted = Counted::of(resource)?;
+        let counted = Counted::of(resource).filter(|_| self.charges_quotas())?;
         counted.is_charged(old.is_none(), part).then(|| Charge {
             resource: resource.clone(),
             counted,

@@ -46,6 +46,7 @@ struct Inner {
     nodes: Option<Arc<dyn NodeDirectory>>,
     policies: Followed<Policies>,
     hooks: Hooks,
+    charges_quotas: bool,
 }
 
 /// Puts a [`Server`] together.
@@ -64,6 +65,7 @@ pub struct ServerBuilder {
     nodes: Option<Arc<dyn NodeDirectory>>,
     pods: PodSecurityConfiguration,
     hooks: Hooks,
+    disabled: Vec<String>,
 }
 
 impl ServerBuilder {
@@ -82,6 +84,13 @@ impl ServerBuilder {
     /// Adds a function of the host that changes or refuses what is written.
     pub fn hook(mut self, hook: AdmissionHook) -> Self {
         self.hooks.add(hook);
+        self
+    }
+
+    /// Leaves out built-in rules of admission, by their names in
+    /// [`ADMISSION_PLUGINS`](crate::ADMISSION_PLUGINS).
+    pub fn disable_admission(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.disabled.extend(names);
         self
     }
 
@@ -136,13 +145,16 @@ impl ServerBuilder {
 
     /// The server.
     pub fn build(self) -> Server {
-        let Self { store, catalog, env, authorizer, admission, services, tokens, .. } = self;
-        let Self { certificate, authenticators, auditor, extensions, nodes, pods, hooks, .. } =
-            self;
+        let Self { store, catalog, env, authorizer, services, tokens, .. } = self;
+        let Self { certificate, authenticators, auditor, extensions, nodes, pods, .. } = self;
+        let Self { hooks, disabled, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some(), &authorizer, pods);
-        rules.extend(admission);
+        let is_disabled = |name: &str| disabled.iter().any(|one| one == name);
+        rules.retain(|rule| !is_disabled(rule.name()));
+        let charges_quotas = !is_disabled(admission::QUOTA);
+        rules.extend(self.admission);
         let admission = rules;
         let webhooks = Followed::new(store.clone());
         let policies = Followed::new(store.clone());
@@ -163,6 +175,7 @@ impl ServerBuilder {
             nodes,
             policies,
             hooks,
+            charges_quotas,
         }))
     }
 }
@@ -191,6 +204,7 @@ impl Server {
             nodes: None,
             pods: PodSecurityConfiguration::default(),
             hooks: Hooks::default(),
+            disabled: Vec::new(),
         }
     }
 
@@ -251,6 +265,11 @@ impl Server {
 
     pub(crate) fn belongings(&self) -> &Belongings {
         &self.0.belongings
+    }
+
+    /// Whether writes are charged to quotas.
+    pub(crate) fn charges_quotas(&self) -> bool {
+        self.0.charges_quotas
     }
 
     pub(crate) fn ports(&self) -> &PortsInFlight {

@@ -138,7 +138,7 @@ pub fn violations(wanted: LevelVersion, meta: &ObjectMeta, spec: &PodSpec) -> Ve
     let applies = |check: &Check| check.level <= wanted.level;
     let is_overridden = |id: &str| {
         CHECKS.iter().any(|other| {
-            other.overrides == Some(id) && applies(other) && other.at(wanted.version).is_some()
+            applies(other) && other.overrides == Some(id) && other.at(wanted.version).is_some()
         })
     };
     let checks = CHECKS.iter().filter(|check| applies(check) && !is_overridden(check.id));

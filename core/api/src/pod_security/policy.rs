@@ -5,6 +5,12 @@ use crate::field::{ErrorList, Path};
 
 /// Before the names of labels of namespaces, and of annotations of audit events.
 pub const PREFIX: &str = "pod-security.kubernetes.io/";
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+const ENFORCE_VERSION: &str = "pod-security.kubernetes.io/enforce-version";
+const AUDIT: &str = "pod-security.kubernetes.io/audit";
+const AUDIT_VERSION: &str = "pod-security.kubernetes.io/audit-version";
+const WARN: &str = "pod-security.kubernetes.io/warn";
+const WARN_VERSION: &str = "pod-security.kubernetes.io/warn-version";
 
 /// How much is asked of pods, from nothing to much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,12 +116,12 @@ impl Policy {
             return policy;
         };
         let mut read = Labels { labels, errors };
-        let enforces = read.level("enforce", &mut policy.enforce.level, Level::Restricted);
-        read.version("enforce-version", &mut policy.enforce.version);
-        read.level("audit", &mut policy.audit.level, Level::Privileged);
-        read.version("audit-version", &mut policy.audit.version);
-        let warns = read.level("warn", &mut policy.warn.level, Level::Privileged);
-        let warns_as_of = read.version("warn-version", &mut policy.warn.version);
+        let enforces = read.level(ENFORCE, &mut policy.enforce.level, Level::Restricted);
+        read.version(ENFORCE_VERSION, &mut policy.enforce.version);
+        read.level(AUDIT, &mut policy.audit.level, Level::Privileged);
+        read.version(AUDIT_VERSION, &mut policy.audit.version);
+        let warns = read.level(WARN, &mut policy.warn.level, Level::Privileged);
+        let warns_as_of = read.version(WARN_VERSION, &mut policy.warn.version);
         if enforces && !warns && policy.enforce.level > policy.warn.level {
             policy.warn.level = policy.enforce.level;
             if !warns_as_of {
@@ -148,8 +154,8 @@ struct Labels<'a> {
 
 impl Labels<'_> {
     /// Reads a level; whether there is one.
-    fn level(&mut self, name: &str, level: &mut Level, otherwise: Level) -> bool {
-        let read = self.read(name, Level::parse, "must be one of privileged, baseline, restricted");
+    fn level(&mut self, key: &str, level: &mut Level, otherwise: Level) -> bool {
+        let read = self.read(key, Level::parse, "must be one of privileged, baseline, restricted");
         *level = match read {
             None => *level,
             Some(read) => read.unwrap_or(otherwise),
@@ -157,8 +163,8 @@ impl Labels<'_> {
         read.is_some()
     }
 
-    fn version(&mut self, name: &str, version: &mut Version) -> bool {
-        let read = self.read(name, Version::parse, "must be \"latest\" or \"v1.x\"");
+    fn version(&mut self, key: &str, version: &mut Version) -> bool {
+        let read = self.read(key, Version::parse, "must be \"latest\" or \"v1.x\"");
         *version = match read {
             None => *version,
             Some(read) => read.unwrap_or_default(),
@@ -166,19 +172,13 @@ impl Labels<'_> {
         read.is_some()
     }
 
-    fn read<T>(
-        &mut self,
-        name: &str,
-        parse: fn(&str) -> Option<T>,
-        why: &str,
-    ) -> Option<Option<T>> {
-        let key = format!("{PREFIX}{name}");
-        let value = self.labels.get(&key)?;
+    fn read<T>(&mut self, key: &str, parse: fn(&str) -> Option<T>, why: &str) -> Option<Option<T>> {
+        let value = self.labels.get(key)?;
         let read = parse(value);
         if read.is_none() {
             let path = Path::root("metadata");
             let path = path.child("labels");
-            self.errors.invalid(&path.key(&key), value, why);
+            self.errors.invalid(&path.key(key), value, why);
         }
         Some(read)
     }

@@ -308,3 +308,21 @@ async fn pods_that_are_killed_come_back() {
     world.expect("deployments", "default/web", "/status/availableReplicas", json!(1)).await;
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_is_reached_and_freed_again() {
+    survives(1, async |world| {
+        let hard = json!({"pods": "2", "count/deployments.apps": "1"});
+        let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
+            "metadata": {"name": "q"}, "spec": {"hard": hard}});
+        world.apply(quota).await;
+        world.expect("resourcequotas", "default/q", "/status/used/pods", json!("0")).await;
+        world.apply(workload("Deployment", "one", json!({"replicas": 3}))).await;
+        world.expect("deployments", "default/web", "/status/availableReplicas", json!(2)).await;
+        world.expect("resourcequotas", "default/q", "/status/used/pods", json!("2")).await;
+        world.apply(workload("Deployment", "one", json!({"replicas": 1}))).await;
+        world.expect("resourcequotas", "default/q", "/status/used/pods", json!("1")).await;
+        world.expect_count("pods", 1).await;
+    })
+    .await;
+}

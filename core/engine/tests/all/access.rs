@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinnace::access::audit::{AuditFile, AuditLevel, AuditPolicy};
-use pinnace::access::{Attributes, Authorizer, Decision};
+use pinnace::access::{Attributes, Authorizer, Decision, PodSecurityConfiguration};
 use pinnace::k8s_openapi::ByteString;
 use pinnace::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use pinnace::{Engine, Env, Runtime};
@@ -80,4 +80,30 @@ async fn a_node_is_given_its_certificate_once_it_may_ask_for_it() {
     };
     tokio::time::timeout(Duration::from_secs(30), issued).await.unwrap();
     engine.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_says_what_is_asked_of_pods_and_which_rules_there_are() {
+    let config = PodSecurityConfiguration::read(
+        "{apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, \
+          defaults: {enforce: baseline}, exemptions: {namespaces: [kube-system]}}",
+    );
+    let builder = || Engine::builder().runtime(Runtime::simulated()).nodes(0);
+    let pod = |namespace: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: {namespace}}}, \
+              spec: {{hostNetwork: true, containers: [{{name: c, image: i}}]}}}}"
+        )
+    };
+    let engine = builder().pod_security(config.unwrap()).start().await.unwrap();
+    let refused = engine.apply(&pod("default")).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("violates PodSecurity \"baseline:latest\": host namespaces"),
+        "{refused}"
+    );
+    engine.apply(&pod("kube-system")).await.unwrap();
+    engine.shutdown().await.unwrap();
+
+    let unknown = builder().disable_admission(["Quota"]).start().await.unwrap_err();
+    assert!(unknown.to_string().contains("there is no plugin \"Quota\""), "{unknown}");
 }

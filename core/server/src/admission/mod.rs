@@ -85,6 +85,32 @@ pub trait Admission: Send + Sync + 'static {
     }
 }
 
+/// The names of the built-in rules, in upstream's order, which are those of its plug-ins. What quotas
+/// are charged is not a rule of its own, but goes by a name as the others do.
+pub const PLUGINS: [&str; 19] = [
+    "NamespaceLifecycle",
+    "LimitRanger",
+    "ServiceAccount",
+    "NodeRestriction",
+    "TaintNodesByCondition",
+    "PodSecurity",
+    "Priority",
+    "DefaultTolerationSeconds",
+    "DefaultStorageClass",
+    "StorageObjectInUseProtection",
+    "PersistentVolumeClaimResize",
+    "RuntimeClass",
+    "CertificateApproval",
+    "CertificateSigning",
+    "ClusterTrustBundleAttest",
+    "CertificateSubjectRestriction",
+    "DefaultIngressClass",
+    "DeviceAdminAccess",
+    QUOTA,
+];
+/// The name of what charges quotas.
+pub(crate) const QUOTA: &str = "ResourceQuota";
+
 /// The rules that every server has, in upstream's order. Pods are given tokens only where there
 /// are any, which is when `tokens` are made.
 pub(crate) fn builtin(
@@ -119,4 +145,18 @@ pub(crate) fn builtin(
     ];
     rules.extend(rest);
     rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_named_in_their_order() {
+        let authorizer: Arc<dyn Authorizer> = Arc::new(crate::MastersOnly);
+        let pods = PodSecurityConfiguration::default();
+        let rules = builtin(&Env::simulated(1), true, &authorizer, pods);
+        let names: Vec<_> = rules.iter().map(|rule| rule.name()).chain([QUOTA]).collect();
+        assert_eq!(names, PLUGINS);
+    }
 }

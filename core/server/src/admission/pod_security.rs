@@ -240,7 +240,8 @@ impl PodSecurity {
             let why = format!("violates PodSecurity \"{enforced}\": {details}");
             return Err(ApiError::forbidden(request.resource, request.key.name(), &why));
         }
-        if request.warnings.are_kept() {
+        // What is enforced has been found to be held to.
+        if request.warnings.are_kept() && !(enforce && warn == enforced) {
             let found = find(warn);
             if !found.is_empty() {
                 request.warnings.add(format!("would {}", said(warn, &found)));
