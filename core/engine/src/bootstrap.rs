@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRSpec};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pinnace_api::Key;
 use pinnace_client::{Api, Client, Informers};
 use pinnace_controllers::{default_storage_class, restore_custom_kinds};
 use pinnace_http::FrontBuilder;
@@ -83,7 +84,14 @@ pub(crate) async fn objects(
     Ok(restore_custom_kinds(client).await?)
 }
 
+/// Makes what is not there. What is there is not written once more: an engine starts even where a
+/// webhook lets nobody write.
 async fn make<K: pinnace_api::Kind>(api: &Api<K>, object: K) -> Result<()> {
+    let meta = object.meta();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    if api.find(&Key::new(text(&meta.namespace), text(&meta.name))).await?.is_some() {
+        return Ok(());
+    }
     match api.create(object).await {
         Err(error) if !error.is_already_exists() => Err(error.into()),
         _ => Ok(()),

@@ -16,12 +16,19 @@ const MANAGER: &str = "kube-apiserver";
 
 /// Makes the service, and leads it to an address that the API is served on. What listens on
 /// loopback alone is nothing that pods could reach, so the service leads nowhere then.
-pub(crate) async fn publish(client: &Client, address: SocketAddr) -> Result<()> {
-    apply(client, "services", service(address)).await?;
-    if !address.ip().is_loopback() && !address.ip().is_unspecified() {
-        apply(client, "endpointslices", slice(address)).await?;
+///
+/// The API is served even where a webhook lets nobody write: how else would that be mended?
+pub(crate) async fn publish(client: &Client, address: SocketAddr) {
+    let led = async {
+        apply(client, "services", service(address)).await?;
+        if !address.ip().is_loopback() && !address.ip().is_unspecified() {
+            apply(client, "endpointslices", slice(address)).await?;
+        }
+        Ok::<_, crate::Error>(())
+    };
+    if let Err(error) = led.await {
+        tracing::warn!(%error, "the service {NAME} does not lead to this API");
     }
-    Ok(())
 }
 
 async fn apply(client: &Client, kind: &str, object: Value) -> Result<()> {

@@ -86,7 +86,7 @@ impl Engine {
             *parts.keys.url.lock() = Some(url);
         }
         if let Some(address) = serving.address() {
-            own_service::publish(self.client(), address).await?;
+            own_service::publish(self.client(), address).await;
         }
         parts.spawn(serving.until(parts.stop.clone()));
         Ok(serving)

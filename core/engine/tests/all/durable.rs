@@ -2,7 +2,7 @@ use std::path::Path;
 
 use futures::StreamExt as _;
 use pinnace::store::StoreError;
-use pinnace::{Engine, Error, LogOptions, OnShutdown, Runtime};
+use pinnace::{Engine, Error, LogOptions, OnShutdown, Runtime, ServeConfig};
 use serde_json::json;
 
 use crate::support::{LONG, deployment, field, list};
@@ -117,5 +117,34 @@ async fn logs_are_read_after_the_end_and_followed_until_it() {
         engine.logs("nobody", LogOptions::default()).await.err().unwrap().reason(),
         "NotFound"
     );
+    engine.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_starts_and_serves_where_a_webhook_lets_nobody_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await.unwrap();
+    let all = ["*"];
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "w"}, "webhooks": [{
+            "name": "a.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+            "rules": [{"operations": all, "apiGroups": all, "apiVersions": all, "resources": ["*/*"]}],
+        }],
+    });
+    engine.apply(&webhook.to_string()).await.unwrap();
+    let refused = engine.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}").await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("failed calling webhook \"a.example.com\""), "{refused}");
+    engine.shutdown().await.unwrap();
+
+    let engine = open(directory.path()).await.unwrap();
+    let address = Some(([127, 0, 0, 1], 0).into());
+    let config = ServeConfig { address, ..ServeConfig::default() };
+    let serving = engine.serve(config).await.unwrap();
+    engine.delete("validatingwebhookconfigurations/w", Default::default()).await.unwrap();
+    engine.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}").await.unwrap();
+    serving.stop().await;
     engine.shutdown().await.unwrap();
 }
