@@ -1,7 +1,9 @@
 """Commands of kubectl that reach into pods. They are processes of this machine here."""
 
 import os
+import socket
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -93,3 +95,40 @@ def test_debug(echo):
     assert "Targeting container" not in said
     echo("wait", "pod/echo", "--for=jsonpath={.status.ephemeralContainerStatuses[0].state.running}", f"--timeout={SECONDS}s")
     assert echo("logs", "echo", "-c", "look") == "looked\n"
+
+
+def test_host_port(spaced):
+    """A port of the machine leads into a pod, which has a network of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    manifest = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: web}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: none
+    command: [python3, -m, http.server, "8000", --directory, /etc]
+    ports: [{{containerPort: 8000, hostPort: {port}}}]
+    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
+"""
+    spaced("apply", "-f", "-", input=manifest)
+    spaced("wait", "pod/web", "--for=condition=Ready", f"--timeout={SECONDS}s")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=SECONDS) as page:
+        assert page.status == 200
+    spaced("delete", "pod/web")
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=1)
+
+
+def test_top(spaced, kubectl):
+    spaced("apply", "-f", "-", input=pod("busy", "while true; do :; done"))
+    spaced("wait", "pod/busy", "--for=condition=Ready", f"--timeout={SECONDS}s")
+    time.sleep(1)
+    rows = [line.split() for line in spaced("top", "pods", "--containers").splitlines()]
+    assert rows[1][:2] == ["busy", "main"]
+    assert int(rows[1][2].removesuffix("m")) > 50
+    assert len(kubectl("top", "nodes").splitlines()) == 2

@@ -44,7 +44,8 @@ def test_get(spaced):
     spaced("wait", "pod/busy", "--for=condition=Ready", f"--timeout={SECONDS}s")
     shown = rows(spaced("get", "pods.metrics.k8s.io"))
     assert shown == [["NAME", "CPU", "MEMORY", "WINDOW"], ["busy", "300m", "80Mi", "10s"]]
-    assert "sets resource usage metrics" in spaced("explain", "podmetrics")
+    explained = spaced("explain", "pods", "--api-version=metrics.k8s.io/v1beta1")
+    assert "sets resource usage metrics" in explained
 
 
 def test_the_pages_of_a_node(kubectl):

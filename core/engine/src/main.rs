@@ -58,6 +58,9 @@ struct Cluster {
     /// What runs the containers: auto, containerd, process or simulated.
     #[arg(long, default_value = "auto")]
     runtime: String,
+    /// A KubeletConfiguration: how the nodes look after themselves.
+    #[arg(long, value_name = "FILE")]
+    kubelet_config: Option<PathBuf>,
     /// How many nodes; more than one needs the simulated runtime.
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
@@ -106,6 +109,11 @@ impl Cluster {
         let mut builder = Engine::builder().runtime(Runtime::named(&self.runtime)?);
         if let Some(nodes) = self.nodes {
             builder = builder.nodes(nodes);
+        }
+        if let Some(file) = &self.kubelet_config {
+            let read = std::fs::read(file);
+            builder =
+                builder.kubelet(read.map_err(|error| format!("{}: {error}", file.display()))?);
         }
         if let Some(directory) = &self.data_dir {
             builder = builder.data_dir(directory);

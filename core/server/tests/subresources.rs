@@ -208,6 +208,10 @@ async fn a_resize_changes_resources_and_not_the_class() {
         let error = fixture.patch_part(Subresource::Resize, patch(resources)).await.unwrap_err();
         assert!(error.message().contains(part), "{error}");
     }
+    let whole = json!({"spec": {"resources": {"requests": {"cpu": "3"}}}});
+    let resized = fixture.patch_part(Subresource::Resize, whole).await.unwrap();
+    let whole = resized.get::<Pod>().unwrap().spec.as_ref().unwrap().resources.clone().unwrap();
+    assert_eq!(whole.requests.unwrap()["cpu"].0, "3", "the pod as a whole");
 }
 
 #[tokio::test]

@@ -17,7 +17,12 @@ fn serve(pod: &Namespace) -> std::thread::JoinHandle<()> {
 async fn loopback_up() {
     let (connection, handle, _) = rtnetlink::new_connection().expect("a socket");
     let talking = tokio::spawn(connection);
-    handle.link().change(LinkUnspec::new_with_index(1).up().build()).execute().await.unwrap();
+    handle
+        .link()
+        .change(LinkUnspec::new_with_index(1).up().build())
+        .execute()
+        .await
+        .expect("loopback");
     talking.abort();
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use pinnace_api::quantity::Quantity;
@@ -103,6 +104,18 @@ impl Amount {
             Self::Absolute(amount) => amount,
             // As upstream rounds: towards nothing.
             Self::Percent(percent) => (capacity as f64 * percent / 100.0) as u64,
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absolute(amount) => {
+                let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
+                write!(f, "{}", Quantity::from_bytes(amount))
+            }
+            Self::Percent(percent) => write!(f, "{percent}%"),
         }
     }
 }

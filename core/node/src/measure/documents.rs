@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Detail, milliseconds, summary};
 use crate::agent::Shared;
+use crate::eviction::Threshold;
 use crate::host::Host;
 
 const JSON: &str = "application/json";
@@ -72,14 +73,31 @@ fn pods(shared: &Arc<Shared>, host: &Arc<Host>) -> serde_json::Value {
 
 /// The settings of this agent, in the words of `KubeletConfiguration`.
 fn configuration(host: &Host) -> serde_json::Value {
-    json!({
+    let thresholds = host.eviction.iter().flat_map(|eviction| &eviction.thresholds);
+    let (hard, soft): (Vec<_>, Vec<_>) = thresholds.partition(|one| one.is_hard());
+    let shown = |all: &[&Threshold]| -> serde_json::Map<String, serde_json::Value> {
+        let amount =
+            |one: &&Threshold| (one.signal.name().to_owned(), one.amount.to_string().into());
+        all.iter().map(amount).collect()
+    };
+    let mut settings = json!({
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "maxPods": host.capacity.pods,
         "nodeStatusReportFrequency": "5m0s",
         "nodeLeaseDurationSeconds": 40,
         "serializeImagePulls": false,
-    })
+        "evictionHard": shown(&hard),
+        "evictionSoft": shown(&soft),
+    });
+    if let Some(images) = &host.image_collection {
+        settings["imageGCHighThresholdPercent"] = images.high_percent.into();
+        settings["imageGCLowThresholdPercent"] = images.low_percent.into();
+    }
+    if let Some(pods) = &host.static_pods {
+        settings["staticPodPath"] = pods.directory.to_string_lossy().into();
+    }
+    settings
 }
 
 /// Figures in Prometheus' text format.

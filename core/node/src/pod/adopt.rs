@@ -3,6 +3,7 @@ use pinnace_client::EventType;
 use pinnace_runtime::{ContainerPhase, PodState};
 use tokio::time::Instant;
 
+use super::pod_level::PodLevel;
 use super::record::{self, Ended, Record, State};
 use super::resize;
 use super::status::ended_from;
@@ -32,6 +33,9 @@ impl Worker {
         let statuses: Vec<&ContainerStatus> = statuses.collect();
         let ephemeral = spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
         self.ephemeral = ephemeral.map(record::ephemeral).collect();
+        if let (Some(spec), Some(status)) = (spec, status) {
+            self.pod_level = PodLevel::adopted(spec, status);
+        }
         let defined = spec.into_iter().flat_map(record::containers);
         for container in defined.chain(&self.ephemeral) {
             let status = statuses.iter().find(|status| status.name == container.name);

@@ -20,6 +20,7 @@ pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod phase;
 pub(crate) mod plan;
+pub(crate) mod pod_level;
 pub(crate) mod probing;
 pub(crate) mod publish;
 pub(crate) mod pull;

@@ -43,6 +43,7 @@ impl Worker {
             verdict: self.verdict.as_ref(),
             disrupted: self.evicted.as_ref().is_some_and(|evicted| evicted.disruption),
             resize: self.resize.as_deref(),
+            pod_level: &self.pod_level,
         };
         let known = self.pod().status.as_ref();
         let wanted = status::status(&view, known, now);

@@ -73,7 +73,7 @@ impl Resize {
 }
 
 /// Whether two requirements differ in something that can be changed.
-fn differ(one: &ResourceRequirements, other: &ResourceRequirements) -> bool {
+pub(super) fn differ(one: &ResourceRequirements, other: &ResourceRequirements) -> bool {
     RESIZABLE.iter().any(|name| differ_in(name, one, other))
 }
 
@@ -188,6 +188,11 @@ impl Worker {
             return;
         }
         let Ok(old) = old.get::<k8s_openapi::api::core::v1::Pod>() else { return };
+        let runs = self.records.iter().any(|record| record.running().is_some());
+        let now = self.object();
+        if let Ok(now) = now.get::<k8s_openapi::api::core::v1::Pod>() {
+            self.pod_level.renew(record::spec_of(old), record::spec_of(now), runs);
+        }
         for (index, before) in record::containers(record::spec_of(old)).enumerate() {
             let (before, now) = (asked(before), asked(self.container(index)).into_owned());
             let Some(record) = self.records.get_mut(index) else { return };
@@ -206,6 +211,7 @@ impl Worker {
     /// Whether its containers have, or were granted, something else than the pod asks for.
     pub(super) fn is_resizing(&self) -> bool {
         self.resize.is_some()
+            || self.pod_level.is_open()
             || self.records.iter().any(|one| one.granted.is_some() || one.enacted.is_some())
     }
 
@@ -222,15 +228,19 @@ impl Worker {
 
     /// The pod's spec with the resources that it was granted.
     pub(super) fn granted_spec(&self) -> Cow<'_, PodSpec> {
-        self.spec_with(|record| record.granted.as_deref())
+        self.spec_with(self.pod_level.granted(), |record| record.granted.as_deref())
     }
 
     fn spec_with(
         &self,
+        whole: Option<&ResourceRequirements>,
         resources: impl Fn(&Record) -> Option<&ResourceRequirements>,
     ) -> Cow<'_, PodSpec> {
         let mut spec = Cow::Borrowed(record::spec_of(self.pod()));
         let init_count = record::init_count(&spec);
+        if let Some(whole) = whole {
+            spec.to_mut().resources = Some(whole.clone());
+        }
         for (index, record) in self.records.iter().enumerate() {
             let Some(resources) = resources(record).cloned() else { continue };
             let spec = spec.to_mut();
@@ -271,16 +281,18 @@ impl Worker {
 
     /// Whether a container still has, or waits to be started with, what is not granted any more.
     fn is_unfinished(&self) -> bool {
-        self.records.iter().zip(0..).any(|(record, index)| {
-            let target = self.granted_container(index);
-            record.enacted.as_ref().is_some_and(|enacted| differ(enacted, &asked(&target)))
-        })
+        let whole = self.pod_level.is_unfinished(record::spec_of(self.pod()));
+        whole
+            || self.records.iter().zip(0..).any(|(record, index)| {
+                let target = self.granted_container(index);
+                record.enacted.as_ref().is_some_and(|enacted| differ(enacted, &asked(&target)))
+            })
     }
 
     /// Asks the node for what the pod asks for, unless it has that.
     fn grant(&mut self, cx: &Cx, resize: &mut Resize) {
         resize.again = None;
-        if self.records.iter().all(|record| record.granted.is_none()) {
+        if !self.pod_level.waits() && self.records.iter().all(|one| one.granted.is_none()) {
             resize.pending = None;
             return;
         }
@@ -296,6 +308,7 @@ impl Worker {
                 let message = tell("started", spec, generation, "");
                 self.event(cx, None, EventType::Normal, "ResizeStarted", message);
                 self.reserved = Some(wanted);
+                self.pod_level.grant();
                 for record in &mut self.records {
                     record.granted = None;
                 }
@@ -321,7 +334,9 @@ impl Worker {
     async fn enact(&mut self, cx: &Cx) -> Result<(), String> {
         if self.is_unfinished() {
             let (runtime, pod) = (cx.runtime(), cx.pod_id());
-            let before = self.spec_with(|one| one.enacted.as_deref().or(one.granted.as_deref()));
+            let whole = self.pod_level.enacted().or(self.pod_level.granted());
+            let before =
+                self.spec_with(whole, |one| one.enacted.as_deref().or(one.granted.as_deref()));
             let (before, after) =
                 (resources::of_pod(&before), resources::of_pod(&self.granted_spec()));
             let said = |error: pinnace_runtime::Error| error.to_string();
@@ -332,6 +347,7 @@ impl Worker {
             }
             self.busy(cx, runtime.update_pod(&pod, &after)).await.map_err(said)?;
         }
+        self.pod_level.enact();
         for record in self.records.iter_mut().filter(|record| record.granted.is_none()) {
             record.enacted = None;
         }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::kinds::qos;
 
+use super::pod_level::PodLevel;
 use super::record::{self, Ended, Record, State};
 use super::resize::Resize;
 use super::{conditions, phase};
@@ -36,6 +37,8 @@ pub(crate) struct View<'a> {
     pub(crate) disrupted: bool,
     /// How far a change of its resources has got.
     pub(crate) resize: Option<&'a Resize>,
+    /// What the pod has as a whole.
+    pub(crate) pod_level: &'a PodLevel,
 }
 
 /// Why a node agent has failed a pod.
@@ -90,6 +93,7 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
             ..container_status(view, container, record, false)
         })
         .collect();
+    let granted = view.pod_level.granted().or(spec.resources.as_ref());
     let host_ips = view.host_ips;
     let pod_ips = if view.pod_ips.is_empty() { None } else { Some(view.pod_ips) };
     PodStatus {
@@ -116,8 +120,15 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         init_container_statuses: (!init.is_empty()).then_some(init),
         container_statuses: Some(main),
         ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
+        allocated_resources: match granted {
+            Some(granted) => granted.requests.clone(),
+            None => current.allocated_resources.clone(),
+        },
+        resources: match granted {
+            Some(granted) => Some(view.pod_level.enacted().unwrap_or(granted).clone()),
+            None => current.resources.clone(),
+        },
         // These belong to others.
-        allocated_resources: current.allocated_resources.clone(),
         extended_resource_claim_status: current.extended_resource_claim_status.clone(),
         node_allocatable_resource_claim_statuses: current
             .node_allocatable_resource_claim_statuses
@@ -125,7 +136,6 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         nominated_node_name: current.nominated_node_name.clone(),
         resize: current.resize.clone(),
         resource_claim_statuses: current.resource_claim_statuses.clone(),
-        resources: current.resources.clone(),
     }
 }
 

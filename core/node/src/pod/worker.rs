@@ -9,6 +9,7 @@ use pinnace_runtime::{ContainerId, PodId};
 use tokio::time::Instant;
 
 use super::plan::{Action, plan};
+use super::pod_level::PodLevel;
 use super::record::{self, Ended, Record};
 use super::resize::Resize;
 use super::status::Verdict;
@@ -68,6 +69,8 @@ pub(crate) struct Worker {
     pub(super) verdict: Option<Verdict>,
     /// Why the node evicts it.
     pub(super) evicted: Option<Box<Evict>>,
+    /// What it has as a whole, while that changes.
+    pub(super) pod_level: PodLevel,
     /// How far a change of its resources has got.
     pub(super) resize: Option<Box<Resize>>,
     /// What it was given of its node.

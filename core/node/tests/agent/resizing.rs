@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use pinnace_api::Typed;
 use pinnace_api::patch::Patch;
 use pinnace_node::Capacity;
@@ -117,4 +120,38 @@ async fn a_node_without_room_refuses_now_or_for_good_and_keeps_what_was_granted(
     world.start_agent(vec![node]);
     world.pods().delete(&key("other"), pinnace_client::DeleteOptions::default()).await.unwrap();
     world.until("there is room", |pod| cpu(pod)[0] == "3" && is_settled(pod)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_as_a_whole_gets_other_limits() {
+    let world = world().await;
+    let whole = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "64Mi"}});
+    world.pod(json!({"resources": whole, "containers": [{"name": "c", "image": "i"}]})).await;
+    let pod = world.until_phase("Running").await;
+    let shown = |pod: &Pod| {
+        let status = pod.status.as_ref().unwrap();
+        let requests = |list: Option<&BTreeMap<String, Quantity>>| {
+            list.and_then(|list| list.get("cpu")).map_or(String::new(), |cpu| cpu.0.clone())
+        };
+        let enacted = status.resources.as_ref().and_then(|own| own.requests.as_ref());
+        [requests(status.allocated_resources.as_ref()), requests(enacted)]
+    };
+    assert_eq!(shown(&pod), ["1", "1"]);
+    let resize = async |cpu: &str| {
+        let whole = json!({"requests": {"cpu": cpu}, "limits": {"cpu": "9"}});
+        let patch = json!({"spec": {"resources": whole}});
+        world.pods().resize(&key("p"), Patch::StrategicMerge(patch)).await.unwrap();
+    };
+    resize("3").await;
+    let settled = |pod: &Pod| condition(pod, "PodResizeInProgress").is_empty();
+    let pod = world.until("it is resized", |pod| shown(pod) == ["3", "3"] && settled(pod)).await;
+    assert_eq!(container(&pod, "c").unwrap().restart_count, 0);
+    let limits = world.runtime.list_pods().await.unwrap()[0].config.resources.clone();
+    assert_eq!((limits.cpu_request_millis, limits.cpu_limit_millis), (3000, 9000));
+    resize("5").await;
+    let never = "True/Infeasible/Node didn't have enough capacity: cpu, requested: 5000, \
+                 capacity: 4000";
+    let refused = |pod: &Pod| condition(pod, "PodResizePending") == never;
+    let pod = world.until("it says never", refused).await;
+    assert_eq!(shown(&pod), ["3", "3"], "it keeps what was granted");
 }

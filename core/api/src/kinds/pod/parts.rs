@@ -1,7 +1,7 @@
 //! Writes of pods through `ephemeralcontainers` and `resize`: each changes one thing and nothing
 //! else.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements};
 
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::Seen;
@@ -9,6 +9,9 @@ use crate::kinds::{next_generation, qos};
 
 /// What a pod may be given more or less of while it runs.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
+
+/// What tells a mirror of a static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Takes over everything from `old` but the ephemeral containers.
 pub(super) fn keep_all_but_ephemeral_containers(new: &mut Pod, old: &Pod) {
@@ -31,6 +34,7 @@ pub(super) fn keep_all_but_resources(new: &mut Pod, old: &Pod) {
     }
     let wanted = wanted.clone();
     keep(new, old, |spec| {
+        spec.resources = wanted.resources;
         let init = spec.init_containers.iter_mut().flatten();
         let sources = wanted.init_containers.into_iter().flatten().chain(wanted.containers);
         for (container, source) in init.chain(&mut spec.containers).zip(sources) {
@@ -72,8 +76,13 @@ pub(super) fn validate_ephemeral_containers(new: &Pod, old: &Pod, errors: &mut E
 /// Only what containers have of processors and memory changes, and never the class of the pod.
 pub(super) fn validate_resize(new: &Pod, old: &Pod, errors: &mut ErrorList) {
     let none = PodSpec::default();
+    if old.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
+        errors.forbidden(&Path::root(""), "static pods cannot be resized");
+        return;
+    }
     let (new, old) = (new.spec.as_ref().unwrap_or(&none), old.spec.as_ref().unwrap_or(&none));
     let path = Path::root("spec");
+    validate_resources(new.resources.as_ref(), old.resources.as_ref(), &path, errors);
     if qos::class(new) != qos::class(old) {
         let why = "Pod QOS Class may not change as a result of resizing";
         errors.invalid(&path, qos::class(new), why);
@@ -90,15 +99,20 @@ pub(super) fn validate_resize(new: &Pod, old: &Pod, errors: &mut ErrorList) {
             continue;
         }
         for (index, (new, old)) in new.iter().zip(old).enumerate() {
+            let (new, old) = (new.resources.as_ref(), old.resources.as_ref());
             validate_resources(new, old, &list.index(index), errors);
         }
     }
 }
 
-fn validate_resources(new: &Container, old: &Container, path: &Path<'_>, errors: &mut ErrorList) {
+fn validate_resources(
+    new: Option<&ResourceRequirements>,
+    old: Option<&ResourceRequirements>,
+    path: &Path<'_>,
+    errors: &mut ErrorList,
+) {
     let none = ResourceRequirements::default();
-    let new = new.resources.as_ref().unwrap_or(&none);
-    let old = old.resources.as_ref().unwrap_or(&none);
+    let (new, old) = (new.unwrap_or(&none), old.unwrap_or(&none));
     let path = path.child("resources");
     let lists = [("requests", &new.requests, &old.requests), ("limits", &new.limits, &old.limits)];
     for (field, new, old) in lists {
