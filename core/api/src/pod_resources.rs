@@ -270,3 +270,52 @@ fn raise<'a>(total: &mut Requests<'a>, other: Requests<'a>) {
         *known = quantity.max(*known);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(more: Value) -> Pod {
+        let container = |name: &str, cpu: &str| json!({"name": name, "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}});
+        let mut sidecar = container("s", "1");
+        sidecar["restartPolicy"] = "Always".into();
+        let init = json!([sidecar, container("i", "4")]);
+        let mut pod = json!({"metadata": {}, "spec": {"initContainers": init,
+            "containers": [container("a", "1"), container("b", "500m")]}});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            pod["spec"][field] = value.clone();
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn check(pod: &Pod, expected_requests: &str, expected_limits: &str) {
+        let show = |all: Requests<'_>| {
+            let texts = all.iter().map(|(name, amount)| format!("{name}={amount}"));
+            texts.collect::<Vec<_>>().join(",")
+        };
+        let how = Summing { status: true, missing: &[] };
+        assert_eq!(show(requests(pod, how)), expected_requests);
+        assert_eq!(show(limits(pod)), expected_limits);
+    }
+
+    #[test]
+    fn what_starts_a_pod_counts_where_it_is_more() {
+        check(&pod(json!({})), "cpu=5", "cpu=5");
+        let overhead = json!({"overhead": {"cpu": "1", "memory": "1Gi"}});
+        check(&pod(overhead), "cpu=6,memory=1Gi", "cpu=6");
+        let whole = json!({"resources": {"requests": {"cpu": "7"}, "limits": {"cpu": "8"}}});
+        check(&pod(whole), "cpu=7", "cpu=8");
+    }
+
+    #[test]
+    fn a_pod_that_is_resized_counts_as_what_is_more() {
+        let mut pod = pod(json!({"initContainers": []}));
+        let had = json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "",
+            "ready": true, "restartCount": 0,
+            "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "3"}}}]});
+        pod.status = serde_json::from_value(had).unwrap();
+        check(&pod, "cpu=2500m", "cpu=3500m");
+    }
+}

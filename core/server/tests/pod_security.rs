@@ -38,8 +38,8 @@ impl World {
     fn notes(&self, name: &str) -> Value {
         self.auditor.close();
         let log = self.log.0.lock().unwrap();
-        let events = log.iter().map(|event| serde_json::to_value(event).unwrap());
-        let found = events.filter(|event| event["objectRef"]["name"] == name).next_back().unwrap();
+        let mut events = log.iter().map(|event| serde_json::to_value(event).unwrap());
+        let found = events.rfind(|event| event["objectRef"]["name"] == name).unwrap();
         let all = found["annotations"].as_object().unwrap().iter();
         let own = all.filter_map(|(key, value)| {
             Some((key.strip_prefix("pod-security.kubernetes.io/")?.to_owned(), value.clone()))

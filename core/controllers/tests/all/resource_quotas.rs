@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
 use pinnace_api::{Draft, Key, Object, Result};
-use pinnace_client::{DeleteOptions, WriteOptions};
+use pinnace_client::{DeleteOptions, PropagationPolicy, WriteOptions};
 use serde_json::{Value, json};
 
 use crate::harness::Cluster;
@@ -340,5 +340,21 @@ async fn objects_of_custom_kinds_are_counted() {
     );
     delete(&cluster, "widgets.example.com", "a").await;
     comes_to(&cluster, "q", "count/widgets.example.com", "0").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_should_have_ended_is_found_when_all_is_counted_again() {
+    let cluster = Cluster::start().await;
+    quota(&cluster, "q", json!({"hard": {"pods": "1"}})).await;
+    cluster.node("n1").await;
+    cluster.pod_on("n1", "stuck", json!({"terminationGracePeriodSeconds": 30})).await;
+    assert_eq!(used(&cluster, "q", "pods").await, "1");
+    cluster.delete::<Pod>("default/stuck", PropagationPolicy::Background).await;
+    cluster.beat(&["n1"], 20).await;
+    assert_eq!(used(&cluster, "q", "pods").await, "1");
+    cluster.beat(&["n1"], 400).await;
+    cluster.get::<Pod>("default/stuck").await;
+    assert_eq!(used(&cluster, "q", "pods").await, "0");
     cluster.stop().await;
 }

@@ -75,7 +75,7 @@ impl Asked<'_> {
         Err(ApiError::forbidden(request.resource, request.key.name(), why.as_ref()))
     }
 
-    fn new(&self) -> Option<&Draft> {
+    fn written(&self) -> Option<&Draft> {
         self.request.new.as_deref()
     }
 
@@ -89,7 +89,7 @@ impl Asked<'_> {
     }
 
     fn claim_status(&self) -> Result<()> {
-        let new = self.new().and_then(|new| new.get::<PersistentVolumeClaim>());
+        let new = self.written().and_then(|new| new.get::<PersistentVolumeClaim>());
         let (Some(old), Some(new), Operation::Update) =
             (self.request.old, new, self.request.operation)
         else {
@@ -140,7 +140,7 @@ impl Asked<'_> {
     fn slice(&self) -> Result<()> {
         let (verb, node) = match self.request.operation {
             Operation::Create => {
-                let slice = self.new().and_then(|new| new.get::<ResourceSlice>());
+                let slice = self.written().and_then(|new| new.get::<ResourceSlice>());
                 ("create", slice.and_then(|slice| slice.spec.node_name.as_deref()))
             }
             Operation::Delete => {
@@ -158,7 +158,7 @@ impl Asked<'_> {
     }
 
     fn certificate(&self) -> Result<()> {
-        let new = self.new().and_then(|new| new.get::<CertificateSigningRequest>());
+        let new = self.written().and_then(|new| new.get::<CertificateSigningRequest>());
         let Some(new) = new.filter(|_| self.request.operation == Operation::Create) else {
             return Ok(());
         };

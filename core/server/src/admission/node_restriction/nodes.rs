@@ -32,7 +32,7 @@ impl Asked<'_> {
         if name != node {
             return self.refuse(format!("node {node:?} is not allowed to modify node {name:?}"));
         }
-        let Some(new) = self.new().and_then(|new| new.get::<Node>()) else { return Ok(()) };
+        let Some(new) = self.written().and_then(|new| new.get::<Node>()) else { return Ok(()) };
         let source = |node: &Node| node.spec.as_ref().and_then(|spec| spec.config_source.clone());
         let Some(old) = self.request.old else {
             if source(new).is_some() {

@@ -19,7 +19,7 @@ impl<'a> Asked<'a> {
     pub(super) fn pod(&self) -> Result<()> {
         let node = self.node;
         match self.request.operation {
-            Operation::Create => match self.new().and_then(|new| new.get::<Pod>()) {
+            Operation::Create => match self.written().and_then(|new| new.get::<Pod>()) {
                 Some(pod) => self.mirror(pod),
                 None => Ok(()),
             },
@@ -84,7 +84,7 @@ impl<'a> Asked<'a> {
     }
 
     pub(super) fn pod_status(&self) -> Result<()> {
-        let new = self.new().and_then(|new| new.get::<Pod>());
+        let new = self.written().and_then(|new| new.get::<Pod>());
         let (Some(old), Some(new), Operation::Update) =
             (self.request.old, new, self.request.operation)
         else {
@@ -113,7 +113,7 @@ impl<'a> Asked<'a> {
 
     pub(super) fn eviction(&self) -> Result<()> {
         let node = self.node;
-        let eviction = self.new().and_then(|new| new.get::<Eviction>());
+        let eviction = self.written().and_then(|new| new.get::<Eviction>());
         let named = eviction.and_then(|eviction| eviction.metadata.name.as_deref());
         let name = Some(self.request.key.name()).filter(|name| !name.is_empty()).or(named);
         let Some(name) = name.filter(|name| !name.is_empty()) else {

@@ -10,7 +10,7 @@ use crate::{Attributes, Authorizer, Decision};
 impl Asked<'_> {
     /// Nodes get tokens for the pods that they run, and for whom these pods speak to.
     pub(super) fn token(&self, authorizer: &dyn Authorizer) -> Result<()> {
-        let Some(asked) = self.new().and_then(|new| new.get::<TokenRequest>()) else {
+        let Some(asked) = self.written().and_then(|new| new.get::<TokenRequest>()) else {
             return Ok(());
         };
         let spec = asked.spec.as_ref();
