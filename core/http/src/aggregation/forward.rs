@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -18,6 +20,8 @@ use crate::response;
 use crate::streams::{asks_for_upgrade, join, remove_hop_by_hop};
 use crate::{Body, BoxError, RequestBody};
 
+/// How long it may take to be connected.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const USER: HeaderName = HeaderName::from_static("x-remote-user");
 const UID: HeaderName = HeaderName::from_static("x-remote-uid");
 const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
@@ -166,7 +170,8 @@ impl Aggregator {
             true => trust.anybody()?,
             false => trust.config(address.ca_bundle.as_ref())?,
         };
-        dial(address, config).await
+        let reached = tokio::time::timeout(CONNECT_TIMEOUT, dial(address, config)).await;
+        reached.map_err(|_| format!("dial tcp {}: i/o timeout", address.authority))?
     }
 }
 

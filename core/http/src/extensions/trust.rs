@@ -23,10 +23,13 @@ use crate::streams::Anybody;
 const MAX_KEPT: usize = 200;
 const PROTOCOL: &[u8] = b"http/1.1";
 
+/// A bundle of certificates in PEM; `None` for those that the machine trusts.
+type Bundled = Option<Arc<[u8]>>;
+
 /// Who is believed to be who they say, by the certificates that vouch for them.
 #[derive(Default)]
 pub(crate) struct Trust {
-    configs: Mutex<HashMap<Option<Arc<[u8]>>, Arc<ClientConfig>>>,
+    configs: Mutex<HashMap<Bundled, Arc<ClientConfig>>>,
     anybody: OnceLock<Arc<ClientConfig>>,
     /// What this side proves who it is with.
     identity: Option<Identity>,

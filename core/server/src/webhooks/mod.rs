@@ -85,7 +85,8 @@ impl Server {
         }
     }
 
-    /// The form in which webhooks see what is stored.
+    /// The form in which webhooks see what is stored: as what is about to be, without who owns which
+    /// field, which is worked out later.
     pub(crate) async fn shown_object(
         &self,
         write: &Write<'_>,
@@ -96,9 +97,9 @@ impl Server {
             None => Ok(Value::Null),
             Some(object) if write.is_whole() => {
                 let object = self.loaded(version, object.clone()).await?;
-                version.to_served(object)?.to_value()
+                version.to_served(object)?.to_unmanaged_value()
             }
-            Some(object) => object.to_value(),
+            Some(object) => object.to_unmanaged_value(),
         }
     }
 }
