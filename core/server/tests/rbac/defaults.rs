@@ -14,6 +14,8 @@ viewer a + R core pods,services,configmaps,endpoints,persistentvolumeclaims,pods
 viewer a + R apps deployments,deployments/scale,statefulsets,daemonsets,replicasets,controllerrevisions
 viewer a + R batch jobs,cronjobs
 viewer a + R networking.k8s.io ingresses,networkpolicies
+viewer a + R metrics.k8s.io pods
+editor a + R metrics.k8s.io pods
 viewer a - R core secrets,pods/exec,pods/attach,services/proxy,nodes
 viewer a - W core pods,services,configmaps,secrets
 viewer a - R rbac.authorization.k8s.io roles,rolebindings
