@@ -54,30 +54,21 @@ impl Verdict {
         uid: &str,
         mutating: bool,
     ) -> Result<Self, String> {
-        let review = Review::deserialize(answer).map_err(|error| error.to_string())?;
-        let response = review.response.ok_or("webhook response was absent")?;
-        if response.uid != uid && version == "v1" {
-            return Err(format!("expected response.uid={uid:?}, got {:?}", response.uid));
-        }
-        let is = (review.api_version.as_str(), review.kind.as_str());
-        if is != (&*format!("{GROUP}/{version}"), KIND) && (version == "v1" || is != ("", "")) {
-            let (api_version, kind) = is;
-            let api_version = if api_version.is_empty() { "/" } else { api_version };
-            return Err(format!(
-                "expected webhook response of {GROUP}/{version}, Kind={KIND}, got {api_version}, \
-                 Kind={kind}"
-            ));
-        }
-        let patch = match (mutating, response.patch, response.patch_type) {
-            (false, Some(patch), _) if !patch.is_empty() => {
-                return Err("validating webhook may not return response.patch".to_owned());
-            }
-            (false, _, Some(_)) => {
-                return Err("validating webhook may not return response.patchType".to_owned());
-            }
-            (false, ..) => None,
-            (true, patch, type_) => patch_of(patch.unwrap_or_default(), type_, version)?,
+        let unreadable = |why: String| format!("failed to call webhook: {why}");
+        let review = Review::deserialize(answer).map_err(|error| unreadable(error.to_string()))?;
+        let response = review.checked(version, uid, mutating);
+        let response =
+            response.map_err(|why| format!("received invalid webhook response: {why}"))?;
+        let patch = match response.patch.as_deref().unwrap_or_default() {
+            "" => None,
+            text => Some(STANDARD.decode(text).map_err(|error| {
+                unreadable(format!("illegal base64 data in response.patch: {error}"))
+            })?),
         };
+        let type_ = response.patch_type.filter(|type_| type_ != "JSONPatch");
+        if let (Some(type_), true) = (type_, patch.is_some()) {
+            return Err(format!("unsupported patch type {type_:?}"));
+        }
         Ok(Self {
             allowed: response.allowed,
             status: response.status,
@@ -104,31 +95,37 @@ impl Verdict {
     }
 }
 
-fn patch_of(
-    patch: String,
-    type_: Option<String>,
-    version: &str,
-) -> Result<Option<Vec<u8>>, String> {
-    if version == "v1" {
-        match (patch.is_empty(), &type_) {
-            (false, None) => {
-                return Err("webhook returned response.patch but not response.patchType".to_owned());
-            }
-            (true, Some(_)) => {
-                return Err("webhook returned response.patchType but not response.patch".to_owned());
-            }
-            (false, Some(type_)) if type_.is_empty() => {
-                return Err("webhook returned invalid response.patchType of \"\"".to_owned());
-            }
-            _ => {}
+impl Review {
+    /// The response, if it is one to the review that was asked for.
+    fn checked(self, version: &str, uid: &str, mutating: bool) -> Result<Response, String> {
+        let strict = version == "v1";
+        let response = self.response.ok_or("webhook response was absent")?;
+        if strict && response.uid != uid {
+            return Err(format!("expected response.uid={uid:?}, got {:?}", response.uid));
         }
+        let is = (self.api_version.as_str(), self.kind.as_str());
+        let says_nothing = !strict && is == ("", "");
+        if is != (&*format!("{GROUP}/{version}"), KIND) && !says_nothing {
+            let (api_version, kind) = is;
+            let api_version = if api_version.is_empty() { "/" } else { api_version };
+            return Err(format!(
+                "expected webhook response of {GROUP}/{version}, Kind={KIND}, got {api_version}, \
+                 Kind={kind}"
+            ));
+        }
+        let has_patch = response.patch.as_ref().is_some_and(|patch| !patch.is_empty());
+        let why = match (mutating, has_patch, response.patch_type.as_deref()) {
+            (false, true, _) => "validating webhook may not return response.patch",
+            (false, _, Some(_)) => "validating webhook may not return response.patchType",
+            (true, true, None) if strict => {
+                "webhook returned response.patch but not response.patchType"
+            }
+            (true, false, Some(_)) if strict => {
+                "webhook returned response.patchType but not response.patch"
+            }
+            (true, true, Some("")) => "webhook returned invalid response.patchType of \"\"",
+            _ => return Ok(response),
+        };
+        Err(why.to_owned())
     }
-    if patch.is_empty() {
-        return Ok(None);
-    }
-    if let Some(type_) = type_.filter(|type_| type_ != "JSONPatch") {
-        return Err(format!("unsupported patch type {type_:?}"));
-    }
-    let decoded = STANDARD.decode(patch.as_bytes());
-    decoded.map(Some).map_err(|error| format!("illegal base64 data in response.patch: {error}"))
 }

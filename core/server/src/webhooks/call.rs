@@ -39,8 +39,8 @@ impl Server {
         let answered = self.call_extension(&hook.client, &review, hook.timeout, true).await;
         let answered =
             answered.map_err(|why| Failure::Calling(format!("failed to call webhook: {why}")))?;
-        let verdict = Verdict::read(&answered, version, &uid, mutating)
-            .map_err(|why| Failure::Calling(format!("received invalid webhook response: {why}")))?;
+        let verdict = Verdict::read(&answered, version, &uid, mutating);
+        let verdict = verdict.map_err(Failure::Calling)?;
         let annotations = write.options.annotations();
         for (key, value) in &verdict.annotations {
             annotations.add(format!("{}/{key}", hook.name), value);

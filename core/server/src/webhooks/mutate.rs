@@ -130,10 +130,10 @@ impl Mutation<'_> {
         let changed = self.changed(index, hook, version, draft).await;
         self.annotate("mutation", index, || {
             let mutated = matches!(changed, Ok(true));
-            json!({
-                "configuration": hook.configuration, "webhook": hook.name, "mutated": mutated
-            })
-            .to_string()
+            let (configuration, webhook) = (json!(hook.configuration), json!(hook.name));
+            format!(
+                r#"{{"configuration":{configuration},"webhook":{webhook},"mutated":{mutated}}}"#
+            )
         });
         changed
     }
@@ -176,11 +176,10 @@ impl Mutation<'_> {
         };
         let patched = patch::json(object.clone(), &operations).map_err(broken)?;
         self.annotate("patch", index, || {
-            json!({
-                "configuration": hook.configuration, "webhook": hook.name,
-                "patch": operations, "patchType": "JSONPatch"
-            })
-            .to_string()
+            let (configuration, webhook) = (json!(hook.configuration), json!(hook.name));
+            format!(
+                r#"{{"configuration":{configuration},"webhook":{webhook},"patch":{operations},"patchType":"JSONPatch"}}"#
+            )
         });
         if patched == object {
             return Ok(false);

@@ -105,7 +105,7 @@ async fn check_answer(kind: &str, answer: Value, expected: &str) {
         }
         Box::pin(std::future::ready(ok(&answer)))
     });
-    let prefix = "Internal error occurred: failed calling webhook \"a.example.com\": received";
+    let prefix = "Internal error occurred: failed calling webhook \"a.example.com\":";
     check_error(world.config_map().await, 500, &format!("{prefix} {expected}"));
 }
 
@@ -117,7 +117,7 @@ fn answered(response: Value) -> Value {
 async fn an_answer_of_another_kind_is_not_believed() {
     let expected = |got: &str| {
         format!(
-            "invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got {got}"
+            "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got {got}"
         )
     };
     let allowed = json!({"allowed": true});
@@ -140,7 +140,7 @@ async fn an_answer_without_a_response_is_none() {
     check_answer(
         VALIDATING,
         json!({"kind": "AdmissionReview"}),
-        "invalid webhook response: webhook response was absent",
+        "received invalid webhook response: webhook response was absent",
     )
     .await;
 }
@@ -151,20 +151,20 @@ async fn a_webhook_that_validates_changes_nothing() {
     check_answer(
         VALIDATING,
         answered(patched(&operations)),
-        "invalid webhook response: validating webhook may not return response.patch",
+        "received invalid webhook response: validating webhook may not return response.patch",
     )
     .await;
     check_answer(
         VALIDATING,
         answered(json!({"allowed": true, "patchType": "JSONPatch"})),
-        "invalid webhook response: validating webhook may not return response.patchType",
+        "received invalid webhook response: validating webhook may not return response.patchType",
     )
     .await;
 }
 
 #[tokio::test]
 async fn a_patch_that_is_none_is_refused() {
-    let invalid = "invalid webhook response: ";
+    let invalid = "received invalid webhook response: ";
     for (response, expected) in [
         (
             json!({"allowed": true, "patch": "W10="}),
@@ -176,15 +176,18 @@ async fn a_patch_that_is_none_is_refused() {
         ),
         (
             json!({"allowed": true, "patchType": "Merge", "patch": "W10="}),
-            format!("{invalid}unsupported patch type \"Merge\""),
+            "unsupported patch type \"Merge\"".to_owned(),
         ),
         (
             json!({"allowed": true, "patchType": "JSONPatch", "patch": "%"}),
-            format!("{invalid}illegal base64 data in response.patch: Invalid symbol 37, offset 0."),
+            format!(
+                "failed to call webhook: illegal base64 data in response.patch: Invalid symbol 37, offset 0."
+            ),
         ),
         (
             patched(&json!({"a": 1})),
-            "undecodable patch in webhook response: it is not a list of operations".to_owned(),
+            "received undecodable patch in webhook response: it is not a list of operations"
+                .to_owned(),
         ),
     ] {
         check_answer(MUTATING, answered(response), &expected).await;
@@ -300,7 +303,7 @@ async fn warnings_and_annotations_reach_the_caller_and_the_audit_log() {
     assert_eq!(note("a.example.com/key"), "value");
     assert_eq!(
         note("mutation.webhook.admission.k8s.io/round_0_index_0"),
-        r#"{"configuration":"w","mutated":true,"webhook":"a.example.com"}"#
+        r#"{"configuration":"w","webhook":"a.example.com","mutated":true}"#
     );
     assert!(note("patch.webhook.admission.k8s.io/round_0_index_0").contains("JSONPatch"));
 }
