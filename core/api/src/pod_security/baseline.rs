@@ -1,4 +1,4 @@
-use super::containers::{insert, named, of, plural, quoted, setters, where_};
+use super::containers::{insert, named, plural, quoted, setters, where_};
 use super::{Subject, Violation, violation};
 
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
@@ -43,13 +43,16 @@ pub(super) fn confines(profile: &str) -> bool {
 }
 
 pub(super) fn app_armor(pod: &Subject<'_>) -> Option<Violation> {
+    if !pod.has_security && pod.annotations.is_none() {
+        return None;
+    }
     let mut bad = Vec::new();
     let own = pod.spec.security_context.as_ref().and_then(|own| own.app_armor_profile.as_ref());
     let own = own.filter(|own| !confines(&own.type_));
     if let Some(own) = own {
         insert(&mut bad, own.type_.clone());
     }
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         let profile = one.security.and_then(|security| security.app_armor_profile.as_ref());
         let Some(profile) = profile.filter(|profile| !confines(&profile.type_)) else {
             return false;
@@ -78,7 +81,7 @@ pub(super) fn app_armor(pod: &Subject<'_>) -> Option<Violation> {
 
 pub(super) fn capabilities(pod: &Subject<'_>) -> Option<Violation> {
     let mut added = Vec::new();
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         let lists = one.security.and_then(|security| security.capabilities.as_ref());
         let list = lists.and_then(|lists| lists.add.as_deref()).unwrap_or_default();
         let bad = list.iter().filter(|name| !CAPABILITIES.contains(&name.as_str()));
@@ -122,7 +125,7 @@ pub(super) fn host_paths(pod: &Subject<'_>) -> Option<Violation> {
 
 pub(super) fn host_ports(pod: &Subject<'_>) -> Option<Violation> {
     let mut ports = Vec::new();
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         let used = one.ports.iter().filter_map(|port| port.host_port).filter(|port| *port != 0);
         used.fold(false, |_, port| {
             insert(&mut ports, port.to_string());
@@ -140,7 +143,7 @@ pub(super) fn host_ports(pod: &Subject<'_>) -> Option<Violation> {
 pub(super) fn probe_hosts(pod: &Subject<'_>) -> Option<Violation> {
     let mut hosts: Vec<&str> = Vec::new();
     let mut containers: Vec<&str> = Vec::new();
-    for one in of(pod.spec) {
+    for one in &pod.containers {
         let probes = one.probes.into_iter().flatten().flat_map(|probe| {
             let http = probe.http_get.as_ref().and_then(|get| get.host.as_deref());
             [http, probe.tcp_socket.as_ref().and_then(|socket| socket.host.as_deref())]
@@ -165,9 +168,8 @@ pub(super) fn probe_hosts(pod: &Subject<'_>) -> Option<Violation> {
 }
 
 pub(super) fn privileged(pod: &Subject<'_>) -> Option<Violation> {
-    let containers = where_(pod.spec, |one| {
-        one.security.and_then(|security| security.privileged).unwrap_or(false)
-    });
+    let containers =
+        where_(pod, |one| one.security.and_then(|security| security.privileged).unwrap_or(false));
     if containers.is_empty() {
         return None;
     }
@@ -177,7 +179,7 @@ pub(super) fn privileged(pod: &Subject<'_>) -> Option<Violation> {
 
 pub(super) fn proc_mount(pod: &Subject<'_>) -> Option<Violation> {
     let mut types = Vec::new();
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         let mount = one.security.and_then(|security| security.proc_mount.as_deref());
         let Some(mount) = mount.filter(|mount| *mount != "Default") else { return false };
         insert(&mut types, mount);
@@ -221,7 +223,7 @@ fn se_linux_but(pod: &Subject<'_>, types: &[&str]) -> Option<Violation> {
     };
     let own = pod.spec.security_context.as_ref().and_then(|own| own.se_linux_options.as_ref());
     let own = own.is_some_and(&mut is_bad);
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         one.security
             .and_then(|security| security.se_linux_options.as_ref())
             .is_some_and(&mut is_bad)
@@ -256,7 +258,7 @@ pub(super) fn seccomp_annotations(pod: &Subject<'_>) -> Option<Violation> {
         (!confines).then(|| format!("{key}={value:?}"))
     };
     let mut bad: Vec<String> = value(SECCOMP_POD).into_iter().collect();
-    for one in of(pod.spec) {
+    for one in &pod.containers {
         if let Some(text) = value(&format!("{SECCOMP_CONTAINER}{}", one.name)) {
             insert(&mut bad, text);
         }
@@ -270,11 +272,14 @@ pub(super) fn seccomp_annotations(pod: &Subject<'_>) -> Option<Violation> {
 }
 
 pub(super) fn seccomp(pod: &Subject<'_>) -> Option<Violation> {
+    if !pod.has_security {
+        return None;
+    }
     let mut bad: Vec<&str> = Vec::new();
     let own = pod.spec.security_context.as_ref().and_then(|own| own.seccomp_profile.as_ref());
     let own = own.map(|own| own.type_.as_str()).filter(|own| !confines(own));
     bad.extend(own);
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         let profile = one.security.and_then(|security| security.seccomp_profile.as_ref());
         let Some(profile) = profile.filter(|profile| !confines(&profile.type_)) else {
             return false;
@@ -321,7 +326,7 @@ fn sysctls_but(pod: &Subject<'_>, safe: &[&str]) -> Option<Violation> {
 pub(super) fn host_process(pod: &Subject<'_>) -> Option<Violation> {
     let own = pod.spec.security_context.as_ref().and_then(|own| own.windows_options.as_ref());
     let own = own.and_then(|own| own.host_process).unwrap_or(false);
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         let options = one.security.and_then(|security| security.windows_options.as_ref());
         options.and_then(|options| options.host_process).unwrap_or(false)
     });

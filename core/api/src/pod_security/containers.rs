@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerPort, Lifecycle, PodSpec, Probe, SecurityContext};
 
+use super::Subject;
+
 /// A container, whether it starts the pod, runs in it or looks into it.
 pub(super) struct Container<'a> {
     pub(super) name: &'a str,
@@ -36,10 +38,10 @@ pub(super) fn of(spec: &PodSpec) -> impl Iterator<Item = Container<'_>> {
 
 /// The names of the containers of which something is true.
 pub(super) fn where_<'a>(
-    spec: &'a PodSpec,
+    pod: &Subject<'a>,
     mut is: impl FnMut(&Container<'a>) -> bool,
 ) -> Vec<&'a str> {
-    of(spec).filter(|one| is(one)).map(|one| one.name).collect()
+    pod.containers.iter().filter(|one| is(one)).map(|one| one.name).collect()
 }
 
 /// `container "a"`, `containers "a", "b"`.

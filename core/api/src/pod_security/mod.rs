@@ -15,8 +15,10 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use containers::Container;
 
 pub use config::{Exemptions, PodSecurityConfiguration};
 pub use policy::{Level, LevelVersion, PREFIX, Policy, Version};
@@ -25,6 +27,20 @@ pub use policy::{Level, LevelVersion, PREFIX, Policy, Version};
 struct Subject<'a> {
     annotations: Option<&'a BTreeMap<String, String>>,
     spec: &'a PodSpec,
+    containers: Vec<Container<'a>>,
+    /// Whether the pod or a container says anything of its security.
+    has_security: bool,
+}
+
+impl<'a> Subject<'a> {
+    fn new(meta: &'a ObjectMeta, spec: &'a PodSpec) -> Self {
+        let containers: Vec<_> = containers::of(spec).collect();
+        // Every pod has been given one that says nothing.
+        let says_nothing = |own: &PodSecurityContext| *own == PodSecurityContext::default();
+        let has_security = spec.security_context.as_ref().is_some_and(|own| !says_nothing(own))
+            || containers.iter().any(|container| container.security.is_some());
+        Self { annotations: meta.annotations.as_ref(), spec, containers, has_security }
+    }
 }
 
 /// What a pod asks for and must not.
@@ -46,15 +62,22 @@ struct Check {
     versions: &'static [(u32, Finds)],
     /// The check of the level below that it takes the place of.
     overrides: Option<&'static str>,
+    /// Whether it finds nothing where nobody says anything of security, as most pods do.
+    of_security: bool,
 }
 
 impl Check {
     const fn new(id: &'static str, level: Level, versions: &'static [(u32, Finds)]) -> Self {
-        Self { id, level, versions, overrides: None }
+        Self { id, level, versions, overrides: None, of_security: false }
     }
 
     const fn instead_of(mut self, id: &'static str) -> Self {
         self.overrides = Some(id);
+        self
+    }
+
+    const fn of_security(mut self) -> Self {
+        self.of_security = true;
         self
     }
 
@@ -65,24 +88,27 @@ impl Check {
 }
 
 /// All checks, in the order in which what they find is said.
-const CHECKS: [Check; 19] = [
+static CHECKS: [Check; 19] = [
     Check::new("appArmorProfile", Level::Baseline, &[(0, baseline::app_armor)]),
-    Check::new("capabilities_baseline", Level::Baseline, &[(0, baseline::capabilities)]),
+    Check::new("capabilities_baseline", Level::Baseline, &[(0, baseline::capabilities)])
+        .of_security(),
     Check::new("hostNamespaces", Level::Baseline, &[(0, baseline::host_namespaces)]),
     Check::new("hostPathVolumes", Level::Baseline, &[(0, baseline::host_paths)]),
     Check::new("hostPorts", Level::Baseline, &[(0, baseline::host_ports)]),
     Check::new("hostProbesAndHostLifecycle", Level::Baseline, &[(34, baseline::probe_hosts)]),
-    Check::new("privileged", Level::Baseline, &[(0, baseline::privileged)]),
+    Check::new("privileged", Level::Baseline, &[(0, baseline::privileged)]).of_security(),
     Check::new(
         "procMount",
         Level::Baseline,
         &[(0, baseline::proc_mount), (35, baseline::proc_mount_of_host_users)],
-    ),
+    )
+    .of_security(),
     Check::new(
         "seLinuxOptions",
         Level::Baseline,
         &[(0, baseline::se_linux), (31, baseline::se_linux_with_engine)],
-    ),
+    )
+    .of_security(),
     Check::new(
         "seccompProfile_baseline",
         Level::Baseline,
@@ -97,8 +123,9 @@ const CHECKS: [Check; 19] = [
             (29, baseline::sysctls_29),
             (32, baseline::sysctls_32),
         ],
-    ),
-    Check::new("windowsHostProcess", Level::Baseline, &[(0, baseline::host_process)]),
+    )
+    .of_security(),
+    Check::new("windowsHostProcess", Level::Baseline, &[(0, baseline::host_process)]).of_security(),
     Check::new(
         "allowPrivilegeEscalation",
         Level::Restricted,
@@ -111,6 +138,7 @@ const CHECKS: [Check; 19] = [
     )
     .instead_of("capabilities_baseline"),
     Check::new("procMount_restricted", Level::Restricted, &[(35, baseline::proc_mount)])
+        .of_security()
         .instead_of("procMount"),
     Check::new("restrictedVolumes", Level::Restricted, &[(0, restricted::volumes)])
         .instead_of("hostPathVolumes"),
@@ -134,14 +162,19 @@ const CHECKS: [Check; 19] = [
 
 /// What a pod asks for that a level at a version forbids.
 pub fn violations(wanted: LevelVersion, meta: &ObjectMeta, spec: &PodSpec) -> Vec<Violation> {
-    let subject = Subject { annotations: meta.annotations.as_ref(), spec };
+    if wanted.level == Level::Privileged {
+        return Vec::new();
+    }
+    let subject = Subject::new(meta, spec);
     let applies = |check: &Check| check.level <= wanted.level;
+    let concerns = |check: &Check| subject.has_security || !check.of_security;
     let is_overridden = |id: &str| {
         CHECKS.iter().any(|other| {
             applies(other) && other.overrides == Some(id) && other.at(wanted.version).is_some()
         })
     };
-    let checks = CHECKS.iter().filter(|check| applies(check) && !is_overridden(check.id));
+    let checks = CHECKS.iter().filter(|check| applies(check) && concerns(check));
+    let checks = checks.filter(|check| !is_overridden(check.id));
     let checks = checks.filter_map(|check| check.at(wanted.version));
     checks.filter_map(|finds| finds(&subject)).collect()
 }

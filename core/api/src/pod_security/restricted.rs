@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::{PodSpec, Volume};
 
 use super::baseline::{self, confines};
-use super::containers::{insert, named, of, quoted, setters, where_};
+use super::containers::{insert, named, quoted, setters, where_};
 use super::{Subject, Violation, violation};
 
 /// What a container may have that has nothing else.
@@ -17,7 +17,7 @@ fn has_own_users(spec: &PodSpec) -> bool {
 }
 
 pub(super) fn escalation(pod: &Subject<'_>) -> Option<Violation> {
-    let containers = where_(pod.spec, |one| {
+    let containers = where_(pod, |one| {
         one.security.and_then(|security| security.allow_privilege_escalation) != Some(false)
     });
     if containers.is_empty() {
@@ -37,7 +37,7 @@ pub(super) fn escalation_but_on_windows(pod: &Subject<'_>) -> Option<Violation> 
 pub(super) fn capabilities(pod: &Subject<'_>) -> Option<Violation> {
     let mut added = Vec::new();
     let (mut keeping, mut adding) = (Vec::new(), Vec::new());
-    for one in of(pod.spec) {
+    for one in &pod.containers {
         let lists = one.security.and_then(|security| security.capabilities.as_ref());
         let dropped = lists.and_then(|lists| lists.drop.as_deref()).unwrap_or_default();
         if !dropped.iter().any(|name| name == "ALL") {
@@ -130,7 +130,7 @@ fn kind_of(volume: &Volume) -> &'static str {
 pub(super) fn non_root(pod: &Subject<'_>) -> Option<Violation> {
     let own = pod.spec.security_context.as_ref().and_then(|own| own.run_as_non_root);
     let says = |wanted: Option<bool>| {
-        where_(pod.spec, |one| one.security.and_then(|security| security.run_as_non_root) == wanted)
+        where_(pod, |one| one.security.and_then(|security| security.run_as_non_root) == wanted)
     };
     let reason = "runAsNonRoot != true";
     let setters = setters(own == Some(false), &says(Some(false)));
@@ -154,7 +154,7 @@ pub(super) fn non_root_of_host_users(pod: &Subject<'_>) -> Option<Violation> {
 pub(super) fn user(pod: &Subject<'_>) -> Option<Violation> {
     let own = pod.spec.security_context.as_ref().and_then(|own| own.run_as_user);
     let containers =
-        where_(pod.spec, |one| one.security.and_then(|security| security.run_as_user) == Some(0));
+        where_(pod, |one| one.security.and_then(|security| security.run_as_user) == Some(0));
     let setters = setters(own == Some(0), &containers);
     if setters.is_empty() {
         return None;
@@ -174,7 +174,7 @@ pub(super) fn seccomp(pod: &Subject<'_>) -> Option<Violation> {
     if own.is_some_and(|own| confines(&own.type_)) {
         return None;
     }
-    let silent = where_(pod.spec, |one| {
+    let silent = where_(pod, |one| {
         one.security.and_then(|security| security.seccomp_profile.as_ref()).is_none()
     });
     if silent.is_empty() {
