@@ -318,6 +318,10 @@ void pinnace_config_set_on_shutdown(pinnace_config_t *config, int32_t what);
 // Makes what is random in the engine repeatable.
 void pinnace_config_set_seed(pinnace_config_t *config, uint64_t seed);
 
+// Sets how the scheduler decides, by a `KubeSchedulerConfiguration` in YAML or JSON; upstream's
+// defaults for NULL. `configuration` is borrowed.
+void pinnace_config_set_scheduler(pinnace_config_t *config, const char *configuration);
+
 // Starts an engine, on threads of its own.
 //
 // `config` is taken, also on error; NULL is the default configuration. `*engine` is owned by the

@@ -18,6 +18,7 @@ pub struct Config {
     on_shutdown: Option<pinnace::OnShutdown>,
     seed: Option<u64>,
     hooks: Vec<AdmissionHook>,
+    scheduler: Option<String>,
     /// The first thing that a setter could not take.
     refused: Option<Failure>,
 }
@@ -53,6 +54,9 @@ impl Config {
         }
         if let Some(seed) = self.seed {
             builder = builder.env(Env::new(Clock::system(), Random::seeded(seed)));
+        }
+        if let Some(configuration) = &self.scheduler {
+            builder = builder.scheduler_configuration(configuration)?;
         }
         for hook in self.hooks {
             builder = builder.admission(hook);
@@ -153,4 +157,16 @@ pub unsafe extern "C" fn pinnace_config_set_on_shutdown(config: *mut Config, wha
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pinnace_config_set_seed(config: *mut Config, seed: u64) {
     set(config, |config| config.seed = Some(seed));
+}
+
+/// Sets how the scheduler decides, by a `KubeSchedulerConfiguration` in YAML or JSON; upstream's
+/// defaults for NULL. `configuration` is borrowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pinnace_config_set_scheduler(
+    config: *mut Config,
+    configuration: *const c_char,
+) {
+    set(config, |config| {
+        config.set_text(|config| &mut config.scheduler, configuration, "configuration");
+    });
 }

@@ -108,7 +108,24 @@ static void the_version_is_said(void) {
     CHECK(strncmp(pinnace_version(), "0.", 2) == 0);
 }
 
+static void a_scheduler_configuration_is_taken_or_refused(void) {
+    const char *const texts[] = {
+        "{apiVersion: kubescheduler.config.k8s.io/v1, kind: KubeSchedulerConfiguration}",
+        "{apiVersion: kubescheduler.config.k8s.io/v1, kind: Other}"};
+    for (int wrong = 0; wrong < 2; wrong++) {
+        pinnace_config_t *config = pinnace_config_new();
+        pinnace_config_set_runtime(config, "simulated");
+        pinnace_config_set_scheduler(config, texts[wrong]);
+        pinnace_engine_t *engine = NULL;
+        pinnace_error_t *error = pinnace_engine_new(config, &engine);
+        CHECK((error != NULL) == wrong);
+        pinnace_error_delete(error);
+        pinnace_engine_delete(engine);
+    }
+}
+
 void life(void) {
+    RUN(a_scheduler_configuration_is_taken_or_refused);
     RUN(many_threads_use_one_engine);
     RUN(a_shutdown_ends_the_calls_of_other_threads);
     RUN(objects_outlive_an_engine_on_disk);

@@ -121,6 +121,7 @@ pub(crate) struct Config {
     pub(crate) on_shutdown: Option<String>,
     pub(crate) seed: Option<u64>,
     pub(crate) admission: Vec<Admission>,
+    pub(crate) scheduler: Option<String>,
 }
 
 /// Sets an entry of a dict that a function of the package takes as keywords.

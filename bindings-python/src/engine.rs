@@ -86,6 +86,9 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     if let Some(seed) = config.seed {
         builder = builder.env(Env::new(Clock::system(), Random::seeded(seed)));
     }
+    if let Some(configuration) = &config.scheduler {
+        builder = builder.scheduler_configuration(configuration).map_err(to_python)?;
+    }
     for admission in config.admission {
         builder = builder.admission(admission.hook());
     }

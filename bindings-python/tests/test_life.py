@@ -166,3 +166,11 @@ def test_an_error_survives_pickling():
         404,
         "pods/a",
     )
+
+
+def test_a_scheduler_configuration_is_taken_or_refused():
+    about = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+    with pinnace.Engine(runtime="simulated", scheduler=about) as engine:
+        assert engine.list("nodes")
+    with pytest.raises(pinnace.PinnaceError, match="no kind"):
+        pinnace.Engine(runtime="simulated", scheduler={**about, "kind": "Other"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
@@ -133,8 +133,9 @@ class AsyncEngine:
         on_shutdown: Optional[OnShutdown] = None,
         seed: Optional[int] = None,
         admission: Iterable[Admission] = (),
+        scheduler: Union[str, Mapping[str, Any], None] = None,
     ) -> None:
-        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission)
+        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission, scheduler)
         self._config = config
         self._started: Optional[_pinnace.Engine] = None
         self._closed = False

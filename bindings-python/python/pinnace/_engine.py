@@ -6,7 +6,7 @@ import atexit
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
@@ -93,6 +93,7 @@ class Engine:
         engine on the same ``data_dir`` to adopt); by default ``leave`` with a ``data_dir``.
     :param seed: makes what is random in the engine repeatable.
     :param admission: functions that change or refuse what is written.
+    :param scheduler: a ``KubeSchedulerConfiguration``, as YAML or a dict.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -109,8 +110,9 @@ class Engine:
         on_shutdown: Optional[OnShutdown] = None,
         seed: Optional[int] = None,
         admission: Iterable[Admission] = (),
+        scheduler: Union[str, Mapping[str, Any], None] = None,
     ) -> None:
-        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission)
+        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission, scheduler)
         self._native = _pinnace.start(config).wait()
         self._closed = False
         _open.add(self)

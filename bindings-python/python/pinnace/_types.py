@@ -110,6 +110,7 @@ def config(
     on_shutdown: Optional[OnShutdown],
     seed: Optional[int],
     admission: Iterable[Admission],
+    scheduler: Union[str, Mapping[str, Any], None],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -119,6 +120,7 @@ def config(
         "on_shutdown": on_shutdown,
         "seed": seed,
         "admission": native(admission),
+        "scheduler": json.dumps(scheduler) if isinstance(scheduler, Mapping) else scheduler,
     }
 
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use pinnace_env::Env;
 use pinnace_runtime::simulated::Simulated;
+use pinnace_scheduler::SchedulerConfig;
 #[cfg(feature = "disk")]
 use pinnace_store::EncryptionConfiguration;
 
@@ -143,6 +144,7 @@ pub struct EngineBuilder {
     pub(crate) on_shutdown: Option<OnShutdown>,
     pub(crate) env: Option<Env>,
     pub(crate) access: Access,
+    pub(crate) scheduler: Option<SchedulerConfig>,
     #[cfg(feature = "disk")]
     pub(crate) encryption: Option<EncryptionConfiguration>,
 }
@@ -158,6 +160,7 @@ impl EngineBuilder {
             on_shutdown: None,
             env: None,
             access: Access::default(),
+            scheduler: None,
             #[cfg(feature = "disk")]
             encryption: None,
         }
@@ -212,6 +215,25 @@ impl EngineBuilder {
     pub fn encryption(mut self, config: EncryptionConfiguration) -> Self {
         self.encryption = Some(config);
         self
+    }
+
+    /// Sets how the scheduler decides: profiles, plugins of the host's own. Upstream's defaults if
+    /// this is not called.
+    pub fn scheduler(mut self, config: SchedulerConfig) -> Self {
+        self.scheduler = Some(config);
+        self
+    }
+
+    /// As [`EngineBuilder::scheduler`], by a `KubeSchedulerConfiguration` in YAML or JSON
+    /// (`kubescheduler.config.k8s.io/v1`), as files for upstream's scheduler hold it.
+    ///
+    /// # Errors
+    /// [`Error::Scheduler`] with all that is wrong, in upstream's words.
+    pub fn scheduler_configuration(self, text: &str) -> Result<Self> {
+        let document = pinnace_api::manifest::read_one(text.as_bytes());
+        let document = document.map_err(|error| Error::Scheduler(error.to_string()))?;
+        let config = SchedulerConfig::from_kube(&document);
+        Ok(self.scheduler(config.map_err(|error| Error::Scheduler(error.to_string()))?))
     }
 
     /// Sets what becomes of pods at the shutdown: by default they are stopped with an engine in

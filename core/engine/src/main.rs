@@ -64,6 +64,9 @@ struct Cluster {
     /// How many nodes; more than one needs the simulated runtime.
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
+    /// A KubeSchedulerConfiguration.
+    #[arg(long, value_name = "F")]
+    scheduler_config: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -117,6 +120,11 @@ impl Cluster {
         }
         if let Some(directory) = &self.data_dir {
             builder = builder.data_dir(directory);
+        }
+        if let Some(path) = &self.scheduler_config {
+            let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;
+            builder = builder.scheduler_configuration(&text).map_err(|error| about(&error))?;
         }
         Ok(builder.start().await?)
     }

@@ -16,7 +16,7 @@ use pinnace_http::{Front, HttpsExtensions, PROXY_NAME};
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
-use pinnace_scheduler::{Explainer, Scheduler, SchedulerConfig};
+use pinnace_scheduler::{Explainer, Scheduler};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -157,7 +157,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         &informers,
         recorder.component("default-scheduler"),
         env.clone(),
-        SchedulerConfig::default(),
+        builder.scheduler.unwrap_or_default(),
     )
     .map_err(|error| Error::Scheduler(error.to_string()))?;
     // Nothing has asked before: the engine is not handed out yet.

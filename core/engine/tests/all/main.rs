@@ -11,5 +11,6 @@ mod host_controllers;
 mod lifecycle;
 mod metrics;
 mod nodes;
+mod scheduler;
 mod support;
 mod volumes;
