@@ -83,6 +83,23 @@ pub(crate) fn pressure(pod: &Pod, pressures: &[Pressure]) -> Result<(), Verdict>
     })
 }
 
+/// Whether the ports of the machine that a pod asks for are free.
+///
+/// # Errors
+/// What the pod's status says then.
+pub(crate) fn ports(taken: bool) -> Result<(), Verdict> {
+    if !taken {
+        return Ok(());
+    }
+    Err(Verdict {
+        reason: "NodePorts".to_owned(),
+        message:
+            "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for \
+                  the requested pod ports"
+                .to_owned(),
+    })
+}
+
 /// Whether a pod that is to be confined by AppArmor can be; `lacks` says that the kernel cannot.
 ///
 /// # Errors

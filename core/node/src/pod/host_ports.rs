@@ -17,6 +17,25 @@ pub(crate) fn of(pod: &Pod) -> Vec<HostPort> {
     containers.flat_map(|one| one.ports.iter().flatten()).filter_map(host_port).collect()
 }
 
+/// Whether a port of the machine that a pod asks for is another's: of the same protocol and
+/// number, at an address that the two share. Ports on the machine's network count, too.
+pub(crate) fn conflict(pod: &Pod, other: &Pod) -> bool {
+    let meets = |one: &HostPort, other: &HostPort| {
+        let everywhere =
+            |port: &HostPort| port.address.is_none_or(|address| address.is_unspecified());
+        (one.protocol, one.port) == (other.protocol, other.port)
+            && (everywhere(one) || everywhere(other) || one.address == other.address)
+    };
+    let others = asked(other);
+    !others.is_empty() && asked(pod).iter().any(|one| others.iter().any(|other| meets(one, other)))
+}
+
+/// All ports of the machine that a pod asks for.
+pub(crate) fn asked(pod: &Pod) -> Vec<HostPort> {
+    let containers = record::containers(record::spec_of(pod));
+    containers.flat_map(|one| one.ports.iter().flatten()).filter_map(host_port).collect()
+}
+
 fn host_port(port: &ContainerPort) -> Option<HostPort> {
     Some(HostPort {
         protocol: Protocol::parse(port.protocol.as_deref().unwrap_or("TCP"))?,
@@ -57,7 +76,14 @@ mod tests {
             pod_port: 80,
         };
         assert_eq!(found[0], first);
+        let mut elsewhere = pod.clone();
+        assert!(conflict(&pod, &elsewhere));
+        for container in &mut elsewhere.spec.as_mut().unwrap().containers {
+            container.ports.as_mut().unwrap()[0].host_ip = Some("192.0.2.8".to_owned());
+        }
+        elsewhere.spec.as_mut().unwrap().init_containers = None;
+        assert!(!conflict(&pod, &elsewhere), "at another address");
         pod.spec.as_mut().unwrap().host_network = Some(true);
-        assert_eq!(of(&pod), []);
+        assert_eq!((of(&pod).len(), asked(&pod).len()), (0, 3));
     }
 }

@@ -1,5 +1,7 @@
 use std::path::Path;
+use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use pinnace_client::EventType;
 use pinnace_network::PodAttachment;
@@ -8,7 +10,7 @@ use super::admission;
 use super::container_config::pod_config;
 use super::fields::Surroundings;
 use super::worker::{Cx, Stage, Worker};
-use super::{host_ports, kernel, tokens, unsupported};
+use super::{host_ports, kernel, phase, tokens, unsupported};
 use crate::config::Machine;
 use crate::logs;
 use crate::sources::{self, Sources};
@@ -45,8 +47,10 @@ impl Worker {
             .flatten();
         let pod = self.pod();
         let local = cx.shared.machine.state().is_some();
+        let taken = has_taken_ports(cx, pod);
         let admitted = cx.host().reserve(&requests, |used| {
             admission::pressure(pod, &cx.host().pressures())?;
+            admission::ports(taken)?;
             admission::app_armor(pod, || local && !kernel::has_app_armor())?;
             admission::admit(pod, node.as_deref(), &requests, used, &cx.host().allocatable)
         });
@@ -224,6 +228,24 @@ impl Worker {
             allocatable: &cx.host().allocatable,
         }
     }
+}
+
+/// Whether a port of the machine that a pod asks for is that of another pod here.
+fn has_taken_ports(cx: &Cx, pod: &Pod) -> bool {
+    if host_ports::asked(pod).is_empty() {
+        return false;
+    }
+    cx.shared.slots_of(&cx.slot.host.runtime).iter().any(|other| {
+        let here = Arc::ptr_eq(&other.host, &cx.slot.host) && other.uid != cx.slot.uid;
+        let Ok(other) = other.pod().typed::<Pod>() else { return false };
+        let status = other.status.as_ref();
+        // One that is only about to begin comes after this one.
+        let begun = status.is_some_and(|status| status.start_time.is_some());
+        let ended = phase::is_terminal(status.and_then(|status| status.phase.as_deref()));
+        // Nobody waits for one that was deleted at once.
+        let given_up = other.metadata.deletion_grace_period_seconds == Some(0);
+        here && begun && !ended && !given_up && host_ports::conflict(pod, &other)
+    })
 }
 
 /// An error with what caused it.

@@ -1,4 +1,4 @@
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use pinnace_node::{Capacity, Machine};
 use serde_json::json;
@@ -164,4 +164,28 @@ async fn a_runtime_class_must_be_there() {
     assert!(events.contains(&told), "{events:?}");
     world.create::<RuntimeClass>(class).await;
     world.until_phase("Running").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_of_the_machine_is_one_pods() {
+    let world = World::with_node().await;
+    let ports = |port: i32| json!([{"containerPort": 80, "hostPort": port}]);
+    let spec = |port: i32| {
+        json!({"nodeName": "n1", "containers": [
+            {"name": "c", "image": "i", "ports": ports(port)}
+        ]})
+    };
+    let create = async |name: &str, port: i32| {
+        let metadata = json!({"name": name, "namespace": "default"});
+        world.create::<Pod>(json!({"metadata": metadata, "spec": spec(port)})).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        world.pods().get(&crate::world::key(name)).await.unwrap().status.clone().unwrap()
+    };
+    assert_eq!(create("first", 8080).await.phase.as_deref(), Some("Running"));
+    assert_eq!(create("other", 8081).await.phase.as_deref(), Some("Running"));
+    let refused = create("second", 8080).await;
+    assert_eq!(
+        (refused.phase.as_deref(), refused.reason.as_deref()),
+        (Some("Failed"), Some("NodePorts"))
+    );
 }
