@@ -180,9 +180,7 @@ async fn a_patch_that_is_none_is_refused() {
         ),
         (
             json!({"allowed": true, "patchType": "JSONPatch", "patch": "%"}),
-            format!(
-                "failed to call webhook: illegal base64 data in response.patch: Invalid symbol 37, offset 0."
-            ),
+            "failed to call webhook: illegal base64 data in response.patch: Invalid symbol 37, offset 0.".to_owned(),
         ),
         (
             patched(&json!({"a": 1})),
