@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say so and end")]
 
+#[allow(dead_code, reason = "each benchmark uses its part")]
 mod figure;
 
 use std::time::Duration;
