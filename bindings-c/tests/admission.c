@@ -15,7 +15,8 @@ static void judge(void *user_data, const char *request, size_t request_len,
 
 static void change(void *user_data, const char *request, size_t request_len,
                    pinnace_admission_answer_t *answer) {
-    (void)user_data, (void)request, (void)request_len;
+    (void)user_data, (void)request_len;
+    if (strstr(request, "\"name\":\"a\"") == NULL) return;
     pinnace_admission_change(answer, "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": "
                                      "{\"name\": \"a\", \"namespace\": \"default\"}, "
                                      "\"data\": {\"by\": \"host\"}}");
