@@ -1,5 +1,7 @@
 //! What is written with kube-rs runs against an engine in the same process, without a socket.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,5 +110,38 @@ async fn a_controller_reconciles() {
     engine.delete("secrets/a", Default::default()).await.unwrap();
     engine.wait("secrets/a", "create", LONG).await.unwrap();
     running.abort();
+    engine.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_custom_kind_is_discovered_and_used() {
+    use kube::api::{DynamicObject, Patch, PatchParams};
+    use pinnace::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    let engine = engine().await;
+    let client = engine.kube_client().unwrap();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let definition = serde_json::json!({
+        "metadata": {"name": "shirts.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "shirts", "kind": "Shirt"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {
+                "openAPIV3Schema": {"type": "object", "properties": {"spec": {
+                    "type": "object", "properties": {"size": {"type": "integer", "default": 3}}}}},
+            }}]},
+    });
+    let definition = serde_json::from_value(definition).unwrap();
+    definitions.create(&PostParams::default(), &definition).await.unwrap();
+    let established = kube::runtime::conditions::is_crd_established();
+    kube::runtime::wait::await_condition(definitions, "shirts.example.com", established)
+        .await
+        .unwrap();
+    let kind = kube::core::GroupVersionKind::gvk("example.com", "v1", "Shirt");
+    let (resource, _) = kube::discovery::pinned_kind(&client, &kind).await.unwrap();
+    assert_eq!(resource.plural, "shirts");
+    let shirts: Api<DynamicObject> = Api::default_namespaced_with(client, &resource);
+    let wanted = DynamicObject::new("a", &resource).data(serde_json::json!({"spec": {}}));
+    let applied = Patch::Apply(&wanted);
+    let made = shirts.patch("a", &PatchParams::apply("test"), &applied).await.unwrap();
+    assert_eq!(made.data["spec"]["size"], 3);
     engine.shutdown().await.unwrap();
 }
