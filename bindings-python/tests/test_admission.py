@@ -24,6 +24,8 @@ def test_a_function_refuses_and_says_why():
 def test_a_function_changes_what_is_written():
     def change(request):
         made = request["object"]
+        if made["metadata"]["name"] != "a":
+            return None
         made["data"]["by"] = request["userInfo"]["username"]
         return made
 
@@ -33,7 +35,8 @@ def test_a_function_changes_what_is_written():
 
 def test_what_raises_refuses():
     def broken(request):
-        raise ValueError("broken")
+        if request["object"]["metadata"]["name"] == "a":
+            raise ValueError("broken")
 
     with engine_with(pinnace.Admission(broken, ["configmaps"])) as engine:
         with pytest.raises(pinnace.PinnaceError, match="failed calling admission function"):
