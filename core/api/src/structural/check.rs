@@ -157,7 +157,8 @@ impl Limits {
             let why = format!("{path} in body should be at least {min} chars long");
             errors.invalid(path, value, &why);
         }
-        if let Some((text, _)) = self.pattern.as_ref().filter(|(_, regex)| !regex.is_match(value)) {
+        if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.fits(value)) {
+            let text = &pattern.text;
             errors.invalid(path, value, &format!("{path} in body should match '{text}'"));
         }
         if !formats::fits(&self.format, value) {

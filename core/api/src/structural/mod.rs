@@ -12,6 +12,8 @@ mod prune;
 mod rules;
 mod types;
 
+use std::sync::OnceLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -68,7 +70,7 @@ pub(crate) enum ListType {
 struct Limits {
     choices: Vec<Value>,
     format: Box<str>,
-    pattern: Option<(Box<str>, Regex)>,
+    pattern: Option<Pattern>,
     min_length: Option<i64>,
     max_length: Option<i64>,
     minimum: Option<(f64, bool)>,
@@ -84,6 +86,26 @@ struct Limits {
     any_of: Box<[Node]>,
     one_of: Box<[Node]>,
     not: Option<Box<Node>>,
+}
+
+/// What a text must match. Compiled when first needed: a compiled pattern is a hundred times its
+/// text, and of most definitions few patterns are ever asked.
+#[derive(Debug)]
+struct Pattern {
+    text: Box<str>,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        Self { text: text.into(), compiled: OnceLock::new() }
+    }
+
+    /// The definition was refused if its pattern is none, so what does not compile bounds nothing.
+    fn fits(&self, value: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| Regex::new(&self.text).ok());
+        compiled.as_ref().is_none_or(|regex| regex.is_match(value))
+    }
 }
 
 impl Node {
@@ -243,8 +265,7 @@ impl Limits {
         let limits = Self {
             choices: schema.enum_.iter().flatten().map(|choice| choice.0.clone()).collect(),
             format: schema.format.as_deref().unwrap_or_default().into(),
-            // The definition was refused if it is no pattern.
-            pattern: pattern.and_then(|text| Some((text.into(), Regex::new(text).ok()?))),
+            pattern: pattern.map(Pattern::new),
             min_length: schema.min_length,
             max_length: schema.max_length,
             minimum: bound(schema.minimum, schema.exclusive_minimum),
