@@ -1,28 +1,36 @@
 //! Expressions in CEL: whether they can be compiled, and what they yield.
 //!
-//! The parser is that of the `cel` crate. An expression is refused for its syntax, for names that
-//! are not declared, and for a result that is plainly of another type than what is asked for; what
-//! only a type checker finds shows when it is evaluated.
+//! The parser is that of the `cel` crate. [`compile`] refuses an expression for its syntax, for names
+//! that are not declared, for functions that don't take what they are given, and for a result of
+//! another type than what is asked for; what is not known before ([`Ty::Dyn`]) shows when it is
+//! evaluated. [`load`] takes one that was accepted before, as definitions and policies in the store
+//! have been.
 //!
 //! Evaluation is done here ([`Expression::evaluate`]): it looks at objects where they are, through
 //! their schemas, in a set order, and within a [`Budget`], none of which the crate's own does.
 
+mod check;
 mod estimate;
 mod evaluate;
 mod fault;
 mod functions;
-mod names;
 mod nesting;
 mod program;
+mod records;
 mod types;
 mod value;
 
+use cel::IdedExpr;
 use cel::common::ast::SourceInfo;
 use cel::parser::Parser;
 
+pub use check::{Fields, Ty};
 pub(crate) use estimate::elements;
 pub use evaluate::Variables;
 pub use fault::{Budget, Fault, Outcome};
+pub(crate) use program::unescaped;
+pub(crate) use records::variables_of_device;
+pub use records::{names_of_request, objects_of_mutations, variables_of_request};
 pub use types::Yields;
 pub use value::{MapKey, Opaque, Text, Val};
 
@@ -33,6 +41,10 @@ const MAX: usize = 100_000;
 const STACK: usize = 64 << 20;
 /// Stack that evaluation finds left when it does not take more.
 const RED_ZONE: usize = 256 << 10;
+/// Most complaints about one expression.
+const COMPLAINTS_MAX: usize = 100;
+/// What stands before complaints.
+const FAILED: &str = "compilation failed: ";
 /// The variable that has what stands before.
 const COMPOSED: &str = "variables";
 /// Words that name nothing in CEL.
@@ -60,20 +72,35 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
-/// Whether there is a field at the end of a way from a variable.
-pub type HasField<'a> = dyn Fn(&[&str]) -> bool + 'a;
+/// A variable and its type.
+#[derive(Clone, Debug)]
+pub struct Declared<'s, 'a> {
+    /// Its name.
+    pub name: &'s str,
+    /// What it is.
+    pub ty: Ty<'a>,
+}
+
+impl<'s> Declared<'s, '_> {
+    /// A variable of which nothing more is known.
+    pub const fn open(name: &'s str) -> Self {
+        Self { name, ty: Ty::Dyn }
+    }
+}
+
+/// The types of objects that an expression may make, by their names.
+pub type Objects<'a> = dyn Fn(&str) -> Option<Ty<'a>>;
 
 /// What an expression may refer to.
 #[derive(Clone, Copy, Default)]
 #[expect(missing_debug_implementations, reason = "it has a function")]
-pub struct Scope<'a> {
+pub struct Scope<'s, 'a> {
     /// Its variables.
-    pub variables: &'a [&'a str],
+    pub variables: &'s [Declared<'s, 'a>],
     /// What stands behind `variables.`; `None` where there is no such variable.
-    pub composed: Option<&'a [&'a str]>,
-    /// Whether variables have a field, named by the way to it; `None` where that is not known
-    /// before an expression is evaluated.
-    pub has: Option<&'a HasField<'a>>,
+    pub composed: Option<&'s [Declared<'s, 'a>]>,
+    /// Objects that it may make; `None` for none.
+    pub objects: Option<&'s Objects<'a>>,
 }
 
 /// An expression that compiles.
@@ -105,11 +132,57 @@ impl Expression {
     }
 }
 
-/// Compiles an expression.
+/// Compiles an expression; what it yields is its type.
 ///
 /// # Errors
 /// What is wrong with it, as upstream words it, with the place in the text.
-pub fn compile(text: &str, scope: Scope<'_>, yields: Yields) -> Result<Expression, String> {
+pub fn compile<'a>(
+    text: &str,
+    scope: Scope<'_, 'a>,
+    yields: Yields,
+) -> Result<(Expression, Ty<'a>), String> {
+    let names = |all: &[Declared<'_, 'a>]| -> Vec<String> {
+        all.iter().map(|one| one.name.to_owned()).collect()
+    };
+    let (variables, composed) = (names(scope.variables), names(scope.composed.unwrap_or_default()));
+    parsed(text, &|parsed| {
+        let ty = check::check(&parsed.root, scope).map_err(|all| parsed.failed(all))?;
+        yields.check(&ty)?;
+        Ok((parsed.build(&variables, &composed)?, ty))
+    })
+}
+
+/// The type of an expression, whatever it is.
+///
+/// # Errors
+/// The parts that are wrong, without more words.
+pub fn type_of<'a>(text: &str, scope: Scope<'_, 'a>) -> Result<Ty<'a>, String> {
+    let found =
+        parsed(text, &|parsed| check::check(&parsed.root, scope).map_err(|all| parsed.failed(all)));
+    found.map_err(|why| why.strip_prefix(FAILED).map_or(why.clone(), ToOwned::to_owned))
+}
+
+/// An expression that has been compiled before: its types are not checked again.
+///
+/// # Errors
+/// Why nothing can be made of it.
+pub fn load<S: AsRef<str>>(
+    text: &str,
+    variables: &[S],
+    composed: &[S],
+) -> Result<Expression, String> {
+    parsed(text, &|parsed| parsed.build(variables, composed))
+}
+
+/// An expression that has been read.
+struct Parsed<'t> {
+    text: &'t str,
+    root: IdedExpr,
+    source: SourceInfo,
+}
+
+/// Reads an expression and has something made of it, on a stack that is large enough for both.
+fn parsed<T>(text: &str, then: &dyn Fn(&Parsed<'_>) -> Result<T, String>) -> Result<T, String> {
     let length = text.chars().count();
     if length > MAX {
         let why = format!("expression code point size exceeds limit: size: {length}, limit {MAX}");
@@ -119,27 +192,42 @@ pub fn compile(text: &str, scope: Scope<'_>, yields: Yields) -> Result<Expressio
         let why = format!("expression recursion limit exceeded: {}", nesting::BRACKETS_MAX);
         return Err(failed(&located(text, (1, 0), &why)));
     }
-    let parsed = stacker::grow(STACK, || {
-        Parser::new()
-            .enable_optional_syntax(true)
-            .enable_ident_escape_syntax(true)
-            .parse_with_source_info(text)
-    });
-    let (root, source) = parsed.map_err(|errors| {
-        let each = errors.errors.iter().map(|error| located(text, error.pos, &error.msg));
-        failed(&each.collect::<Vec<_>>().join("\n"))
-    })?;
-    let unknown = names::unknown(&root, scope);
-    if !unknown.is_empty() {
-        let each = unknown.iter().map(|(id, why)| located(text, place(text, &source, *id), why));
-        return Err(failed(&each.collect::<Vec<_>>().join("\n")));
+    stacker::grow(STACK, || {
+        let parser = Parser::new().enable_optional_syntax(true).enable_ident_escape_syntax(true);
+        let (root, source) = parser.parse_with_source_info(text).map_err(|errors| {
+            let each = errors.errors.iter().map(|error| located(text, error.pos, &error.msg));
+            failed(&each.collect::<Vec<_>>().join("\n"))
+        })?;
+        then(&Parsed { text, root, source })
+    })
+}
+
+impl Parsed<'_> {
+    fn build<S: AsRef<str>>(&self, variables: &[S], composed: &[S]) -> Result<Expression, String> {
+        let used = self.root.references();
+        let uses = used.variables().into_iter().map(Into::into).collect();
+        let variables: Vec<&str> = variables.iter().map(AsRef::as_ref).collect();
+        let composed: Vec<&str> = composed.iter().map(AsRef::as_ref).collect();
+        let built = program::build(&self.root, &variables, &composed);
+        let step = built.map_err(|one| self.failed(vec![one]))?;
+        Ok(Expression { step, uses })
     }
-    yields.check(&root)?;
-    let used = root.references();
-    let uses = used.variables().into_iter().map(Into::into).collect();
-    let built = stacker::grow(STACK, || program::build(&root, scope));
-    let step = built.map_err(|(id, why)| failed(&located(text, place(text, &source, id), &why)))?;
-    Ok(Expression { step, uses })
+
+    /// Complaints about parts, in the order of the text.
+    fn failed(&self, complaints: Vec<(u64, String)>) -> String {
+        let start = |id: u64| self.source.offset_for(id).map_or(0, |(start, _)| start);
+        let mut all = complaints;
+        all.sort_by_key(|(id, _)| start(*id));
+        let left_out = all.len().saturating_sub(COMPLAINTS_MAX);
+        let shown = all.iter().take(COMPLAINTS_MAX);
+        let mut each: Vec<_> = shown
+            .map(|(id, why)| located(self.text, place(self.text, &self.source, *id), why))
+            .collect();
+        if left_out > 0 {
+            each.push(format!("{left_out} more errors were truncated"));
+        }
+        failed(&each.join("\n"))
+    }
 }
 
 /// The name of a property as expressions write it.
@@ -151,18 +239,6 @@ pub(crate) fn escaped(name: &str) -> String {
         .replace('.', "__dot__")
         .replace('-', "__dash__")
         .replace('/', "__slash__")
-}
-
-/// What an expression about a request may refer to, in its order.
-pub fn variables_of_request(params: bool, authorizer: bool) -> Vec<&'static str> {
-    let mut all = vec!["object", "oldObject", "request", "namespaceObject"];
-    if params {
-        all.push("params");
-    }
-    if authorizer {
-        all.push("authorizer");
-    }
-    all
 }
 
 /// Whether a word names nothing in CEL.
@@ -179,7 +255,7 @@ pub(crate) fn is_identifier(name: &str) -> bool {
 }
 
 fn failed(why: &str) -> String {
-    format!("compilation failed: {why}")
+    format!("{FAILED}{why}")
 }
 
 /// Line and column of a part of an expression, both from 1.

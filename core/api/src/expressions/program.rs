@@ -3,7 +3,6 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 
-use super::Scope;
 use super::functions::{self, Function};
 use super::value::Val;
 
@@ -118,9 +117,11 @@ pub(super) enum Macro {
 ///
 /// # Errors
 /// The part that nothing can be made of, and why.
-pub(super) fn build(root: &IdedExpr, scope: Scope<'_>) -> Result<Step, (u64, String)> {
-    let Scope { variables, composed, .. } = scope;
-    let composed = composed.unwrap_or_default();
+pub(super) fn build(
+    root: &IdedExpr,
+    variables: &[&str],
+    composed: &[&str],
+) -> Result<Step, (u64, String)> {
     Builder { variables, composed, locals: Vec::new() }.step(root)
 }
 
@@ -436,7 +437,7 @@ fn type_of(node: &IdedExpr) -> Option<&'static str> {
 }
 
 /// The name of the property that a field stands for.
-fn unescaped(name: &str) -> Box<str> {
+pub(crate) fn unescaped(name: &str) -> Box<str> {
     let word = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
     if let Some(word) = word
         && super::is_reserved(word)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Node, lists};
 use crate::DynamicObject;
-use crate::expressions::{Budget, Expression, Fault, Scope, Val, Yields, compile, escaped};
+use crate::expressions::{Budget, Expression, Fault, Val, escaped, load};
 use crate::field::{Bare, ErrorKind, ErrorList, Path};
 use crate::kinds::check::Json;
 
@@ -37,18 +37,20 @@ pub(super) struct Rule {
 
 impl Rule {
     fn of(rule: &ValidationRule) -> Self {
-        let scope = Scope { variables: &VARIABLES, ..Scope::default() };
+        // The definition was refused if they do not compile.
+        let loaded = |text: &str| load(text, &VARIABLES, &[]).ok();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let message = text(&rule.message);
         let expression = text(&rule.message_expression);
-        let made = (!expression.is_empty()).then(|| compile(&expression, scope, Yields::RuleText));
         let has_message = !message.is_empty();
         let shown = if has_message { message.trim() } else { rule.rule.trim() };
         Self {
-            rule: compile(&rule.rule, scope, Yields::RuleBool).ok(),
+            rule: loaded(&rule.rule),
             shown: shown.into(),
             has_message,
-            message: made.and_then(Result::ok),
+            message: Some(expression)
+                .filter(|text| !text.is_empty())
+                .and_then(|text| loaded(&text)),
             reason: rule.reason.as_deref().unwrap_or_default().into(),
             field: text(&rule.field_path).trim_start_matches('.').into(),
             old_optional: rule.optional_old_self == Some(true),

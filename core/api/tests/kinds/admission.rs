@@ -189,6 +189,26 @@ fn validating_policies_are_filled_in_and_checked() {
     );
     check(
         name,
+        validating(&[
+            ("/spec/variables", json!([{"name": "few", "expression": "3"}])),
+            (
+                "/spec/validations",
+                json!([
+                    {"expression": "variables.few.startsWith('a')"},
+                    {"expression": "object.spec.paused"},
+                    {"expression": "request.user == ''", "messageExpression": "1"},
+                ]),
+            ),
+        ]),
+        &[
+            "spec.validations[0].expression: Invalid value: \"variables.few.startsWith('a')\": compilation failed: ERROR: <input>:1:25: found no matching overload for 'startsWith' applied to 'int.(string)'\n | variables.few.startsWith('a')\n | ........................^",
+            "spec.validations[1].expression: Invalid value: \"object.spec.paused\": must evaluate to bool",
+            "spec.validations[2].expression: Invalid value: \"request.user == ''\": compilation failed: ERROR: <input>:1:8: undefined field 'user'\n | request.user == ''\n | .......^",
+            "spec.validations[2].messageExpression: Invalid value: \"1\": must evaluate to string",
+        ],
+    );
+    check(
+        name,
         policy("ValidatingAdmissionPolicy", json!({})),
         &[
             "spec.matchConstraints: Required value",
@@ -217,6 +237,20 @@ fn mutating_policies_are_checked() {
     }});
     check(name, of("CREATE", apply.clone()), &[]);
     check(name, of("UPDATE", patch), &[]);
+    for (expression, why) in [
+        ("{'spec': 1}", "must evaluate to Object"),
+        (
+            "Objekt{}",
+            "compilation failed: ERROR: <input>:1:7: undeclared reference to 'Objekt' (in container '')\n | Objekt{}\n | ......^",
+        ),
+    ] {
+        let mutation = json!({"patchType": "ApplyConfiguration",
+            "applyConfiguration": {"expression": expression}});
+        let why = format!(
+            "spec.mutations[0].applyConfiguration.expression: Invalid value: {expression:?}: {why}"
+        );
+        check(name, of("CREATE", mutation), &[&why]);
+    }
     check(
         name,
         of("DELETE", apply),

@@ -257,7 +257,7 @@ fn rules_are_compiled_where_the_schema_is_right() {
         ("self.min <= oldSelf.min", None),
         ("self.list.all(x, x.startsWith('a'))", None),
         ("has(self.my__dash__key)", None),
-        ("self.map.all(k, self.map[k] > 0) && self.map.any == 1", None),
+        ("self.map.all(k, self.map[k] > 0) && self.map.any == 1 && self.any != 'x'", None),
         (
             "self.mn <= self.max",
             Some(
@@ -270,13 +270,37 @@ fn rules_are_compiled_where_the_schema_is_right() {
                 "compilation failed: ERROR: <input>:1:1: undeclared reference to 'this' (in container '')\n | this.min > 0\n | ^",
             ),
         ),
-        ("self.min + ' '", Some("cel expression must evaluate to a bool")),
+        ("self.min + 1", Some("cel expression must evaluate to a bool")),
+        ("self.any", Some("cel expression must evaluate to a bool")),
+        (
+            "self.min > '1'",
+            Some(
+                "compilation failed: ERROR: <input>:1:10: found no matching overload for '_>_' applied to '(int, string)'\n | self.min > '1'\n | .........^",
+            ),
+        ),
+        (
+            "self.open.x == 1",
+            Some(
+                "compilation failed: ERROR: <input>:1:10: undefined field 'x'\n | self.open.x == 1\n | .........^",
+            ),
+        ),
+        (
+            "oldSelf.hasValue() || true",
+            Some(
+                "compilation failed: ERROR: <input>:1:17: found no matching overload for 'hasValue' applied to 'selfType.()'\n | oldSelf.hasValue() || true\n | ................^",
+            ),
+        ),
+        ("self.when > timestamp('2020-01-01T00:00:00Z') && self.long < duration('1h')", None),
     ];
     for (rule, why) in cases {
         let schema = of_spec(json!({
             "type": "object",
             "properties": {
                 "min": {"type": "integer"}, "max": {"type": "integer"}, "my-key": {"type": "string"},
+                "any": {"x-kubernetes-int-or-string": true},
+                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "when": {"type": "string", "format": "date-time"},
+                "long": {"type": "string", "format": "duration"},
                 "list": {"type": "array", "items": {"type": "string"}},
                 "map": {"type": "object", "additionalProperties": {"type": "integer"}},
             },
@@ -287,6 +311,14 @@ fn rules_are_compiled_where_the_schema_is_right() {
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         check(NAME, definition(schema), &expected);
     }
+    let optional = json!({"rule": "!oldSelf.hasValue() || oldSelf.value() == self",
+        "optionalOldSelf": true, "messageExpression": "self.size()"});
+    let shown = serde_json::to_string(&optional).unwrap();
+    let why = format!(
+        "{at}.messageExpression: Invalid value: {shown}: messageExpression must evaluate to a string"
+    );
+    let text = json!({"type": "string", "maxLength": 9, "x-kubernetes-validations": [optional]});
+    check(NAME, definition(of_spec(text)), &[&why]);
     let atomic = json!({"type": "array", "maxItems": 9, "items": {"type": "string", "maxLength": 9, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}});
     check(
         NAME,

@@ -4,7 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ParamKind, ParamRef,
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Variable,
 };
-use pinnace_api::expressions::{Expression, Scope, Yields, compile, variables_of_request};
+use pinnace_api::expressions::{Expression, load, names_of_request};
 
 use super::conditions::{Condition, Conditions};
 use crate::matching::Constraints;
@@ -65,13 +65,11 @@ pub(super) struct Bound {
 }
 
 fn composed(variables: &[Variable], has_params: bool) -> Result<Vec<Expression>, String> {
-    let known = variables_of_request(has_params, true);
+    let known = names_of_request(has_params, true);
     let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
     let each = variables.iter().enumerate();
     each.map(|(at, variable)| {
-        let before = names.get(..at);
-        let scope = Scope { variables: &known, composed: before, has: None };
-        compile(&variable.expression, scope, Yields::Anything)
+        load(&variable.expression, &known, names.get(..at).unwrap_or_default())
     })
     .collect()
 }
@@ -82,21 +80,21 @@ impl Policy {
         let has_params = spec.param_kind.is_some();
         let variables = spec.variables.as_deref().unwrap_or_default();
         let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
-        let known = variables_of_request(has_params, true);
-        let scope = Scope { variables: &known, composed: Some(&names), has: None };
+        let known = names_of_request(has_params, true);
+        let condition = |text: &str| Condition::new(text, &known, &names);
         let validations = spec.validations.iter().flatten().map(|one| Validation {
-            rule: Condition::new(&one.expression, scope, Yields::Bool),
+            rule: condition(&one.expression),
             message: one.message.clone(),
             message_expression: one
                 .message_expression
                 .as_ref()
                 .filter(|text| !text.is_empty())
-                .map(|text| Condition::new(text, scope, Yields::Text)),
+                .map(|text| condition(text)),
             reason: one.reason.clone(),
         });
         let annotations = spec.audit_annotations.iter().flatten().map(|one| Annotation {
             key: one.key.clone(),
-            value: Condition::new(&one.value_expression, scope, Yields::TextOrNull),
+            value: condition(&one.value_expression),
         });
         let (validations, annotations) = (validations.collect(), annotations.collect());
         Some(Self {
@@ -115,16 +113,15 @@ impl Policy {
         let has_params = spec.param_kind.is_some();
         let variables = spec.variables.as_deref().unwrap_or_default();
         let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
-        let known = variables_of_request(has_params, true);
-        let scope = Scope { variables: &known, composed: Some(&names), has: None };
+        let known = names_of_request(has_params, true);
+        let condition = |text: &str| Condition::new(text, &known, &names);
         let mutations = spec.mutations.iter().flatten().filter_map(|one| {
             let is_patch = one.patch_type == "JSONPatch";
             let text = match is_patch {
                 true => one.json_patch.as_ref()?.expression.as_deref()?,
                 false => one.apply_configuration.as_ref()?.expression.as_deref()?,
             };
-            let yields = if is_patch { Yields::Patches } else { Yields::Object };
-            Some(Mutation { is_patch, expression: Condition::new(text, scope, yields) })
+            Some(Mutation { is_patch, expression: condition(text) })
         });
         let again = spec.reinvocation_policy.as_deref() == Some("IfNeeded");
         let mutations = mutations.collect();

@@ -1,5 +1,5 @@
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
-use pinnace_api::expressions::{Expression, Scope, Val, Yields, compile, variables_of_request};
+use pinnace_api::expressions::{Expression, Val, load, names_of_request};
 
 use super::context::Evaluation;
 
@@ -13,8 +13,9 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn new(text: &str, scope: Scope<'_>, yields: Yields) -> Self {
-        Self { text: text.to_owned(), expression: compile(text, scope, yields) }
+    /// A condition that was accepted when it was written, with the names that it may use.
+    pub(super) fn new(text: &str, variables: &[&str], composed: &[&str]) -> Self {
+        Self { text: text.to_owned(), expression: load(text, variables, composed) }
     }
 
     /// What it yields.
@@ -35,10 +36,9 @@ impl Condition {
 
 impl Conditions {
     pub(crate) fn of(conditions: Option<&[MatchCondition]>, params: bool) -> Self {
-        let variables = variables_of_request(params, true);
-        let scope = Scope { variables: &variables, ..Scope::default() };
+        let variables = names_of_request(params, true);
         let each = conditions.unwrap_or_default().iter();
-        Self(each.map(|one| Condition::new(&one.expression, scope, Yields::Bool)).collect())
+        Self(each.map(|one| Condition::new(&one.expression, &variables, &[])).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,7 +7,7 @@ mod network;
 pub(super) mod operators;
 mod optional;
 mod quantities;
-mod strings;
+pub(super) mod strings;
 mod template;
 pub(super) mod times;
 
@@ -37,6 +37,7 @@ pub(super) fn global(name: &str) -> Option<Function> {
         "optional.of" => optional::of,
         "optional.none" => optional::none,
         "optional.ofNonZeroValue" => optional::of_non_zero,
+        "optional.unwrap" => optional::unwrap,
         "sets.contains" => lists::sets_contains,
         "sets.equivalent" => lists::sets_equivalent,
         "sets.intersects" => lists::sets_intersects,
@@ -106,7 +107,7 @@ pub(super) fn member(name: &str) -> Option<Function> {
         "value" => optional::value,
         "or" => optional::or,
         "orValue" => optional::or_value,
-        "unwrapOpt" | "unwrap" => optional::unwrap,
+        "unwrapOpt" => optional::unwrap,
         "getFullYear" => times::full_year,
         "getMonth" => times::month,
         "getDate" => times::date,

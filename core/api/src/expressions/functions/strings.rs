@@ -40,11 +40,19 @@ pub(super) fn ends_with<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'
     Ok(Val::Bool(within.ends_with(part)))
 }
 
+fn compiled(pattern: &str) -> Result<regex::Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(PATTERN_MAX).build()
+}
+
+/// Whether a text is a pattern.
+pub(in super::super) fn is_pattern(text: &str) -> bool {
+    compiled(text).is_ok()
+}
+
 fn pattern(within: &str, pattern: &str, budget: &Budget) -> Result<regex::Regex, Fault> {
     budget
         .take((size(within) + 1).div_ceil(10).saturating_mul(size(pattern).div_ceil(4).max(1)))?;
-    let built = RegexBuilder::new(pattern).size_limit(PATTERN_MAX).build();
-    built.map_err(|error| Fault::new(format!("error parsing regexp: {error}")))
+    compiled(pattern).map_err(|error| Fault::new(format!("error parsing regexp: {error}")))
 }
 
 pub(super) fn matches<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Variable};
 
-use crate::expressions::{Expression, Scope, Yields, compile, is_identifier, variables_of_request};
+use crate::expressions::{
+    Declared, Scope, Ty, Yields, compile, is_identifier, variables_of_request,
+};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::complain;
 use crate::kinds::names::rules;
@@ -10,16 +12,16 @@ use crate::kinds::names::rules;
 /// Most conditions of a webhook or a policy.
 const MAX: usize = 64;
 
-/// Compiles an expression and notes what is wrong with it.
+/// Compiles an expression and notes what is wrong with it; what is left of it is its type.
 pub(super) fn validate_expression(
     text: &str,
-    scope: Scope<'_>,
+    scope: Scope<'_, 'static>,
     yields: Yields,
     path: &Path<'_>,
     errors: &mut ErrorList,
-) -> Option<Expression> {
+) -> Option<Ty<'static>> {
     match compile(text, scope, yields) {
-        Ok(compiled) => Some(compiled),
+        Ok((_, ty)) => Some(ty),
         Err(why) => {
             errors.invalid(path, text, &why);
             None
@@ -37,7 +39,8 @@ pub(super) fn validate(
     if conditions.len() > MAX {
         errors.too_many(path, conditions.len(), MAX);
     }
-    let scope = Scope { variables: &variables_of_request(params, true), composed: None, has: None };
+    let variables = variables_of_request(params, true);
+    let scope = Scope { variables: &variables, ..Scope::default() };
     for (index, condition) in conditions.iter().enumerate() {
         let path = path.index(index);
         let at = path.child("expression");
@@ -60,15 +63,16 @@ pub(super) fn validate(
     }
 }
 
-/// Checks the variables of a policy, each of which may refer to those before it.
-pub(super) fn validate_variables(
-    all: &[Variable],
+/// Checks the variables of a policy, each of which may refer to those before it; how they are
+/// declared for what comes after.
+pub(super) fn validate_variables<'p>(
+    all: &'p [Variable],
     params: bool,
     path: &Path<'_>,
     errors: &mut ErrorList,
-) {
+) -> Vec<Declared<'p, 'static>> {
     let known = variables_of_request(params, true);
-    let mut before: Vec<&str> = Vec::new();
+    let mut before: Vec<Declared<'p, 'static>> = Vec::new();
     for (index, variable) in all.iter().enumerate() {
         let path = path.index(index);
         let at = path.child("name");
@@ -78,12 +82,15 @@ pub(super) fn validate_variables(
             errors.invalid(&at, &variable.name, "name is not a valid CEL identifier");
         }
         let at = path.child("expression");
+        let mut ty = None;
         if variable.expression.trim().is_empty() {
             errors.required(&at, "expression is not specified");
         } else {
-            let scope = Scope { variables: &known, composed: Some(&before), has: None };
-            validate_expression(&variable.expression, scope, Yields::Anything, &at, errors);
+            let scope = Scope { variables: &known, composed: Some(&before), ..Scope::default() };
+            ty = validate_expression(&variable.expression, scope, Yields::Anything, &at, errors);
         }
-        before.push(&variable.name);
+        let ty = ty.map_or(Ty::Dyn, |ty| ty.of_variable());
+        before.push(Declared { name: &variable.name, ty });
     }
+    before
 }

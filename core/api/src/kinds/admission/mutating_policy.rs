@@ -7,7 +7,7 @@ use super::conditions::{self, validate_expression};
 use super::validating_policy::validate_policy_name;
 use super::{REINVOCATION_POLICIES, params, rules, validating_spec};
 use crate::Strategy;
-use crate::expressions::{Scope, Yields, variables_of_request};
+use crate::expressions::{Scope, Yields, objects_of_mutations, variables_of_request};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{required_choice, text};
 use crate::kinds::{fill, next_generation};
@@ -79,15 +79,19 @@ fn validate(policy: &MutatingAdmissionPolicy, with_conditions: bool, errors: &mu
         conditions::validate(all, has_params, &path.child("matchConditions"), errors);
     }
     let variables = rules::list(&spec.variables);
-    conditions::validate_variables(variables, has_params, &path.child("variables"), errors);
-    let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
+    let at = path.child("variables");
+    let composed = conditions::validate_variables(variables, has_params, &at, errors);
     let at = path.child("mutations");
     let mutations = rules::list(&spec.mutations);
     if mutations.is_empty() {
         errors.required(&at, "mutations must contain at least one item");
     }
     let known = variables_of_request(has_params, true);
-    let scope = Scope { variables: &known, composed: Some(&names), has: None };
+    let scope = Scope {
+        variables: &known,
+        composed: Some(&composed),
+        objects: Some(&objects_of_mutations),
+    };
     for (index, mutation) in mutations.iter().enumerate() {
         validate_mutation(mutation, scope, &at.index(index), errors);
     }
@@ -106,7 +110,7 @@ fn validate_operations(rules: &[NamedRuleWithOperations], path: &Path<'_>, error
 
 fn validate_mutation(
     mutation: &Mutation,
-    scope: Scope<'_>,
+    scope: Scope<'_, 'static>,
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {

@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 
 use super::conditions::{self, validate_expression};
 use super::{FAILURE_POLICIES, params, rules};
-use crate::expressions::{Scope, Yields, variables_of_request};
+use crate::expressions::{Declared, Scope, Yields, variables_of_request};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, complain, required_choice, text};
 use crate::kinds::names::rules as name_rules;
@@ -53,9 +53,9 @@ pub(super) fn validate(
         conditions::validate(all, has_params, &path.child("matchConditions"), errors);
     }
     let variables = rules::list(&spec.variables);
-    conditions::validate_variables(variables, has_params, &path.child("variables"), errors);
-    let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
-    let composed = (!names.is_empty()).then_some(&names[..]);
+    let at = path.child("variables");
+    let composed = conditions::validate_variables(variables, has_params, &at, errors);
+    let composed = (!composed.is_empty()).then_some(&composed[..]);
     let (validations, annotations) =
         (rules::list(&spec.validations), rules::list(&spec.audit_annotations));
     if validations.is_empty() && annotations.is_empty() {
@@ -105,7 +105,7 @@ pub(super) fn validate_head(
 fn validate_validation(
     validation: &Validation,
     has_params: bool,
-    composed: Option<&[&str]>,
+    composed: Option<&[Declared<'_, 'static>]>,
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {
@@ -114,7 +114,7 @@ fn validate_validation(
         errors.required(&at, "expression is not specified");
     } else {
         let scope =
-            Scope { variables: &variables_of_request(has_params, true), composed, has: None };
+            Scope { variables: &variables_of_request(has_params, true), composed, objects: None };
         validate_expression(&validation.expression, scope, Yields::Bool, &at, errors);
     }
     let at = path.child("messageExpression");
@@ -123,7 +123,7 @@ fn validate_validation(
         errors.invalid(&at, expression, "must be non-empty if specified");
     } else if !expression.is_empty() {
         let scope =
-            Scope { variables: &variables_of_request(has_params, false), composed, has: None };
+            Scope { variables: &variables_of_request(has_params, false), composed, objects: None };
         validate_expression(expression, scope, Yields::Text, &at, errors);
     }
     let at = path.child("message");
@@ -142,7 +142,7 @@ fn validate_annotation(
     annotation: &AuditAnnotation,
     policy: &str,
     has_params: bool,
-    composed: Option<&[&str]>,
+    composed: Option<&[Declared<'_, 'static>]>,
     path: &Path<'_>,
     errors: &mut ErrorList,
 ) {
@@ -161,6 +161,7 @@ fn validate_annotation(
     if expression.len() > ANNOTATION_MAX {
         return errors.required(&at, &format!("must not exceed {ANNOTATION_MAX} bytes in length"));
     }
-    let scope = Scope { variables: &variables_of_request(has_params, true), composed, has: None };
+    let scope =
+        Scope { variables: &variables_of_request(has_params, true), composed, objects: None };
     validate_expression(expression, scope, Yields::TextOrNull, &at, errors);
 }

@@ -14,6 +14,7 @@ mod rules;
 mod schema;
 mod spec;
 mod structural;
+mod typed;
 mod values;
 mod versions;
 mod walk;

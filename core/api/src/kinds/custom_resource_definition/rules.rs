@@ -6,16 +6,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use super::schema::{Context, Found};
 use super::versions::list;
-use super::{json_path, walk};
-use crate::expressions::{Expression, Scope, Yields, compile, escaped};
+use super::{json_path, typed};
+use crate::expressions::{Declared, Expression, Scope, Ty, Yields, compile};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, text};
 use crate::structural::{Node, VARIABLES};
 
 const REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
-/// What every object has, whatever its schema says.
-const OF_OBJECTS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Checks the rules of a schema.
 pub(super) fn validate(
@@ -92,13 +90,18 @@ fn validate_expressions(
 ) {
     let Found { rules: errors, costs, .. } = found;
     let cost = |compiled: &Expression| compiled.most(shape).saturating_mul(context.times);
-    let is_object = context.is_object(schema);
-    let has = |fields: &[&str]| has_field(schema, is_object, fields);
-    let scope = Scope { variables: &VARIABLES, composed: None, has: Some(&has) };
+    let this = typed::of(schema, context.is_object(schema)).unwrap_or(Ty::Dyn);
+    let before = match rule.optional_old_self {
+        Some(true) => Ty::optional(this.clone()),
+        _ => this.clone(),
+    };
+    let [name, old_name] = VARIABLES;
+    let variables = [Declared { name, ty: this }, Declared { name: old_name, ty: before }];
+    let scope = Scope { variables: &variables, ..Scope::default() };
     let at = path.child("rule");
     match compile(&rule.rule, scope, Yields::RuleBool) {
         Err(why) => errors.invalid(&at, Json(rule), &why),
-        Ok(compiled) => {
+        Ok((compiled, _)) => {
             costs.add("rule", cost(&compiled), &at, errors);
             let uses_old = compiled.uses("oldSelf");
             if let Some(above) = context.uncorrelated.filter(|_| uses_old) {
@@ -124,33 +127,6 @@ fn validate_expressions(
             let why = why.replacen("compilation failed", "messageExpression compilation failed", 1);
             errors.invalid(&at, Json(rule), &why);
         }
-        Ok(compiled) => costs.add("messageExpression", cost(&compiled), &at, errors),
+        Ok((compiled, _)) => costs.add("messageExpression", cost(&compiled), &at, errors),
     }
-}
-
-/// Whether a rule may refer to a field: `fields` leads to it from `self`. What the schema leaves
-/// open is not said to be missing.
-fn has_field(schema: &JSONSchemaProps, is_object: bool, fields: &[&str]) -> bool {
-    let Some((last, before)) = fields.split_last() else { return true };
-    let mut here = schema;
-    let mut is_object = is_object;
-    for field in before {
-        let Some(next) = property(here, field) else { return true };
-        here = next;
-        is_object = here.x_kubernetes_embedded_resource == Some(true);
-    }
-    let is_closed = here.type_.as_deref() == Some("object")
-        && here.properties.as_ref().is_some_and(|all| !all.is_empty())
-        && here.additional_properties.is_none();
-    !is_closed || (is_object && OF_OBJECTS.contains(last)) || property(here, last).is_some()
-}
-
-fn property<'a>(schema: &'a JSONSchemaProps, field: &str) -> Option<&'a JSONSchemaProps> {
-    if let Some(values) = walk::additional(schema) {
-        return Some(values);
-    }
-    let all = schema.properties.as_ref()?;
-    all.get(field).or_else(|| {
-        all.iter().find(|(name, _)| escaped(name) == field).map(|(_, property)| property)
-    })
 }

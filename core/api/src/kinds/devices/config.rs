@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::Value;
 
 use super::{each, names};
-use crate::expressions::{Scope, Yields, compile};
+use crate::expressions::{Scope, Yields, compile, variables_of_device};
 use crate::field::{ErrorList, Path};
 
 /// Most selectors of a request or a class.
@@ -35,12 +35,8 @@ fn expression(text: &str, path: &Path<'_>, errors: &mut ErrorList) {
     if text.len() > EXPRESSION_MAX {
         return errors.too_long(path, EXPRESSION_MAX);
     }
-    let has = |way: &[&str]| {
-        way.len() != 1
-            || matches!(way[0], "attributes" | "capacity" | "driver" | "allowMultipleAllocations")
-    };
-    let scope = Scope { variables: &["device"], composed: None, has: Some(&has) };
-    if let Err(why) = compile(text, scope, Yields::Bool) {
+    let scope = Scope { variables: &variables_of_device(), ..Scope::default() };
+    if let Err(why) = compile(text, scope, Yields::BoolOrUnknown) {
         errors.invalid(path, text, &why);
     }
 }
