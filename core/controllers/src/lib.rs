@@ -5,6 +5,7 @@
 //! *expectations* is done here by waiting: after a write a controller remembers the revision, and
 //! before the next look at the same key it waits until its cache has seen it.
 
+mod api_registration;
 mod api_services;
 mod bootstrap_signer;
 mod certificate_signing;
@@ -89,6 +90,7 @@ impl Controllers {
         ];
         controllers.extend(clusterrole_aggregation::controller(context)?);
         controllers.extend(api_services::controller(context)?);
+        controllers.extend(api_registration::controller(context)?);
         controllers.extend(root_ca_publisher::controller(context)?);
         controllers.extend(service_account::tokens(context)?);
         controllers.extend(certificate_signing::controllers(context)?);

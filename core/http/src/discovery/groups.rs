@@ -1,42 +1,27 @@
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
-use pinnace_api::Resource;
+use pinnace_api::{Resource, api_services};
 
 use crate::aggregation::RemoteVersion;
 
-/// Groups in the order in which upstream's aggregator shows them. Others follow by name.
-const ORDER: [&str; 24] = [
-    "apiregistration.k8s.io",
-    "",
-    "apps",
-    "events.k8s.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "batch",
-    "certificates.k8s.io",
-    "networking.k8s.io",
-    "policy",
-    "rbac.authorization.k8s.io",
-    "storage.k8s.io",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "scheduling.k8s.io",
-    "coordination.k8s.io",
-    "node.k8s.io",
-    "discovery.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
-    "internal.apiserver.k8s.io",
-    "metrics.k8s.io",
-    "resource.k8s.io",
-    "storagemigration.k8s.io",
-];
+/// Where the group of the objects that say where groups stand does.
+const FIRST: i32 = 20_000;
+/// Where groups of custom kinds stand.
+const CUSTOM: i32 = 1000;
 
 /// A group and its versions, the preferred one first.
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) versions: Vec<Version>,
+    /// Where it stands among groups: the more important ones come first.
+    priority: i32,
+}
+
+impl Group {
+    fn new(name: &str, priority: i32) -> Self {
+        Self { name: name.to_owned(), versions: Vec::new(), priority }
+    }
 }
 
 /// A version of a group and its kinds, ordered by plural.
@@ -53,7 +38,7 @@ pub(crate) fn groups(all: &[Arc<Resource>]) -> Vec<Group> {
     for resource in all {
         let at = groups.iter().position(|group| *group.name == resource.group);
         let at = at.unwrap_or_else(|| {
-            groups.push(Group { name: resource.group.to_string(), versions: Vec::new() });
+            groups.push(Group::new(&resource.group, priority(&resource.group)));
             groups.len() - 1
         });
         let versions = &mut groups[at].versions;
@@ -71,14 +56,19 @@ pub(crate) fn groups(all: &[Arc<Resource>]) -> Vec<Group> {
             version.resources.sort_by(|a, b| a.plural.cmp(&b.plural));
         }
     }
-    groups.sort_by(|a, b| (rank(&a.name), &a.name).cmp(&(rank(&b.name), &b.name)));
+    sort(&mut groups);
     groups
+}
+
+fn sort(groups: &mut [Group]) {
+    let rank = |group: &Group| Reverse(group.priority);
+    groups.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
 }
 
 /// Adds what other servers serve, in place of what this one does.
 pub(crate) fn add_remotes(groups: &mut Vec<Group>, remotes: &[RemoteVersion]) {
     let mut remotes: Vec<&RemoteVersion> = remotes.iter().collect();
-    // Within a group the more important version comes first, and so does the group.
+    // Within a group the more important version comes first.
     remotes.sort_by(|a, b| {
         let priority = |one: &RemoteVersion| Reverse((one.group_priority, one.version_priority));
         priority(a).cmp(&priority(b)).then_with(|| compare_versions(&a.version, &b.version))
@@ -86,14 +76,16 @@ pub(crate) fn add_remotes(groups: &mut Vec<Group>, remotes: &[RemoteVersion]) {
     for remote in remotes {
         let at = groups.iter().position(|group| group.name == remote.group);
         let at = at.unwrap_or_else(|| {
-            groups.push(Group { name: remote.group.clone(), versions: Vec::new() });
+            groups.push(Group::new(&remote.group, remote.group_priority));
             groups.len() - 1
         });
-        let versions = &mut groups[at].versions;
+        let Group { versions, priority, .. } = &mut groups[at];
+        *priority = remote.group_priority.max(*priority);
         versions.retain(|version| version.name != remote.version);
         let (name, remote) = (remote.version.clone(), Some(remote.clone()));
         versions.push(Version { name, resources: Vec::new(), remote });
     }
+    sort(groups);
 }
 
 /// `group/version`, or the version alone in the core group.
@@ -101,8 +93,12 @@ pub(crate) fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-fn rank(group: &str) -> usize {
-    ORDER.iter().position(|name| *name == group).unwrap_or(ORDER.len())
+/// The priority of a group that is served here.
+fn priority(group: &str) -> i32 {
+    match group {
+        "apiregistration.k8s.io" => FIRST,
+        group => api_services::group_priority(group).unwrap_or(CUSTOM),
+    }
 }
 
 /// Stable versions come before beta and alpha, higher ones before lower ones, and names of no such
@@ -169,8 +165,6 @@ mod tests {
         let groups = groups(&Catalog::builtin().all());
         let names: Vec<_> = groups.iter().map(|group| &*group.name).collect();
         assert_eq!(names[..3], ["apiregistration.k8s.io", "", "apps"]);
-        assert!(names.iter().map(|name| rank(name)).is_sorted(), "{names:?}");
-        let of = |name: &str| ORDER.iter().filter(|one| **one == name).count();
-        assert!(ORDER.iter().all(|name| of(name) == 1), "each group once");
+        assert!(groups.is_sorted_by(|a, b| a.priority >= b.priority), "{names:?}");
     }
 }

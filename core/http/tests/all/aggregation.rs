@@ -193,16 +193,21 @@ async fn discovery_shows_what_other_servers_have() {
         .iter()
         .map(|group| group["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names.last(), Some(&"wardle.example.com"));
+    let place = |name: &str| names.iter().position(|one| *one == name);
+    assert!(place("wardle.example.com") < place("metrics.k8s.io"), "{names:?}");
+    assert!(place("wardle.example.com") > place("storagemigration.k8s.io"), "{names:?}");
     let (_, group) = admin.get(GROUP).await;
     assert_eq!(group["preferredVersion"]["groupVersion"], "wardle.example.com/v1");
     let (_, list) = admin.get(&format!("{GROUP}/v1")).await;
     assert_eq!(list["resources"][0]["kind"], "Flunder", "the other server says it");
     let aggregated = admin
         .with("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
-    let last = |all: &Value| all["items"].as_array().unwrap().last().unwrap().clone();
+    let of = |all: &Value| {
+        let all = all["items"].as_array().unwrap();
+        all.iter().find(|one| one["metadata"]["name"] == "wardle.example.com").unwrap().clone()
+    };
     let (_, all) = aggregated.get("/apis").await;
-    let found = last(&all);
+    let found = of(&all);
     assert_eq!(
         (&found["metadata"]["name"], &found["versions"][0]["freshness"]),
         (&json!("wardle.example.com"), &json!("Current"))
@@ -212,7 +217,7 @@ async fn discovery_shows_what_other_servers_have() {
     let gone = json!({"status": {"conditions": [{"type": "Available", "status": "False"}]}});
     client.send(Method::PATCH, &format!("{SERVICES}/{NAME}/status"), &gone).await;
     let (_, all) = aggregated.get("/apis").await;
-    assert_eq!(last(&all)["versions"][0]["freshness"], "Stale");
+    assert_eq!(of(&all)["versions"][0]["freshness"], "Stale");
     assert_eq!(
         admin.send(Method::DELETE, &format!("{SERVICES}/{NAME}"), &Value::Null).await.0,
         200
