@@ -14,8 +14,11 @@ pub const ALWAYS: &str = "true";
 /// Of groups of custom kinds, and of their versions.
 const CUSTOM: (i32, i32) = (1000, 100);
 
+/// A group, its priority, and its versions with theirs.
+type BuiltIn = (&'static str, i32, &'static [(&'static str, i32)]);
+
 /// Groups by their priority, and their versions, as upstream orders them.
-const BUILT_IN: [(&str, i32, &[(&str, i32)]); 23] = [
+const BUILT_IN: [BuiltIn; 23] = [
     ("", 18_000, &[("v1", 1)]),
     ("apps", 17_800, &[("v1", 15)]),
     ("events.k8s.io", 17_750, &[("v1", 15)]),

@@ -1,14 +1,24 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::RwLock;
 
 use crate::{ApiError, Reason, Resource, Result, kinds};
 
 /// Which kinds an engine knows. Kinds may come and go while it runs; readers see a consistent
 /// state and never wait. Cheap to clone, clones share.
-#[derive(Clone, Debug)]
-pub struct Catalog(Arc<ArcSwap<Entries>>);
+#[derive(Clone)]
+pub struct Catalog(Arc<Shared>);
+
+struct Shared {
+    entries: ArcSwap<Entries>,
+    listeners: RwLock<Vec<Listener>>,
+}
+
+/// Told that kinds have come, changed or gone.
+type Listener = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Clone, Debug, Default)]
 struct Entries {
@@ -29,16 +39,16 @@ impl Catalog {
         for resource in kinds::all() {
             entries.insert(Arc::new(resource));
         }
-        Self(Arc::new(ArcSwap::from_pointee(entries)))
+        let entries = ArcSwap::from_pointee(entries);
+        Self(Arc::new(Shared { entries, listeners: RwLock::default() }))
     }
 
     /// Adds a kind, or replaces the one of the same group, version and plural.
     pub fn register(&self, resource: Resource) -> Arc<Resource> {
         let resource = Arc::new(resource);
-        self.0.rcu(|entries| {
-            let mut entries = Entries::clone(entries);
+        self.change(|entries| {
             entries.insert(resource.clone());
-            entries
+            true
         });
         resource
     }
@@ -51,27 +61,76 @@ impl Catalog {
     /// Has a kind be in these versions from now on, the preferred one first, and in no others.
     pub fn replace(&self, group: &str, plural: &str, versions: Vec<Resource>) {
         let versions: Vec<_> = versions.into_iter().map(Arc::new).collect();
-        self.0.rcu(|entries| {
-            let mut entries = Entries::clone(entries);
-            let other = |entry: &Resource| entry.group != group || entry.plural != plural;
+        self.change(|entries| {
+            let other = |entry: &Resource| {
+                entry.group != group || entry.plural != plural || entry.is_elsewhere()
+            };
             entries.all.retain(|entry| other(entry));
             entries.by_name.retain(|_, entry| other(entry));
             entries.by_table.retain(|_, entry| other(entry));
             entries.generation += 1;
             versions.iter().for_each(|version| entries.insert(version.clone()));
-            entries
+            true
         });
+    }
+
+    /// Has a version of a group have these kinds of another server from now on, and no others of
+    /// another's. What is served here stays as it is.
+    pub fn serve_elsewhere(&self, group: &str, version: &str, kinds: Vec<Resource>) {
+        let kinds: Vec<_> = kinds.into_iter().map(Arc::new).collect();
+        self.change(|entries| {
+            let ours = |entry: &Resource| {
+                entry.is_elsewhere() && entry.group == group && entry.version == version
+            };
+            let mut wanted = kinds.clone();
+            wanted.retain(|kind| {
+                let same = |entry: &Arc<Resource>| {
+                    entry.name() == kind.name() && entry.version == version && !ours(entry)
+                };
+                !entries.all.iter().any(same)
+            });
+            let before = entries.all.iter().filter(|entry| ours(entry));
+            if before.map(|entry| entry.names()).eq(wanted.iter().map(|kind| kind.names())) {
+                return false;
+            }
+            entries.generation += 1;
+            entries.all.retain(|entry| !ours(entry));
+            entries.by_name.retain(|_, entry| !ours(entry));
+            for entry in &entries.all {
+                entries.by_name.entry(entry.name().clone()).or_insert_with(|| entry.clone());
+            }
+            wanted.into_iter().for_each(|kind| entries.insert(kind));
+            true
+        });
+    }
+
+    /// Has `listener` called whenever kinds have come, changed or gone. It must not block, and
+    /// stays for as long as the catalog does.
+    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.0.listeners.write().push(Box::new(listener));
+    }
+
+    /// Changes the entries, unless `change` says that there is nothing to change.
+    fn change(&self, change: impl Fn(&mut Entries) -> bool) {
+        let before = self.generation();
+        self.0.entries.rcu(|entries| {
+            let mut new = Entries::clone(entries);
+            if change(&mut new) { Arc::new(new) } else { Arc::clone(entries) }
+        });
+        if self.generation() != before {
+            self.0.listeners.read().iter().for_each(|listener| listener());
+        }
     }
 
     /// All kinds.
     pub fn all(&self) -> Vec<Arc<Resource>> {
-        self.0.load().all.clone()
+        self.0.entries.load().all.clone()
     }
 
     /// How often kinds have come, changed or gone. Whoever reads it before [`Catalog::all`] and
     /// finds it unchanged later has seen all kinds that there are.
     pub fn generation(&self) -> u64 {
-        self.0.load().generation
+        self.0.entries.load().generation
     }
 
     /// The kind of a `k8s-openapi` type.
@@ -87,12 +146,12 @@ impl Catalog {
 
     /// A kind by its `plural.group`.
     pub fn by_name(&self, name: &str) -> Option<Arc<Resource>> {
-        self.0.load().by_name.get(name).cloned()
+        self.0.entries.load().by_name.get(name).cloned()
     }
 
     /// What a table of the store holds: the kind in the version that is stored.
     pub fn by_table(&self, table: &str) -> Option<Arc<Resource>> {
-        self.0.load().by_table.get(table).cloned()
+        self.0.entries.load().by_table.get(table).cloned()
     }
 
     /// A kind by group, version and plural, as in a request's path.
@@ -123,7 +182,7 @@ impl Catalog {
     pub fn resolve(&self, text: &str) -> Result<Arc<Resource>> {
         let wanted = text.to_ascii_lowercase();
         let (name, group) = wanted.split_once('.').unwrap_or((&wanted, ""));
-        let entries = self.0.load();
+        let entries = self.0.entries.load();
         let qualified = |entry: &Resource| {
             group.is_empty()
                 || entry.group == group
@@ -146,7 +205,13 @@ impl Catalog {
     }
 
     fn find(&self, is: impl Fn(&Resource) -> bool) -> Option<Arc<Resource>> {
-        self.0.load().all.iter().find(|entry| is(entry)).cloned()
+        self.0.entries.load().all.iter().find(|entry| is(entry)).cloned()
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Catalog({} kinds)", self.0.entries.load().all.len())
     }
 }
 

@@ -29,6 +29,7 @@ mod catalog;
 mod conversion;
 pub mod custom;
 mod dynamic;
+pub mod elsewhere;
 mod error;
 pub mod expressions;
 pub mod field;

@@ -188,6 +188,8 @@ pub struct Resource {
     stored: bool,
     /// Whether clients see it.
     served: bool,
+    /// Whether another server serves it.
+    elsewhere: bool,
     /// What its objects are made of, by which they are merged; `None` for built-in kinds, which
     /// share a schema.
     ty: Option<KindType>,
@@ -284,6 +286,7 @@ impl Resource {
             webhook: None,
             stored: true,
             served: true,
+            elsewhere: false,
             ty: None,
         }
     }
@@ -315,8 +318,16 @@ impl Resource {
             webhook: None,
             stored: true,
             served: true,
+            elsewhere: false,
             ty: None,
         }
+    }
+
+    /// Says that another server serves it: nothing of it is stored here.
+    pub(crate) fn elsewhere(mut self) -> Self {
+        self.stored = false;
+        self.elsewhere = true;
+        self
     }
 
     /// Sets its subresources.
@@ -452,7 +463,19 @@ impl Resource {
 
     /// Whether its objects are made when they are read: no table holds them.
     pub fn is_computed(&self) -> bool {
-        self.verbs == Verbs::READ
+        self.verbs == Verbs::READ && !self.elsewhere
+    }
+
+    /// Whether another server serves it, to which requests are sent on.
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// All by which two entries of another server's kinds may differ.
+    pub(crate) fn names(&self) -> impl PartialEq + '_ {
+        let Self { plural, singular, kind, short_names, categories, .. } = self;
+        let Self { scope, subresources, verbs, .. } = self;
+        ((plural, singular, kind, short_names), (categories, scope, subresources, verbs))
     }
 
     /// Whether clients see it.

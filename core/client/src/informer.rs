@@ -76,10 +76,13 @@ impl Informers {
             .clone()
     }
 
-    /// The kinds whose first list has not been read yet.
+    /// The kinds whose first list has not been read yet, but for those of other servers, which
+    /// may not be there.
     pub fn unsynced(&self) -> Vec<Arc<str>> {
         let all = self.0.by_resource.lock();
-        let waiting = all.values().filter(|informer| !informer.has_synced());
+        let waiting = all
+            .values()
+            .filter(|informer| !informer.has_synced() && !informer.resource().is_elsewhere());
         waiting.map(|informer| informer.resource().name().clone()).collect()
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn controller(context: &Context) -> Result<Option<Controller>> {
 }
 
 fn built_in(catalog: &Catalog) -> HashMap<Key, APIService> {
-    let all = catalog.all().into_iter().filter(|kind| !kind.is_custom());
+    let all = catalog.all().into_iter().filter(|kind| !kind.is_custom() && !kind.is_elsewhere());
     let wanted = all.filter_map(|kind| api_services::built_in(&kind.group, &kind.version));
     wanted.map(|service| (key_of(&service), service)).collect()
 }

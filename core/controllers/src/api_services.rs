@@ -110,15 +110,20 @@ impl Reconciler for Availability {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
-        let Some(service) = self.all.get(key) else { return Ok(Action::Done) };
-        let Some(target) = service.spec.as_ref().and_then(|spec| spec.service.as_ref()) else {
+        let service = self.all.get(key);
+        let target = service.as_ref().and_then(|one| one.spec.as_ref()?.service.as_ref());
+        if target.is_none() {
+            self.servers.forget(key.name());
+        }
+        let Some(service) = &service else { return Ok(Action::Done) };
+        let Some(target) = target else {
             let message = "Local APIServices are always available".to_owned();
             self.write(service.object(), &Finding("True", "Local", message)).await?;
             return Ok(Action::Done);
         };
         let finding = match self.look(target) {
             Some(missing) => missing,
-            None => match self.servers.check(&service).await {
+            None => match self.servers.check(service).await {
                 Ok(()) => Finding::passed(),
                 Err(why) => Finding::missing("FailedDiscoveryCheck", why),
             },

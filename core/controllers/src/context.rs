@@ -95,6 +95,12 @@ pub trait ExtensionServers: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Why that cannot be told, or that it does not, in upstream's words.
     async fn check(&self, service: &APIService) -> Result<(), String>;
+
+    /// Whether it is known what a server serves, by the name of its `APIService`.
+    fn knows(&self, name: &str) -> bool;
+
+    /// Forgets what a server has said: it serves that no longer.
+    fn forget(&self, name: &str);
 }
 
 /// Signs tokens of service accounts that do not end and are kept in secrets.

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use parking_lot::Mutex;
 use pinnace_api::quantity::Quantity;
 use pinnace_api::quota::{self, Amounts, Counted};
-use pinnace_api::{Key, Resource, Result};
+use pinnace_api::{ApiError, Key, Resource, Result};
 use pinnace_client::{Api, Delta, Informers, ListOptions, Lister};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
@@ -88,7 +88,7 @@ impl Reconciler for Quotas {
         let Some(quota) = self.api.find(key).await? else { return Ok(Action::Done) };
         let (kinds, is_complete) = quota::kinds_of(&quota, self.informers.client().catalog());
         self.watch(&kinds);
-        let counted = self.count(&quota, &kinds).await?;
+        let (counted, failed) = self.count(&quota, &kinds).await?;
         let hard = quota::hard_of(&quota).cloned().unwrap_or_default();
         let before = quota.status.as_ref();
         let mut used = before.and_then(|before| before.used.clone()).unwrap_or_default();
@@ -100,12 +100,22 @@ impl Reconciler for Quotas {
             quota.status = Some(ResourceQuotaStatus { hard: Some(hard), used: Some(used) });
             self.api.update_status(quota).await?;
         }
-        Ok(Action::RequeueAfter(if is_complete { RESYNC } else { UNKNOWN_KIND }))
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(Action::RequeueAfter(if is_complete { RESYNC } else { UNKNOWN_KIND })),
+        }
     }
 }
 
 impl Quotas {
-    async fn count(&self, quota: &ResourceQuota, kinds: &[Arc<Resource>]) -> Result<Amounts> {
+    /// How much is used, and why that is not known of some kinds: another server that is away
+    /// keeps nobody from knowing the rest.
+    async fn count(
+        &self,
+        quota: &ResourceQuota,
+        kinds: &[Arc<Resource>],
+    ) -> Result<(Amounts, Option<ApiError>)> {
+        let mut failed = None;
         let hard = quota::hard_of(quota);
         let names = || hard.into_iter().flatten().map(|(name, _)| name);
         let unknown = names().filter(|name| name.starts_with("count/"));
@@ -118,7 +128,15 @@ impl Quotas {
                 .map(|name| (name, Quantity::ZERO))
                 .collect();
             let api = self.informers.client().resource(kind.clone());
-            for object in api.list(namespace, ListOptions::default()).await?.items {
+            let listed = match api.list(namespace, ListOptions::default()).await {
+                Err(error) if kind.is_elsewhere() => {
+                    sums.retain(|name, _| !counted.covers(name));
+                    failed = Some(error);
+                    continue;
+                }
+                listed => listed?,
+            };
+            for object in listed.items {
                 let usage = counted.usage(&object, self.env.now())?;
                 if !usage.is_in_scope_of(quota) {
                     continue;
@@ -129,7 +147,7 @@ impl Quotas {
             }
             sums.extend(of_kind.into_iter().map(|(name, sum)| (name.clone(), sum)));
         }
-        Ok(sums)
+        Ok((sums, failed))
     }
 
     /// Hears, from now on, of objects that use less or other than before.

@@ -65,4 +65,14 @@ impl ExtensionServers for Servers {
             None => Err("service unavailable".to_owned()),
         }
     }
+
+    fn knows(&self, name: &str) -> bool {
+        self.0.aggregator().is_some_and(|aggregator| aggregator.knows(name))
+    }
+
+    fn forget(&self, name: &str) {
+        if let Some(aggregator) = self.0.aggregator() {
+            aggregator.forget(name);
+        }
+    }
 }

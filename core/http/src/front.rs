@@ -310,11 +310,12 @@ impl Front {
             return self.document(parts);
         }
         let catalog = server.catalog();
-        let Some(resource) = catalog.by_path(&info.group, &info.version, &info.resource) else {
-            let known = catalog
-                .all()
-                .iter()
-                .any(|entry| entry.group == info.group && entry.version == info.version);
+        let found = catalog.by_path(&info.group, &info.version, &info.resource);
+        // One of another server is that server's, which nobody has been found for above.
+        let Some(resource) = found.filter(|found| !found.is_elsewhere()) else {
+            let known = catalog.all().iter().any(|entry| {
+                entry.group == info.group && entry.version == info.version && !entry.is_elsewhere()
+            });
             return if known { Err(no_such_resource()) } else { Ok(response::no_such_page()) };
         };
         if !resource.is_namespaced() && !info.namespace_of_objects().is_empty() {

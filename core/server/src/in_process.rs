@@ -12,6 +12,7 @@ use pinnace_client::{
 use serde_json::{Value, json};
 
 use crate::audit::{AuditAttributes, AuditOrigin, AuditedRequest};
+use crate::elsewhere::Elsewhere;
 use crate::read::check_verb;
 use crate::{Attributes, Server, User};
 
@@ -63,9 +64,10 @@ impl InProcess {
         Noted { request, own: self.part_of.is_none(), annotations }
     }
 
-    /// The kind as it is served now: a custom kind changes and goes under whoever holds it.
+    /// The kind as it is served now: a custom kind changes and goes under whoever holds it, and so
+    /// does one of another server.
     fn current(&self, resource: Arc<Resource>) -> Result<Arc<Resource>> {
-        if !resource.is_custom() {
+        if !resource.is_custom() && !resource.is_elsewhere() {
             return Ok(resource);
         }
         let Resource { group, version, plural, .. } = &*resource;
@@ -76,6 +78,11 @@ impl InProcess {
     fn current_target(&self, mut target: Target) -> Result<Target> {
         target.resource = self.current(target.resource)?;
         Ok(target)
+    }
+
+    /// The way to a kind that another server serves.
+    fn elsewhere(&self, resource: &Resource) -> Option<Elsewhere<'_>> {
+        self.server.elsewhere(&self.user, resource)
     }
 
     fn begin_own(&self, verb: &'static str, target: &Target) -> Option<Arc<AuditedRequest>> {
@@ -238,6 +245,9 @@ impl Transport for InProcess {
         let target = self.current_target(target)?;
         has_verb(&target, "get")?;
         let noted = self.begin("get", &target, || None);
+        if let Some(other) = self.elsewhere(&target.resource) {
+            return noted.object(OK, other.get(&target).await);
+        }
         let got = self.server.read(&self.user, &target).await;
         noted.object(OK, self.server.served(&target, got).await)
     }
@@ -250,6 +260,9 @@ impl Transport for InProcess {
     ) -> Result<List<Object>> {
         let resource = self.current(resource)?;
         let noted = self.begin("list", &collection(&resource, namespace), || None);
+        if let Some(other) = self.elsewhere(&resource) {
+            return noted.list(&resource, other.list(&resource, namespace, &options).await);
+        }
         let list = self.server.read_all(&self.user, &resource, namespace, &options).await;
         noted.list(&resource, self.server.served_list(&resource, list).await)
     }
@@ -262,6 +275,9 @@ impl Transport for InProcess {
     ) -> Result<WatchStream> {
         let resource = self.current(resource)?;
         let noted = self.begin("watch", &collection(&resource, namespace), || None);
+        if let Some(other) = self.elsewhere(&resource) {
+            return noted.watch(other.watch(&resource, namespace, &options).await);
+        }
         let stream = self.server.watch(&self.user, resource.clone(), namespace, &options);
         noted.watch(stream.map(|stream| self.server.served_events(resource, stream)))
     }
@@ -276,6 +292,9 @@ impl Transport for InProcess {
         has_verb(&target, "create")?;
         let noted = self.begin("create", &target, || draft.to_value().ok());
         options.annotations = noted.annotations.clone();
+        if let Some(other) = self.elsewhere(&target.resource) {
+            return noted.object(CREATED, other.create(&target, &draft, &options).await);
+        }
         let created = match target.subresource {
             None => {
                 let created = self.server.create(&self.user, target.clone(), draft, options).await;
@@ -305,6 +324,9 @@ impl Transport for InProcess {
         has_verb(&target, "update")?;
         let noted = self.begin("update", &target, || draft.to_value().ok());
         options.annotations = noted.annotations.clone();
+        if let Some(other) = self.elsewhere(&target.resource) {
+            return noted.object(OK, other.update(&target, &draft, &options).await);
+        }
         let updated = self.server.update(&self.user, target.clone(), draft, options).await;
         noted.object(OK, self.server.served(&target, updated).await)
     }
@@ -319,6 +341,9 @@ impl Transport for InProcess {
         has_verb(&target, "patch")?;
         let noted = self.begin("patch", &target, || patch_value(&patch));
         options.annotations = noted.annotations.clone();
+        if let Some(other) = self.elsewhere(&target.resource) {
+            return noted.object(OK, other.patch(&target, &patch, &options).await);
+        }
         let patched = self.server.patch(&self.user, target.clone(), patch, options).await;
         noted.object(OK, self.server.served(&target, patched).await)
     }
@@ -328,6 +353,9 @@ impl Transport for InProcess {
         has_verb(&target, "delete")?;
         let noted = self.begin("delete", &target, || deletion(&options));
         options.annotations = noted.annotations.clone();
+        if let Some(other) = self.elsewhere(&target.resource) {
+            return noted.object(OK, other.delete(&target, &options).await);
+        }
         let deleted = self.server.delete(&self.user, target.clone(), options).await;
         noted.object(OK, self.server.served(&target, deleted).await)
     }
@@ -344,6 +372,10 @@ impl Transport for InProcess {
         let noted = self.begin("deletecollection", &about, || deletion(&options));
         options.annotations = noted.annotations.clone();
         let user = &self.user;
+        if let Some(other) = self.elsewhere(&resource) {
+            let deleted = other.delete_collection(&resource, namespace, &selection, &options);
+            return noted.list(&resource, deleted.await);
+        }
         let deleted = self
             .server
             .delete_collection(user, resource.clone(), namespace, selection, options)

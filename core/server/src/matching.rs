@@ -95,7 +95,9 @@ impl Constraints {
         }
         let all = catalog.all();
         let others = all.iter().filter(|other| {
-            other.table() == write.resource.table() && !Arc::ptr_eq(other, write.resource)
+            other.table() == write.resource.table()
+                && !Arc::ptr_eq(other, write.resource)
+                && !other.is_elsewhere()
         });
         let others: Vec<_> = others.collect();
         // Earlier rules come first, whichever version they name.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
+use parking_lot::RwLock;
 use pinnace_api::pod_security::PodSecurityConfiguration;
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
 use pinnace_client::nodes::NodeDirectory;
@@ -13,6 +14,7 @@ use crate::admission::{self, Admission, AdmissionRequest};
 use crate::audit::{AuditedRequest, Auditor};
 use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
+use crate::elsewhere::OtherServers;
 use crate::extension::ExtensionClient;
 use crate::followed::Followed;
 use crate::hooks::{AdmissionHook, Hooks};
@@ -47,6 +49,8 @@ struct Inner {
     policies: Followed<Policies>,
     hooks: Hooks,
     charges_quotas: bool,
+    /// Set by who has sockets, when they are there.
+    others: RwLock<Option<Arc<dyn OtherServers>>>,
 }
 
 /// Puts a [`Server`] together.
@@ -176,6 +180,7 @@ impl ServerBuilder {
             policies,
             hooks,
             charges_quotas,
+            others: RwLock::default(),
         }))
     }
 }
@@ -240,6 +245,15 @@ impl Server {
 
     pub(crate) fn extensions(&self) -> Option<&dyn ExtensionClient> {
         self.0.extensions.as_deref()
+    }
+
+    /// Sets who sends requests on to the servers of other groups, in place of who did.
+    pub fn send_on_by(&self, others: Arc<dyn OtherServers>) {
+        *self.0.others.write() = Some(others);
+    }
+
+    pub(crate) fn other_servers(&self) -> Option<Arc<dyn OtherServers>> {
+        self.0.others.read().clone()
     }
 
     pub(crate) fn webhooks(&self) -> &Followed<Webhooks> {

@@ -63,7 +63,8 @@ impl Counted {
     /// How a kind counts; `None` when quotas do not know it.
     pub fn of(resource: &Resource) -> Option<Self> {
         let name = resource.name();
-        if !resource.is_namespaced() || !resource.is_stored() || IGNORED.contains(&&**name) {
+        let is_kept = resource.is_stored() || resource.is_elsewhere();
+        if !resource.is_namespaced() || !is_kept || IGNORED.contains(&&**name) {
             return None;
         }
         let measure = match &**name {

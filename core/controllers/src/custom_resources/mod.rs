@@ -82,7 +82,9 @@ fn serve(catalog: &Catalog, found: &CustomResourceDefinition) -> Result<()> {
 /// Whether a kind of that name is the engine's own: no definition replaces it.
 fn is_built_in(catalog: &Catalog, group: &str, plural: &str) -> bool {
     let mut all = catalog.all().into_iter();
-    all.any(|one| one.group == group && one.plural == plural && !one.is_custom())
+    all.any(|one| {
+        one.group == group && one.plural == plural && !one.is_custom() && !one.is_elsewhere()
+    })
 }
 
 struct CustomResources {

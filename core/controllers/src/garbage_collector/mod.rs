@@ -34,8 +34,6 @@ const WORKERS: usize = 16;
 /// After how many objects a worker gives other tasks their turn: calls within the process never
 /// wait, so that it would not do so by itself.
 const YIELD_EVERY: usize = 8;
-/// The kind whose objects make new kinds.
-const KIND_OF_KINDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// Deletes what has lost its owners.
 pub(crate) struct GarbageCollector(Arc<Shared>);
@@ -58,7 +56,7 @@ impl GarbageCollector {
     /// # Errors
     /// None so far: every kind that can be listed and deleted takes part.
     pub(crate) fn new(context: &Context) -> Result<Self> {
-        Ok(Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             informers: context.informers.clone(),
             recorder: context.recorder.component("garbage-collector-controller"),
             queue: Queue::new(context.env.random().clone()),
@@ -66,7 +64,14 @@ impl GarbageCollector {
             kinds: RwLock::default(),
             absent: Mutex::default(),
             rescan: Notify::new(),
-        })))
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.catalog().on_change(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.rescan.notify_one();
+            }
+        });
+        Ok(Self(shared))
     }
 
     /// Runs until stopped; what is being looked at then may end for at most [`SHUTDOWN_GRACE`].
@@ -134,7 +139,8 @@ impl Shared {
     }
 
     /// Takes kinds in that are new in the catalog. All their caches are read before the first
-    /// object is looked at: an owner that is not in a cache has to be asked for.
+    /// object is looked at: an owner that is not in a cache has to be asked for. Other servers are
+    /// not waited for, for they may be away.
     async fn join_kinds(self: &Arc<Self>) {
         let new: Vec<Informer> = {
             let mut kinds = self.kinds.write();
@@ -148,7 +154,7 @@ impl Shared {
             }
             new
         };
-        for informer in &new {
+        for informer in new.iter().filter(|one| !one.resource().is_elsewhere()) {
             informer.synced().await;
         }
         for informer in new {
@@ -157,9 +163,6 @@ impl Shared {
             informer.on_change(move |delta| {
                 if let Some(shared) = shared.upgrade() {
                     shared.observe(&kind, delta);
-                    if &*kind == KIND_OF_KINDS {
-                        shared.rescan.notify_one();
-                    }
                 }
             });
             tokio::task::yield_now().await;

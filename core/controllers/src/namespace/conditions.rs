@@ -13,6 +13,8 @@ pub(super) struct Findings {
     pub(super) finalizers: BTreeMap<String, usize>,
     /// What could not be deleted.
     pub(super) errors: Vec<String>,
+    /// Versions of groups of which is not known what they have, as `group/version`, in order.
+    pub(super) undiscovered: Vec<String>,
     /// In how many seconds the rest should be gone.
     pub(super) estimate: u64,
 }
@@ -52,8 +54,8 @@ impl Findings {
     ) -> bool {
         let conditions = conditions.get_or_insert_default();
         let found = [
-            // The catalog is at hand and parsed, so these two cannot fail.
-            (DISCOVERY, None),
+            (DISCOVERY, self.discovery()),
+            // The catalog is parsed, so this cannot fail.
             (PARSING, None),
             (CONTENT, self.failure()),
             (REMAINING, self.remaining()),
@@ -83,6 +85,19 @@ impl Findings {
             changed = true;
         }
         changed
+    }
+
+    /// What is said of groups whose servers are away.
+    pub(super) fn discovery(&self) -> Option<(&'static str, String)> {
+        let stale =
+            |version: &String| format!("{version}: stale GroupVersion discovery: {version}");
+        let list = self.undiscovered.iter().map(stale).collect::<Vec<_>>().join(", ");
+        let count = self.undiscovered.len();
+        let message = format!(
+            "Discovery failed for some groups, {count} failing: unable to retrieve the complete \
+             list of server APIs: {list}"
+        );
+        (count > 0).then_some(("DiscoveryFailed", message))
     }
 
     fn failure(&self) -> Option<(&'static str, String)> {

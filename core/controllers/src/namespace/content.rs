@@ -85,6 +85,15 @@ async fn delete_all(api: &DynamicApi, namespace: &str) -> Result<Vec<Object>> {
         propagation: Some(PropagationPolicy::Background),
         ..DeleteOptions::default()
     };
+    if !api.resource().verbs.0.contains(&"deletecollection") {
+        for object in api.list(Some(namespace), ListOptions::default()).await?.items {
+            match api.delete(&object.key(), options.clone()).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        return Ok(api.list(Some(namespace), ListOptions::default()).await?.items);
+    }
     let mut page = ListOptions { limit: Some(PAGE), ..ListOptions::default() };
     loop {
         let deleted = api.delete_collection(Some(namespace), page.clone(), options.clone()).await?;
@@ -117,7 +126,8 @@ impl Waiting {
         self.namespaces.lock().insert(namespace.to_owned());
         for kind in kinds {
             // Events go at once: nothing ever waits for them.
-            if kind.kind == "Event" || !self.watched.lock().insert(kind.name().clone()) {
+            let is_heard = kind.kind != "Event" && kind.verbs.0.contains(&"watch");
+            if !is_heard || !self.watched.lock().insert(kind.name().clone()) {
                 continue;
             }
             let (namespaces, queue) = (self.namespaces.clone(), queue.clone());

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use pinnace_api::{Catalog, Key, Resource, Result, Typed};
 use pinnace_client::{Api, Informers, Lister};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 
 use crate::Context;
+use crate::context::ExtensionServers;
 use conditions::Findings;
 use content::Waiting;
 
@@ -30,10 +32,20 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         informers: context.informers.clone(),
         pods: catalog.of::<Pod>()?,
         env: context.env.clone(),
+        servers: context.servers.clone(),
+        services: context.informers.of::<APIService>().ok(),
         waiting: Waiting::default(),
         queue: OnceLock::new(),
     });
-    let controller = Controller::shared(reconciler.clone(), &context.env);
+    let mut controller = Controller::shared(reconciler.clone(), &context.env);
+    if let Some(services) = &reconciler.services {
+        // What holds namespaces up may be a server that is away.
+        let all = namespaces.clone();
+        controller = controller.maps(services.informer(), move |_, queue| {
+            let going = all.list(None).into_iter().filter(|one| one.object().is_deleting());
+            going.for_each(|namespace| queue.add(namespace.object().key()));
+        });
+    }
     let _ = reconciler.queue.set(controller.queue().clone());
     Ok(controller.maps(namespaces.informer(), |delta, queue| {
         if let Some(namespace) = delta.new.as_ref().filter(|namespace| namespace.is_deleting()) {
@@ -48,6 +60,9 @@ struct Namespaces {
     informers: Informers,
     pods: Arc<Resource>,
     env: Env,
+    /// Who knows what other servers have, and the objects that name these.
+    servers: Option<Arc<dyn ExtensionServers>>,
+    services: Option<Lister<APIService>>,
     waiting: Waiting,
     /// Where the deletion of content brings its namespace back.
     queue: OnceLock<Queue>,
@@ -72,6 +87,9 @@ impl Reconciler for Namespaces {
         let findings = self.clear(&namespace).await;
         if !self.write_status(&namespace, &findings).await? {
             return Ok(Action::Done);
+        }
+        if let Some((_, why)) = findings.discovery() {
+            return Err(why.into());
         }
         if !findings.errors.is_empty() {
             return Err(findings.errors.join(", ").into());
@@ -112,14 +130,38 @@ impl Namespaces {
         catalog.all().into_iter().filter(|kind| deletable(kind) && preferred(kind)).collect()
     }
 
+    /// The versions of groups that other servers serve that are away: a namespace may hold objects of
+    /// theirs.
+    fn undiscovered(&self) -> Vec<String> {
+        let (Some(servers), Some(services)) = (&self.servers, &self.services) else {
+            return Vec::new();
+        };
+        let is_away = |service: &APIService| {
+            let conditions = service.status.iter().flat_map(|status| status.conditions.iter());
+            let mut conditions = conditions.flatten();
+            let is = conditions.any(|one| one.type_ == "Available" && one.status == "True");
+            !is || !servers.knows(service.metadata.name.as_deref().unwrap_or_default())
+        };
+        let version = |service: Typed<APIService>| {
+            let spec = service.spec.as_ref().filter(|spec| spec.service.is_some())?;
+            let (group, version) = (spec.group.as_deref()?, spec.version.as_deref()?);
+            is_away(&service).then(|| format!("{group}/{version}"))
+        };
+        let mut found: Vec<_> = services.list(None).into_iter().filter_map(version).collect();
+        found.sort();
+        found
+    }
+
     /// Deletes what the namespace holds: pods first, and all else only when no pod is left that
     /// may need it.
     async fn clear(&self, namespace: &Namespace) -> Findings {
-        let mut findings = Findings::default();
+        let mut findings = Findings { undiscovered: self.undiscovered(), ..Findings::default() };
         self.clear_kind(&self.pods, namespace, &mut findings).await;
         if findings.remaining.is_empty() && findings.errors.is_empty() {
             for kind in self.kinds() {
-                if kind.name() != self.pods.name() {
+                let of = format!("{}/{}", kind.group, kind.version);
+                let is_away = kind.is_elsewhere() && findings.undiscovered.contains(&of);
+                if kind.name() != self.pods.name() && !is_away {
                     self.clear_kind(&kind, namespace, &mut findings).await;
                 }
             }

@@ -14,6 +14,7 @@ mod harness;
 mod jobs;
 mod namespace;
 mod node_lifecycle;
+mod other_servers;
 mod pod_gc;
 mod replication_controllers;
 mod resource_quotas;

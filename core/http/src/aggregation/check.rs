@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use pinnace_api::elsewhere;
 use pinnace_server::{ExtensionAddress, User};
 use serde_json::Value;
 
@@ -42,6 +43,11 @@ impl Aggregator {
         if let Ok(list) = serde_json::from_slice::<APIResourceList>(&body) {
             let name = service.metadata.name.clone().unwrap_or_default();
             let description = self.description(&address, place, &path).await;
+            let spec = service.spec.as_ref();
+            let group = spec.and_then(|spec| spec.group.as_deref()).unwrap_or_default();
+            let version = spec.and_then(|spec| spec.version.as_deref()).unwrap_or_default();
+            let kinds = elsewhere::kinds(group, version, &list.resources);
+            self.0.server.catalog().serve_elsewhere(group, version, kinds);
             let found = Found { resources: Arc::new(list.resources), description };
             self.0.known.lock().insert(name, found);
         }

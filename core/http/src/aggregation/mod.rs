@@ -6,6 +6,7 @@
 
 mod check;
 mod forward;
+mod in_process;
 mod remote;
 
 use std::collections::HashMap;
@@ -59,7 +60,9 @@ impl Aggregator {
     pub fn new(server: Server, identity: Option<&ClientIdentity>) -> Result<Self> {
         let trust = Trust::proving(identity)?;
         let (pool, known) = (Pool::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { server, trust, pool, known })))
+        let inner = Arc::new(Inner { server, trust, pool, known });
+        inner.server.send_on_by(in_process::sender(&inner));
+        Ok(Self(inner))
     }
 
     /// The server of a version of a group, where that is another than this one.
@@ -67,6 +70,19 @@ impl Aggregator {
         let snapshot = self.0.server.store().snapshot();
         let found = snapshot.get(TABLE, &Key::cluster(format!("{version}.{group}")))?;
         Remote::of(found.get::<APIService>().ok()?)
+    }
+
+    /// Whether it is known what the server behind an `APIService` of this name has.
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.known.lock().contains_key(name)
+    }
+
+    /// Forgets what another server has: it serves that no longer.
+    pub fn forget(&self, name: &str) {
+        self.0.known.lock().remove(name);
+        if let Some((version, group)) = name.split_once('.') {
+            self.0.server.catalog().serve_elsewhere(group, version, Vec::new());
+        }
     }
 
     /// The versions of groups that other servers serve.

@@ -35,7 +35,8 @@ pub(crate) struct Version {
 /// The kinds of a catalog by group and version, in the order of discovery.
 pub(crate) fn groups(all: &[Arc<Resource>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for resource in all {
+    // What other servers have is added by what they say themselves.
+    for resource in all.iter().filter(|resource| !resource.is_elsewhere()) {
         let at = groups.iter().position(|group| *group.name == resource.group);
         let at = at.unwrap_or_else(|| {
             groups.push(Group::new(&resource.group, priority(&resource.group)));

@@ -6,6 +6,7 @@ mod state;
 pub(crate) mod world;
 
 mod credentials;
+mod other_server;
 mod servers;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use credentials::credentials;
 pub(crate) use credentials::{CERTIFICATE, request};
+pub(crate) use other_server::Flunders;
 pub(crate) use servers::BROKEN;
 use servers::Servers;
 
@@ -79,7 +81,7 @@ impl Cluster {
             env: env.clone(),
             credentials: credentials.clone(),
             volume_directory: None,
-            servers: Some(std::sync::Arc::new(Servers)),
+            servers: Some(std::sync::Arc::new(Servers(client.catalog().clone()))),
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(Controllers::new(&context).unwrap().run(stop.clone()));
@@ -105,6 +107,18 @@ impl Cluster {
     /// Lets virtual time pass.
     pub(crate) async fn pass(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// A client that acts as `user`.
+    pub(crate) fn as_user(&self, user: User) -> Client {
+        self.server.client(user)
+    }
+
+    /// Has another server be there, for when an `APIService` names it.
+    pub(crate) fn serve_flunders(&self) -> Flunders {
+        let flunders = Flunders::default();
+        self.server.send_on_by(std::sync::Arc::new(flunders.clone()));
+        flunders
     }
 
     /// Creates an object.
@@ -295,7 +309,7 @@ impl Cluster {
             env: self.env.clone(),
             credentials: self.credentials.clone(),
             volume_directory: None,
-            servers: Some(std::sync::Arc::new(Servers)),
+            servers: Some(std::sync::Arc::new(Servers(self.client.catalog().clone()))),
         };
         self.running = tokio::spawn(Controllers::new(&context).unwrap().run(self.stop.clone()));
     }
