@@ -8,6 +8,7 @@ mod check;
 mod forward;
 mod in_process;
 mod remote;
+mod swagger;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::extensions::{Pool, Trust};
 use crate::{ClientIdentity, RequestBody, Result};
 pub(crate) use forward::Forwarded;
 pub(crate) use remote::{Remote, RemoteVersion};
+pub(crate) use swagger::Swagger;
 
 const TABLE: &str = "apiservices.apiregistration.k8s.io";
 /// The common name of the certificate by which other servers know this one.
@@ -37,6 +39,8 @@ pub(crate) struct Found {
     pub(crate) resources: Arc<Vec<APIResource>>,
     /// Where its description in OpenAPI v3 is, path and query, if it has one.
     pub(crate) description: Option<String>,
+    /// What it describes in OpenAPI v2, if it does.
+    pub(crate) swagger: Option<Arc<Swagger>>,
 }
 
 /// Finds and reaches the servers of other groups. Cheap to clone; clones share.

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use pinnace_api::{Catalog, KindSchema, Resource};
 use serde_json::{Map, json};
 
-use crate::aggregation::{Aggregator, RemoteVersion};
+use crate::aggregation::{Aggregator, RemoteVersion, Swagger};
 use crate::discovery::groups::{Group, Version, groups};
 use crate::discovery::{GIT_VERSION, hash};
 use operations::Operation;
@@ -71,11 +71,15 @@ impl OpenApi {
             rest => rest.strip_prefix("v3/")?,
         };
         let groups = groups(&self.catalog.all());
+        let remotes = || self.remotes.as_ref().map(Aggregator::versions).unwrap_or_default();
         if name.is_empty() {
-            let remotes = self.remotes.as_ref().map(Aggregator::versions).unwrap_or_default();
+            let remotes = remotes();
             return Some(index(&groups, &remotes, &request.headers));
         }
-        let source = Source::find(&groups, name)?;
+        let mut source = Source::find(&groups, name)?;
+        if let Source::Everything(_, others) = &mut source {
+            *others = remotes().into_iter().filter_map(|one| one.found?.swagger).collect();
+        }
         if !takes_json(&request.headers) {
             return Some(plain(StatusCode::NOT_ACCEPTABLE));
         }
@@ -129,8 +133,8 @@ enum Source<'a> {
     Group(&'a Group),
     Groups,
     ServerVersion,
-    /// All of it, in v2.
-    Everything(&'a [Group]),
+    /// All of it, in v2, with what other servers say of theirs.
+    Everything(&'a [Group], Vec<Arc<Swagger>>),
 }
 
 impl<'a> Source<'a> {
@@ -142,7 +146,7 @@ impl<'a> Source<'a> {
             group.versions.iter().find(|version| version.name == name)
         };
         match segments[..] {
-            ["v2"] => Some(Self::Everything(groups)),
+            ["v2"] => Some(Self::Everything(groups, Vec::new())),
             ["api"] => group("").map(Self::Group),
             ["apis"] => Some(Self::Groups),
             ["version"] => Some(Self::ServerVersion),
@@ -167,8 +171,9 @@ impl<'a> Source<'a> {
             Self::Group(group) => facts.push_str(&group.name),
             Self::Groups => facts.push_str("/apis"),
             Self::ServerVersion => facts.push_str("/version"),
-            Self::Everything(groups) => {
+            Self::Everything(groups, others) => {
                 facts.push_str("v2");
+                others.iter().for_each(|other| facts.push_str(&other.hash));
                 let versions = groups.iter().flat_map(|group| &group.versions);
                 let resources = versions.flat_map(|version| &version.resources);
                 resources.for_each(|resource| describe(resource, &mut facts));
@@ -183,7 +188,7 @@ impl<'a> Source<'a> {
             Self::Group(group) => vec![operations::of_group(group)],
             Self::Groups => vec![operations::groups()],
             Self::ServerVersion => vec![operations::version()],
-            Self::Everything(groups) => {
+            Self::Everything(groups, _) => {
                 let mut all = vec![operations::groups(), operations::version()];
                 for group in *groups {
                     all.push(operations::of_group(group));
@@ -198,19 +203,23 @@ impl<'a> Source<'a> {
 
     fn write(&self) -> Bytes {
         let flavor = match self {
-            Self::Everything(_) => Flavor::V2,
+            Self::Everything(..) => Flavor::V2,
             _ => Flavor::V3,
         };
         let mut types = Types::new(flavor);
         let mut add = |version: &Version| version.resources.iter().for_each(|one| types.add(one));
         match self {
             Self::Version(_, version) => add(version),
-            Self::Everything(groups) => {
+            Self::Everything(groups, _) => {
                 groups.iter().flat_map(|group| &group.versions).for_each(add);
             }
             _ => {}
         }
-        render::document(flavor, &self.operations(), types).to_string().into()
+        let mut document = render::document(flavor, &self.operations(), types);
+        if let Self::Everything(_, others) = self {
+            others.iter().for_each(|other| other.merge_into(&mut document));
+        }
+        document.to_string().into()
     }
 }
 

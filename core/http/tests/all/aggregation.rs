@@ -5,13 +5,18 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{Method, Response};
+use hyper_util::rt::TokioIo;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use pinnace_api::{Draft, Key};
+use pinnace_client::ListOptions;
 use pinnace_env::Env;
 use pinnace_http::{Authority, PROXY_NAME};
+use pinnace_server::User;
 use pinnace_store::{Expect, Transaction};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::extension::{Asked, Extension};
 use crate::world::{PATIENCE, World};
@@ -19,6 +24,7 @@ use crate::world::{PATIENCE, World};
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const NAME: &str = "v1.wardle.example.com";
 const GROUP: &str = "/apis/wardle.example.com";
+const FLUNDERS: &str = "/apis/wardle.example.com/v1/namespaces/{namespace}/flunders";
 
 /// An API that says how it was asked.
 fn echo(asked: Asked) -> Response<Bytes> {
@@ -32,6 +38,10 @@ fn echo(asked: Asked) -> Response<Bytes> {
         json!({"paths": {"apis/wardle.example.com/v1": {"serverRelativeURL": format!("{described}?hash=ab")}}})
     } else if path == described {
         json!({"openapi": "3.0.0"})
+    } else if path == "/openapi/v2" {
+        return swagger(&asked);
+    } else if asked.headers().contains_key("upgrade") {
+        return upgraded(asked);
     } else {
         let headers: Vec<_> = asked
             .headers()
@@ -43,6 +53,40 @@ fn echo(asked: Asked) -> Response<Bytes> {
     };
     let mut response = Response::new(answer.to_string().into());
     response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    response
+}
+
+/// What it describes in the older form, to whoever does not know it yet.
+fn swagger(asked: &Asked) -> Response<Bytes> {
+    let fish =
+        json!({"get": {"responses": {"200": {"schema": {"$ref": "#/definitions/Flunder"}}}}});
+    let document = json!({"swagger": "2.0", "paths": {FLUNDERS: fish, "/version": {}},
+        "definitions": {"Flunder": {"type": "object"}, "Other": {}}});
+    let mut response = Response::new(Bytes::from(document.to_string()));
+    if asked.headers().get("if-none-match").is_some_and(|tag| tag == "\"1\"") {
+        *response.body_mut() = Bytes::new();
+        *response.status_mut() = http::StatusCode::NOT_MODIFIED;
+    }
+    response.headers_mut().insert("etag", "\"1\"".parse().unwrap());
+    response
+}
+
+/// Says back whatever it is told, with a word on who tells it.
+fn upgraded(asked: Asked) -> Response<Bytes> {
+    let text = |name: &str| asked.headers()[name].to_str().unwrap().to_owned();
+    let (protocol, key) = (text("upgrade"), text("sec-websocket-key"));
+    let greeting = format!("{} {key} ", text("x-remote-user"));
+    tokio::spawn(async move {
+        let mut stream = TokioIo::new(hyper::upgrade::on(asked).await.unwrap());
+        stream.write_all(greeting.as_bytes()).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(stream);
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+    });
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert("connection", "Upgrade".parse().unwrap());
+    headers.insert("upgrade", protocol.parse().unwrap());
     response
 }
 
@@ -306,4 +350,79 @@ async fn what_other_servers_describe_is_listed_and_asked_of_them() {
     let url = index["paths"]["apis/wardle.example.com/v1"]["serverRelativeURL"].as_str().unwrap();
     assert_eq!(url, "/openapi/v3/apis/wardle.example.com/v1?hash=ab");
     assert_eq!(admin.get(url).await.1["openapi"], "3.0.0");
+}
+
+#[tokio::test]
+async fn what_they_describe_in_the_older_form_is_part_of_the_whole() {
+    let other = Other::ready().await;
+    let admin = other.world.admin();
+    for _ in 0..2 {
+        let (_, document) = admin.get("/openapi/v2").await;
+        assert!(document["paths"].get("/api/v1/namespaces/{namespace}/pods").is_some());
+        let schema = &document["paths"][FLUNDERS]["get"]["responses"]["200"]["schema"];
+        assert_eq!(schema["$ref"], "#/definitions/Flunder");
+        let definitions = &document["definitions"];
+        assert_eq!(
+            (&definitions["Flunder"]["type"], &definitions["Other"]),
+            (&json!("object"), &Value::Null)
+        );
+        // It is not sent once more.
+        other.check().await.unwrap();
+    }
+    assert_eq!(
+        admin.send(Method::DELETE, &format!("{SERVICES}/{NAME}"), &Value::Null).await.0,
+        200
+    );
+    let (_, document) = admin.get("/openapi/v2").await;
+    assert!(document["paths"].get(FLUNDERS).is_none());
+}
+
+#[tokio::test]
+async fn connections_that_become_others_go_through() {
+    let other = Other::ready().await;
+    let path = format!("{GROUP}/v1/namespaces/a/flunders/b/exec?command=sh");
+    let asks = |user: &str, groups: &[&str]| {
+        let client = other.world.user(user, groups);
+        let client = client.with("connection", "Upgrade").with("upgrade", "websocket");
+        client.with("sec-websocket-key", "a2V5").with("sec-websocket-version", "13")
+    };
+    let response = asks("jane", &["system:masters"]).open(Method::GET, &path, "").await;
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    stream.write_all(b"hello").await.unwrap();
+    let mut told = [0; 15];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut told)).await.unwrap().unwrap();
+    assert_eq!(&told, b"jane a2V5 hello");
+    drop(stream);
+    let response = asks("john", &[]).open(Method::GET, &path, "").await;
+    assert_eq!(response.status(), 403);
+}
+
+#[tokio::test]
+async fn clients_in_the_process_are_sent_on_as_all_others_are() {
+    let other = Other::ready().await;
+    let server = &other.world.server;
+    let jane = server.client(User::new("jane", ["system:masters".to_owned()]));
+    let flunders = jane.named("flunders").unwrap();
+    let key = Key::new("a", "b");
+    let seen = flunders.get(&key).await.unwrap().to_value().unwrap();
+    assert_eq!(seen["path"], format!("{GROUP}/v1/namespaces/a/flunders/b"));
+    let headers = seen["headers"].to_string();
+    assert!(
+        headers.contains("x-remote-user: jane\",\"x-remote-group: system:masters"),
+        "{headers}"
+    );
+    assert!(flunders.list(None, ListOptions::default()).await.unwrap().items.is_empty());
+    let mut events = flunders.watch(None, ListOptions::default()).await.unwrap();
+    let told = events.next().await.unwrap().unwrap_err();
+    assert!(told.message().contains("an event cannot be read: there is no type"), "{told:?}");
+    let gone = json!({"status": {"conditions": [{"type": "Available", "status": "False"}]}});
+    let client = other.world.admin().with("content-type", "application/merge-patch+json");
+    client.send(Method::PATCH, &format!("{SERVICES}/{NAME}/status"), &gone).await;
+    let away = flunders.get(&key).await.unwrap_err();
+    assert_eq!((away.code(), away.message()), (503, "service unavailable"));
+    other.world.front.aggregator().unwrap().forget(NAME);
+    assert!(jane.named("flunders").is_err());
+    assert!(flunders.get(&key).await.unwrap_err().is_not_found());
 }

@@ -51,7 +51,12 @@ impl Lines {
                 return Err(unavailable(&format!("an event is longer than {MAX_EVENT} bytes")));
             }
             match self.body.next().await {
-                None => return Ok(None),
+                None if self.buffer.trim_ascii().is_empty() => return Ok(None),
+                None => {
+                    let line = std::mem::take(&mut self.buffer);
+                    self.seen = 0;
+                    return self.event(&line).map(Some);
+                }
                 Some(Err(why)) => return Err(unavailable(&why)),
                 Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
             }
