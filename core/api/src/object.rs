@@ -27,6 +27,10 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync +
     fn api_version(&self) -> &str;
     /// `kind`.
     fn kind(&self) -> &str;
+    /// Whether objects rest as text: their typed form is many times as large, and seldom needed.
+    fn rests_as_text() -> bool {
+        false
+    }
 }
 
 impl<K> Kind for K
@@ -51,6 +55,9 @@ where
     }
     fn kind(&self) -> &str {
         K::KIND
+    }
+    fn rests_as_text() -> bool {
+        K::KIND == "CustomResourceDefinition"
     }
 }
 
@@ -117,6 +124,7 @@ impl<K: Kind> Payload for K {
 pub struct Codec {
     decode: fn(&[u8]) -> serde_json::Result<Box<dyn Payload>>,
     from_value: fn(serde_json::Value) -> serde_json::Result<Box<dyn Payload>>,
+    rests_as_text: fn() -> bool,
 }
 
 impl Codec {
@@ -125,6 +133,7 @@ impl Codec {
         &Self {
             decode: |bytes| Ok(Box::new(serde_json::from_slice::<K>(bytes)?)),
             from_value: |value| Ok(Box::new(serde_json::from_value::<K>(value)?)),
+            rests_as_text: K::rests_as_text,
         }
     }
 }
@@ -260,7 +269,7 @@ impl Draft {
     /// `resourceVersion`.
     pub fn commit(mut self, revision: u64) -> Object {
         self.meta_mut().resource_version = Some(revision.to_string());
-        Object::from_draft(self, revision)
+        Object::from_draft(self, revision).at_rest()
     }
 
     /// Freezes the draft as it is: an object that was never stored, as the answer to a dry run.
@@ -339,6 +348,28 @@ impl Object {
         Draft::new(value).freeze()
     }
 
+    /// The object without its typed form, if it is of a kind that rests as text.
+    fn at_rest(self) -> Self {
+        if !(self.0.codec.rests_as_text)() {
+            return self;
+        }
+        match self.json() {
+            json if json.is_empty() => self,
+            json => Self::from_stored(self.0.codec, json, self.0.revision),
+        }
+    }
+
+    /// The object for somebody who works with its typed form: where objects rest as text, that is
+    /// made for this reader alone and goes with him.
+    pub fn unfolded(&self) -> Self {
+        match (self.0.payload.get(), self.0.json.get()) {
+            (None, Some(json)) if (self.0.codec.rests_as_text)() => {
+                Self::from_stored(self.0.codec, json.clone(), self.0.revision)
+            }
+            _ => self.clone(),
+        }
+    }
+
     fn payload(&self) -> Result<&dyn Payload> {
         let derived = self.0.payload.get_or_init(|| {
             let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
@@ -360,9 +391,9 @@ impl Object {
 
     /// `metadata.managedFields`: who owns which field, worked out when somebody asks.
     pub fn managed_fields(&self) -> &[ManagedFieldsEntry] {
-        if self.0.payload.get().is_none() {
+        if self.0.payload.get().is_none() && !self.0.ownership.is_known() {
             // The stored form says it.
-            self.meta();
+            self.0.ownership.found(self.stored_meta().managed_fields);
         }
         self.0.ownership.of(self)
     }
@@ -373,17 +404,20 @@ impl Object {
             return payload.meta();
         }
         self.0.meta.get_or_init(|| {
-            #[derive(serde::Deserialize)]
-            struct Partial {
-                #[serde(default)]
-                metadata: ObjectMeta,
-            }
-            let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
-            let partial = serde_json::from_slice::<Partial>(json);
-            let mut meta = partial.map(|partial| partial.metadata).unwrap_or_default();
-            self.0.ownership.found(meta.managed_fields.take());
-            Box::new(meta)
+            let meta = self.stored_meta();
+            Box::new(ObjectMeta { managed_fields: None, ..meta })
         })
+    }
+
+    fn stored_meta(&self) -> ObjectMeta {
+        #[derive(serde::Deserialize)]
+        struct Partial {
+            #[serde(default)]
+            metadata: ObjectMeta,
+        }
+        let json = self.0.json.get().map(|json| &json[..]).unwrap_or_default();
+        let partial = serde_json::from_slice::<Partial>(json);
+        partial.map(|partial| partial.metadata).unwrap_or_default()
     }
 
     /// The object read as `K`.
@@ -408,8 +442,9 @@ impl Object {
     /// # Errors
     /// As [`Object::get`].
     pub fn typed<K: Kind>(&self) -> Result<Typed<K>> {
-        self.get::<K>()?;
-        Ok(Typed { object: self.clone(), kind: PhantomData })
+        let object = self.unfolded();
+        object.get::<K>()?;
+        Ok(Typed { object, kind: PhantomData })
     }
 
     /// A copy that may be changed.
@@ -417,7 +452,7 @@ impl Object {
     /// # Errors
     /// `InternalError` when the stored form cannot be read.
     pub fn draft(&self) -> Result<Draft> {
-        Ok(Draft(self.payload()?.boxed(), Ownership::kept(self)))
+        Ok(Draft(self.unfolded().payload()?.boxed(), Ownership::kept(self)))
     }
 
     /// The same version of the object as another type. Whose the fields are is found out when

@@ -3,7 +3,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::custom::ConversionWebhook;
+use crate::custom::{ConversionWebhook, Form};
 use crate::printing::{self, Printer};
 use crate::schema::{KindType, Schema, TypeRef};
 use crate::{
@@ -134,8 +134,8 @@ impl Verbs {
 pub enum KindSchema {
     /// A type that describes itself: gives a reference to it, with all that it refers to.
     Type(fn(&mut schemars::SchemaGenerator) -> schemars::Schema),
-    /// A schema of OpenAPI v3, of the object as a whole.
-    Value(Arc<serde_json::Value>),
+    /// A schema of OpenAPI v3, of the object as a whole, as JSON.
+    Text(Arc<str>),
     /// Any object.
     Any,
 }
@@ -192,7 +192,7 @@ pub struct Resource {
     elsewhere: bool,
     /// What its objects are made of, by which they are merged; `None` for built-in kinds, which
     /// share a schema.
-    ty: Option<KindType>,
+    form: Option<Arc<Form>>,
 }
 
 /// The names of a kind that is known only at run time.
@@ -241,7 +241,8 @@ impl Resource {
         K: Kind + k8s_openapi::ListableResource,
         <K as k8s_openapi::Resource>::Scope: StaticScope,
     {
-        let (schema, strategy) = (KindSchema::Value(Arc::new(schema)), Shape::<K>(PhantomData));
+        let schema = KindSchema::Text(schema.to_string().into());
+        let strategy = Shape::<K>(PhantomData);
         Self::of(singular, K::LIST_KIND.into(), schema, strategy).verbs(Verbs::READ)
     }
 
@@ -287,7 +288,7 @@ impl Resource {
             stored: true,
             served: true,
             elsewhere: false,
-            ty: None,
+            form: None,
         }
     }
 
@@ -319,7 +320,7 @@ impl Resource {
             stored: true,
             served: true,
             elsewhere: false,
-            ty: None,
+            form: None,
         }
     }
 
@@ -343,9 +344,9 @@ impl Resource {
     }
 
     /// Sets what its objects are made of: for clients, and for merging them.
-    pub(crate) fn described(mut self, schema: KindSchema, ty: Option<KindType>) -> Self {
+    pub(crate) fn described(mut self, schema: KindSchema, form: Arc<Form>) -> Self {
         self.schema = schema;
-        self.ty = ty;
+        self.form = Some(form);
         self
     }
 
@@ -485,7 +486,7 @@ impl Resource {
 
     /// Whether it is defined at run time, by a CustomResourceDefinition.
     pub fn is_custom(&self) -> bool {
-        self.ty.is_some()
+        self.form.is_some()
     }
 
     /// Whether it is a custom kind, or one that brings other kinds: upstream's servers for these
@@ -508,18 +509,19 @@ impl Resource {
 
     /// What its objects are made of, by which they are merged; `None` where it is not known.
     pub fn type_of(&self) -> Option<TypeRef<'_>> {
-        match &self.ty {
-            Some(ty) => Some(ty.get()),
+        match &self.form {
+            Some(form) => form.kind_type().map(KindType::get),
             None => Schema::builtin().type_of(&self.group, &self.version, &self.kind),
         }
     }
 
     /// As [`Resource::type_of`], to keep.
     pub fn kind_type(&self) -> Option<KindType> {
-        self.ty.clone().or_else(|| {
-            let builtin = Schema::builtin();
-            Some(builtin.type_of(&self.group, &self.version, &self.kind)?.into())
-        })
+        if let Some(form) = &self.form {
+            return form.kind_type().cloned();
+        }
+        let builtin = Schema::builtin();
+        Some(builtin.type_of(&self.group, &self.version, &self.kind)?.into())
     }
 
     /// What a client has sent, as it is stored.

@@ -269,7 +269,7 @@ impl Server {
             let stored = snapshot
                 .get(table, key)
                 .ok_or_else(|| ApiError::not_found(resource, key.name()))?
-                .clone();
+                .unfolded();
             drop(snapshot);
             let old = self.loaded(resource, stored.clone()).await?;
             let mut new = change(old.clone()).await?;

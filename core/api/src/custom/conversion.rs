@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 
-use crate::structural::Node;
+use super::Form;
 use crate::{AnyConversion, Draft, DynamicObject, Object, Result, conversion};
 
 /// How a version of a custom kind is read from what is stored: with the defaults that the schema
@@ -11,7 +11,7 @@ pub(super) struct Read {
     served: String,
     stored: String,
     /// The schemas that have defaults, of the stored version and of this one.
-    defaults: Vec<Arc<Node>>,
+    defaults: Vec<Arc<Form>>,
 }
 
 impl Read {
@@ -19,14 +19,14 @@ impl Read {
         group: &str,
         served: &CustomResourceDefinitionVersion,
         stored: &CustomResourceDefinitionVersion,
-        root: &Arc<Node>,
-        stored_root: &Arc<Node>,
+        form: &Arc<Form>,
+        stored_form: &Arc<Form>,
     ) -> Self {
-        let mut defaults = vec![stored_root.clone()];
+        let mut defaults = vec![stored_form.clone()];
         if !served.storage {
-            defaults.push(root.clone());
+            defaults.push(form.clone());
         }
-        defaults.retain(|root| root.has_defaults());
+        defaults.retain(|form| form.has_defaults());
         Self {
             served: format!("{group}/{}", served.name),
             stored: format!("{group}/{}", stored.name),
@@ -38,10 +38,10 @@ impl Read {
     pub(super) fn outside(
         group: &str,
         served: &CustomResourceDefinitionVersion,
-        root: &Arc<Node>,
+        form: &Arc<Form>,
     ) -> Self {
         let name = format!("{group}/{}", served.name);
-        let defaults = Some(root.clone()).filter(|root| root.has_defaults());
+        let defaults = Some(form.clone()).filter(|form| form.has_defaults());
         Self { served: name.clone(), stored: name, defaults: defaults.into_iter().collect() }
     }
 
@@ -52,14 +52,14 @@ impl Read {
 
     fn is_same(&self, object: &DynamicObject) -> bool {
         object.api_version == self.served
-            && !self.defaults.iter().any(|root| root.lacks_defaults(&object.data))
+            && !self.defaults.iter().any(|form| form.root().lacks_defaults(&object.data))
     }
 
     fn read(&self, stored: &DynamicObject) -> DynamicObject {
         let mut read = stored.clone();
         read.api_version.clone_from(&self.served);
-        for root in &self.defaults {
-            root.default_root(&mut read.data);
+        for form in &self.defaults {
+            form.root().default_root(&mut read.data);
         }
         read
     }

@@ -1,31 +1,92 @@
 //! Definitions among each other: which names each has, and what its conditions say.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionCondition, CustomResourceDefinitionNames,
     CustomResourceDefinitionStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
 
+use crate::Object;
 pub use crate::kinds::CUSTOM_CLEANUP as CLEANUP;
 
 const APPROVAL: &str = "api-approved.kubernetes.io";
 
 /// Whether a condition holds.
 pub fn is_true(definition: &CustomResourceDefinition, condition: &str) -> bool {
-    let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|one| one.type_ == condition && one.status == "True")
+    definition.status.as_ref().is_some_and(|status| holds(status, condition))
 }
 
-/// The status that a definition should have beside the others of its group.
-pub fn status<'a>(
+fn holds(status: &CustomResourceDefinitionStatus, condition: &str) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|one| one.type_ == condition && one.status == "True")
+}
+
+/// What a definition means to the others of its group.
+#[derive(Clone, Copy, Debug)]
+pub enum Standing<'a> {
+    /// It has this name of a resource.
+    Resource(&'a str),
+    /// It has this kind.
+    Kind(&'a str),
+    /// It waits for a name.
+    Waits,
+}
+
+impl Standing<'_> {
+    /// As text, by which it is found.
+    pub fn of(self, group: &str) -> String {
+        match self {
+            Self::Resource(name) => format!("{group}/resource/{name}"),
+            Self::Kind(kind) => format!("{group}/kind/{kind}"),
+            Self::Waits => format!("{group}/waits"),
+        }
+    }
+}
+
+/// The part of a definition that others of its group look at.
+#[derive(Deserialize)]
+struct Outline {
+    spec: OutlineSpec,
+    #[serde(default)]
+    status: Option<CustomResourceDefinitionStatus>,
+}
+
+#[derive(Deserialize)]
+struct OutlineSpec {
+    group: String,
+}
+
+/// What a definition means to the others of its group, as text. Reads no more of it than that.
+pub fn standing(definition: &Object) -> Vec<String> {
+    let Ok(Outline { spec, status }) = serde_json::from_slice(definition.json_ref()) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    let mut add = |standing: Standing<'_>| all.push(standing.of(&spec.group));
+    if !status.as_ref().is_some_and(|status| holds(status, "NamesAccepted")) {
+        add(Standing::Waits);
+    }
+    if let Some(names) = status.as_ref().and_then(|status| status.accepted_names.as_ref()) {
+        let short = names.short_names.iter().flatten();
+        let names_of_resource = [&names.plural].into_iter().chain(&names.singular).chain(short);
+        names_of_resource.for_each(|name| add(Standing::Resource(name)));
+        [&names.kind]
+            .into_iter()
+            .chain(&names.list_kind)
+            .for_each(|kind| add(Standing::Kind(kind)));
+    }
+    all
+}
+
+/// The status that a definition should have; `is_taken` tells what others of its group have.
+pub fn status(
     definition: &CustomResourceDefinition,
-    others: impl Iterator<Item = &'a CustomResourceDefinition>,
+    is_taken: impl Fn(Standing<'_>) -> bool,
     now: &Time,
 ) -> CustomResourceDefinitionStatus {
     let mut status = definition.status.clone().unwrap_or_default();
-    let (accepted, conflict) = accept(definition, &Taken::of(others));
+    let (accepted, conflict) = accept(definition, is_taken);
     status.accepted_names = Some(accepted);
     let conditions = status.conditions.get_or_insert_default();
     let names = match &conflict {
@@ -89,35 +150,10 @@ fn set(
     }
 }
 
-/// The names that others have.
-#[derive(Default)]
-struct Taken<'a> {
-    resources: BTreeSet<&'a str>,
-    kinds: BTreeSet<&'a str>,
-}
-
-impl<'a> Taken<'a> {
-    fn of(others: impl Iterator<Item = &'a CustomResourceDefinition>) -> Self {
-        let mut taken = Self::default();
-        for other in others {
-            let Some(names) = other.status.as_ref().and_then(|one| one.accepted_names.as_ref())
-            else {
-                continue;
-            };
-            taken.resources.insert(&names.plural);
-            taken.resources.extend(names.singular.as_deref());
-            taken.resources.extend(names.short_names.iter().flatten().map(String::as_str));
-            taken.kinds.insert(&names.kind);
-            taken.kinds.extend(names.list_kind.as_deref());
-        }
-        taken
-    }
-}
-
 /// The names that a definition gets, and what stands in the way of the others.
 fn accept(
     definition: &CustomResourceDefinition,
-    taken: &Taken<'_>,
+    is_taken: impl Fn(Standing<'_>) -> bool,
 ) -> (CustomResourceDefinitionNames, Option<(&'static str, String)>) {
     let wanted = &definition.spec.names;
     let had = definition.status.as_ref().and_then(|status| status.accepted_names.clone());
@@ -126,34 +162,36 @@ fn accept(
         kind: String::new(),
         ..CustomResourceDefinitionNames::default()
     });
+    let is_resource = |name: &str| is_taken(Standing::Resource(name));
+    let is_kind = |kind: &str| is_taken(Standing::Kind(kind));
     let mut conflict = None;
     let used = |name: &str| format!("{name:?} is already in use");
     let mut refuse = |reason: &'static str, message: String| {
         conflict = Some((reason, message));
     };
-    if taken.resources.contains(&*wanted.plural) {
+    if is_resource(&wanted.plural) {
         refuse("PluralConflict", used(&wanted.plural));
     } else {
         names.plural.clone_from(&wanted.plural);
     }
-    match wanted.singular.as_deref().filter(|name| taken.resources.contains(name)) {
+    match wanted.singular.as_deref().filter(|name| is_resource(name)) {
         Some(name) => refuse("SingularConflict", used(name)),
         None => names.singular.clone_from(&wanted.singular),
     }
     let short = wanted.short_names.iter().flatten();
     let clashes: Vec<String> =
-        short.filter(|name| taken.resources.contains(&***name)).map(|name| used(name)).collect();
+        short.filter(|name| is_resource(name)).map(|name| used(name)).collect();
     match clashes.len() {
         0 => names.short_names.clone_from(&wanted.short_names),
         1 => refuse("ShortNamesConflict", clashes[0].clone()),
         _ => refuse("ShortNamesConflict", format!("[{}]", clashes.join(", "))),
     }
-    if taken.kinds.contains(&*wanted.kind) {
+    if is_kind(&wanted.kind) {
         refuse("KindConflict", used(&wanted.kind));
     } else {
         names.kind.clone_from(&wanted.kind);
     }
-    match wanted.list_kind.as_deref().filter(|name| taken.kinds.contains(name)) {
+    match wanted.list_kind.as_deref().filter(|name| is_kind(name)) {
         Some(name) => refuse("ListKindConflict", used(name)),
         None => names.list_kind.clone_from(&wanted.list_kind),
     }

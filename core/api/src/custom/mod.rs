@@ -2,6 +2,7 @@
 
 mod conversion;
 pub mod definition;
+mod form;
 mod paths;
 mod strategy;
 mod webhook;
@@ -15,10 +16,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use crate::printing::CustomPrinter;
 use crate::resource::{CustomNames, KindSchema, ScaleTarget, Scope, Subresources};
-use crate::schema::KindType;
-use crate::structural::{Node, schema_of};
 use crate::{ApiError, Resource, Result};
 use conversion::Read;
+pub(crate) use form::Form;
 use strategy::CustomStrategy;
 pub use webhook::{ConversionWebhook, Desired};
 
@@ -31,40 +31,38 @@ pub fn resources(definition: &CustomResourceDefinition) -> Result<Vec<Resource>>
     let spec = &definition.spec;
     let stored = spec.versions.iter().find(|version| version.storage);
     let stored = stored.ok_or_else(|| ApiError::internal("no version is stored"))?;
-    let stored_root = Arc::new(root_of(stored));
+    let form = |version: &CustomResourceDefinitionVersion| {
+        Form::new(&spec.group, version, &names(definition).kind).map(Arc::new)
+    };
+    let stored_form = form(stored)?;
     let mut versions: Vec<_> =
         spec.versions.iter().filter(|version| version.served || version.storage).collect();
     versions.sort_by_cached_key(|version| std::cmp::Reverse(priority(&version.name)));
     let entry = |version: &&CustomResourceDefinitionVersion| {
-        let root = if version.storage { stored_root.clone() } else { Arc::new(root_of(version)) };
-        resource(definition, version, &root, (stored, &stored_root))
+        let form = if version.storage { stored_form.clone() } else { form(version)? };
+        resource(definition, version, &form, (stored, &stored_form))
     };
     versions.iter().map(entry).collect()
 }
 
-fn root_of(version: &CustomResourceDefinitionVersion) -> Node {
-    let schema = version.schema.as_ref().and_then(|all| all.open_api_v3_schema.as_ref());
-    schema.map_or_else(Node::open, Node::of)
+/// The names that a definition has, or wants while it has none.
+fn names(definition: &CustomResourceDefinition) -> &CustomResourceDefinitionNames {
+    let accepted = definition.status.as_ref().and_then(|status| status.accepted_names.as_ref());
+    accepted.filter(|names| !names.kind.is_empty()).unwrap_or(&definition.spec.names)
 }
 
 fn resource(
     definition: &CustomResourceDefinition,
     version: &CustomResourceDefinitionVersion,
-    root: &Arc<Node>,
-    (stored, stored_root): (&CustomResourceDefinitionVersion, &Arc<Node>),
+    form: &Arc<Form>,
+    (stored, stored_form): (&CustomResourceDefinitionVersion, &Arc<Form>),
 ) -> Result<Resource> {
     let spec = &definition.spec;
-    let accepted = definition.status.as_ref().and_then(|status| status.accepted_names.as_ref());
-    let names = accepted.filter(|names| !names.kind.is_empty()).unwrap_or(&spec.names);
+    let names = names(definition);
     let kind = names.kind.clone();
     let parts = version.subresources.as_ref();
-    let schema = Arc::new(schema_of(root, &spec.group, &version.name, &kind));
-    let ty = KindType::find(&schema, &spec.group, &version.name, &kind);
     let columns = version.additional_printer_columns.as_deref().unwrap_or_default();
     let scale = parts.and_then(|parts| parts.scale.as_ref());
-    let described = version.schema.as_ref().and_then(|all| all.open_api_v3_schema.as_ref());
-    let described = described.map(serde_json::to_value).transpose();
-    let described = described.map_err(|error| ApiError::encode(&error))?;
     let fields = version.selectable_fields.iter().flatten();
     let resource = Resource::custom(CustomNames {
         group: spec.group.clone(),
@@ -83,15 +81,15 @@ fn resource(
         others: &[],
     })
     .selected_by(fields.map(|field| Cow::Owned(paths::name(&field.json_path))).collect())
-    .described(described.map_or(KindSchema::Any, |schema| KindSchema::Value(Arc::new(schema))), ty)
+    .described(form.text().cloned().map_or(KindSchema::Any, KindSchema::Text), form.clone())
     .handled(
-        Arc::new(CustomStrategy::new(version, root.clone())),
+        Arc::new(CustomStrategy::new(version, form.clone())),
         Arc::new(CustomPrinter::new(columns)?),
     );
     let resource = if version.served { resource } else { resource.unserved() };
     if let Some(webhook) = ConversionWebhook::of(definition, &stored.name) {
         let table = resource.name().clone();
-        let read = Read::outside(&spec.group, version, root);
+        let read = Read::outside(&spec.group, version, form);
         let resource = match version.storage {
             true => resource.read_through(read),
             false => resource.stored_in(table, read),
@@ -99,7 +97,7 @@ fn resource(
         return Ok(resource.converted_outside(webhook));
     }
     let several = spec.versions.len() > 1;
-    let read = Read::new(&spec.group, version, stored, root, stored_root);
+    let read = Read::new(&spec.group, version, stored, form, stored_form);
     Ok(match (version.storage, several || read.does_something()) {
         (true, false) => resource,
         (true, true) => resource.read_through(read),

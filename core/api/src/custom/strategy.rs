@@ -4,18 +4,18 @@ use std::sync::Arc;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 use serde_json::{Map, Value};
 
-use super::paths;
+use super::{Form, paths};
 use crate::DynamicObject;
 use crate::field::{ErrorList, Path};
 use crate::kinds::next_generation;
 use crate::strategy::{PodsOf, ScaleView, Strategy};
-use crate::structural::{About, Node};
+use crate::structural::About;
 
 const STATUS: &str = "status";
 
 /// How objects of a version of a custom kind are handled.
 pub(super) struct CustomStrategy {
-    root: Arc<Node>,
+    form: Arc<Form>,
     has_status: bool,
     scale: Option<ScalePaths>,
     /// Fields that selectors may name, with the way to each.
@@ -32,7 +32,7 @@ struct ScalePaths {
 }
 
 impl CustomStrategy {
-    pub(super) fn new(version: &CustomResourceDefinitionVersion, root: Arc<Node>) -> Self {
+    pub(super) fn new(version: &CustomResourceDefinitionVersion, form: Arc<Form>) -> Self {
         let parts = version.subresources.as_ref();
         let scale = parts.and_then(|parts| parts.scale.as_ref()).map(|scale| ScalePaths {
             replicas: paths::steps(&scale.spec_replicas_path),
@@ -46,17 +46,18 @@ impl CustomStrategy {
         let has_status = parts.is_some_and(|parts| parts.status.is_some());
         let warning = (version.deprecated == Some(true))
             .then(|| version.deprecation_warning.clone().unwrap_or_default());
-        Self { root, has_status, scale, fields, warning }
+        Self { form, has_status, scale, fields, warning }
     }
 
     fn check(&self, new: &DynamicObject, old: Option<&DynamicObject>, errors: &mut ErrorList) {
-        self.root.check_root(&new.data, old.map(|old| &old.data), errors);
-        if let Some(meta) = self.root.field("metadata")
+        let root = self.form.root();
+        root.check_root(&new.data, old.map(|old| &old.data), errors);
+        if let Some(meta) = root.field("metadata")
             && let Ok(value) = serde_json::to_value(&new.metadata)
         {
             meta.check(&value, None, &Path::root("metadata"), errors);
         }
-        self.root.check_rules(new, old, About::Changed, errors);
+        root.check_rules(new, old, About::Changed, errors);
     }
 
     /// Whether what is asked for has changed, and not only what has come of it.
@@ -75,8 +76,9 @@ impl Strategy for CustomStrategy {
     type Kind = DynamicObject;
 
     fn default(&self, object: &mut DynamicObject) {
-        self.root.prune_root(&mut object.data);
-        self.root.default_root(&mut object.data);
+        let root = self.form.root();
+        root.prune_root(&mut object.data);
+        root.default_root(&mut object.data);
     }
 
     fn prepare_for_create(&self, object: &mut DynamicObject) {
@@ -137,7 +139,7 @@ impl Strategy for CustomStrategy {
         });
         let mut let_be = ErrorList::default();
         if old.is_some() {
-            self.root.check_rules(new, old, About::Unchanged, &mut let_be);
+            self.form.root().check_rules(new, old, About::Unchanged, &mut let_be);
         }
         deprecated.chain(let_be.iter().map(ToString::to_string)).collect()
     }

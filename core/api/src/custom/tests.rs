@@ -150,10 +150,12 @@ fn subresources_and_selectable_fields_follow_their_paths() {
 fn names_go_to_who_asks_first() {
     let now = Time(jiff::Timestamp::UNIX_EPOCH);
     let mut first = definition("shirts", json!([version("v1", true, spec())]));
-    first.status = Some(definition::status(&first, std::iter::empty(), &now));
+    first.status = Some(definition::status(&first, |_| false, &now));
     assert!(definition::is_true(&first, "Established"));
     let mut second = definition("shorts", json!([version("v1", true, spec())]));
-    second.status = Some(definition::status(&second, std::iter::once(&first), &now));
+    let taken = definition::standing(&Object::new(first));
+    let is_taken = |name: definition::Standing<'_>| taken.contains(&name.of("example.com"));
+    second.status = Some(definition::status(&second, is_taken, &now));
     let status = second.status.as_ref().unwrap();
     let says = |type_: &str| {
         let one = status.conditions.iter().flatten().find(|one| one.type_ == type_).unwrap();

@@ -15,7 +15,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
-use pinnace_api::custom::{self, definition};
+use pinnace_api::custom;
+use pinnace_api::custom::definition::{self, Standing};
 use pinnace_api::{Catalog, Key, Object, Result, Typed};
 use pinnace_client::{Api, Client, Lister};
 use pinnace_env::Env;
@@ -23,9 +24,13 @@ use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
 use crate::Context;
 
+/// The index of definitions by what they mean to others of their group: see [`Standing`].
+const BY_NAMES: &str = "names";
+
 /// The controller.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
     let definitions = context.informers.of::<CustomResourceDefinition>()?;
+    definitions.informer().index(BY_NAMES, definition::standing);
     let reconciler = CustomResources {
         definitions: definitions.clone(),
         client: context.client().clone(),
@@ -41,11 +46,8 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
             queue.add(key.clone());
             // A name that comes free goes to another of the group.
             let group = key.name().split_once('.').map_or("", |(_, group)| group);
-            for other in all.list(None) {
-                let waits = !definition::is_true(&other, "NamesAccepted");
-                if waits && other.spec.group == group && other.object().key() != key {
-                    queue.add(other.object().key());
-                }
+            for other in all.informer().by_index(BY_NAMES, &Standing::Waits.of(group)) {
+                queue.add(other.key());
             }
         },
     ))
@@ -117,11 +119,11 @@ impl Reconciler for CustomResources {
             return Ok(Action::Done);
         };
         let now = Time(self.env.clock().now_seconds());
-        let others = self.definitions.list(None);
-        let others = others
-            .iter()
-            .filter(|other| other.spec.group == found.spec.group && other.object().key() != *key);
-        let status = definition::status(&found, others.map(|other| &**other), &now);
+        let is_taken = |name: Standing<'_>| {
+            let by = name.of(&found.spec.group);
+            self.definitions.informer().by_index(BY_NAMES, &by).iter().any(|one| one.key() != *key)
+        };
+        let status = definition::status(&found, is_taken, &now);
         let mut wanted = found.to_owned();
         wanted.status = Some(status);
         if definition::is_true(&wanted, "Established") {

@@ -234,7 +234,7 @@ fn describe(resource: &Resource, facts: &mut String) {
         resource.name(),
         verbs.0
     );
-    if let KindSchema::Value(schema) = &resource.schema {
+    if let KindSchema::Text(schema) = &resource.schema {
         let _ = write!(facts, " {schema}");
     }
 }

@@ -39,6 +39,11 @@ pub(super) struct Types {
     resources: HashMap<[String; 3], String>,
 }
 
+/// The schema of any object.
+fn any() -> Value {
+    json!({"type": "object"})
+}
+
 impl Types {
     pub(super) fn new(flavor: Flavor) -> Self {
         let path = flavor.prefix().trim_matches(['#', '/']);
@@ -59,8 +64,11 @@ impl Types {
         let kind = [&resource.group, &resource.version, &resource.kind].map(ToString::to_string);
         let name = match &resource.schema {
             KindSchema::Type(of) => target(of(&mut self.generator).as_value()),
-            KindSchema::Value(schema) => self.custom(resource, Value::clone(schema)),
-            KindSchema::Any => self.custom(resource, json!({"type": "object"})),
+            KindSchema::Text(schema) => {
+                let schema = serde_json::from_str(schema).unwrap_or_else(|_| any());
+                self.custom(resource, schema)
+            }
+            KindSchema::Any => self.custom(resource, any()),
         };
         self.kinds.entry(name.clone()).or_default().insert(kind.clone());
         // What is only created, such as a review, is never listed.
