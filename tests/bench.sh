@@ -9,7 +9,7 @@ trap 'rm -f "$lines"' EXIT
 
 # All are built at once: built by package, each would have other features of the crates below, and
 # those would be compiled again for each.
-programs=$("$cargo" bench --workspace --benches --no-run --message-format json-render-diagnostics |
+programs=$("$cargo" bench --workspace --bench '*' --no-run --message-format json-render-diagnostics |
     python3 -c '
 import json, os, sys
 

@@ -10,139 +10,9 @@ use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::ownership::{Ledger, Ownership};
-use crate::{ApiError, DynamicObject, Key, Result, conversion};
-
-/// A type that an object can be read as: every top-level type of `k8s-openapi`, and
-/// [`DynamicObject`] for kinds that are known only at run time.
-pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// `metadata`.
-    fn meta(&self) -> &ObjectMeta;
-    /// `metadata`, to change.
-    fn meta_mut(&mut self) -> &mut ObjectMeta;
-    /// `apiVersion`, for example `apps/v1`.
-    fn api_version(&self) -> &str;
-    /// `kind`.
-    fn kind(&self) -> &str;
-    /// Whether objects rest as text: their typed form is many times as large, and seldom needed.
-    fn rests_as_text() -> bool {
-        false
-    }
-}
-
-impl<K> Kind for K
-where
-    K: k8s_openapi::Metadata<Ty = ObjectMeta>
-        + Clone
-        + PartialEq
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    fn meta(&self) -> &ObjectMeta {
-        self.metadata()
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.metadata_mut()
-    }
-    fn api_version(&self) -> &str {
-        K::API_VERSION
-    }
-    fn kind(&self) -> &str {
-        K::KIND
-    }
-    fn rests_as_text() -> bool {
-        K::KIND == "CustomResourceDefinition"
-    }
-}
-
-/// A [`Kind`] with its type erased: what [`Draft`] and [`Object`] hold.
-pub trait Payload: Any + Send + Sync {
-    /// `metadata`.
-    fn meta(&self) -> &ObjectMeta;
-    /// `metadata`, to change.
-    fn meta_mut(&mut self) -> &mut ObjectMeta;
-    /// `apiVersion`.
-    fn api_version(&self) -> &str;
-    /// `kind`.
-    fn kind(&self) -> &str;
-    /// Appends the JSON form.
-    ///
-    /// # Errors
-    /// When a value has no JSON form; types of `k8s-openapi` always have one.
-    fn write_json(&self, out: &mut Vec<u8>) -> serde_json::Result<()>;
-    /// The JSON form as a tree.
-    ///
-    /// # Errors
-    /// As [`Payload::write_json`].
-    fn to_value(&self) -> serde_json::Result<serde_json::Value>;
-    /// A copy.
-    fn boxed(&self) -> Box<dyn Payload>;
-    /// Whether `other` is of the same type and equal.
-    fn equals(&self, other: &dyn Payload) -> bool;
-    /// How this type is read back from JSON.
-    fn codec(&self) -> &'static Codec;
-}
-
-impl<K: Kind> Payload for K {
-    fn meta(&self) -> &ObjectMeta {
-        Kind::meta(self)
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        Kind::meta_mut(self)
-    }
-    fn api_version(&self) -> &str {
-        Kind::api_version(self)
-    }
-    fn kind(&self) -> &str {
-        Kind::kind(self)
-    }
-    fn write_json(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(out, self)
-    }
-    fn to_value(&self) -> serde_json::Result<serde_json::Value> {
-        serde_json::to_value(self)
-    }
-    fn boxed(&self) -> Box<dyn Payload> {
-        Box::new(self.clone())
-    }
-    fn equals(&self, other: &dyn Payload) -> bool {
-        let other: &dyn Any = other;
-        other.downcast_ref::<K>().is_some_and(|other| self == other)
-    }
-    fn codec(&self) -> &'static Codec {
-        Codec::of::<K>()
-    }
-}
-
-/// How a type is read from JSON.
-pub struct Codec {
-    decode: fn(&[u8]) -> serde_json::Result<Box<dyn Payload>>,
-    from_value: fn(serde_json::Value) -> serde_json::Result<Box<dyn Payload>>,
-    rests_as_text: fn() -> bool,
-}
-
-impl Codec {
-    /// The codec of a type.
-    pub fn of<K: Kind>() -> &'static Self {
-        &Self {
-            decode: |bytes| Ok(Box::new(serde_json::from_slice::<K>(bytes)?)),
-            from_value: |value| Ok(Box::new(serde_json::from_value::<K>(value)?)),
-            rests_as_text: K::rests_as_text,
-        }
-    }
-}
-
-impl fmt::Debug for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Codec")
-    }
-}
+use crate::{ApiError, Codec, Key, Kind, Payload, Result, conversion};
 
 /// An object that is still being made: owned by one, free to change.
 pub struct Draft(Box<dyn Payload>, Ownership);
@@ -150,7 +20,7 @@ pub struct Draft(Box<dyn Payload>, Ownership);
 impl Draft {
     /// A draft of a typed value.
     pub fn new(value: impl Kind) -> Self {
-        Self(Box::new(value), Ownership::default())
+        Self(value.erased(), Ownership::default())
     }
 
     /// Reads a draft from JSON text.
@@ -223,7 +93,7 @@ impl Draft {
     ) -> Result<Self> {
         let any: Box<dyn Any> = self.0;
         let value = any.downcast::<A>().map_err(|_| conversion::mismatch::<A>())?;
-        Ok(Self(Box::new(map(*value)?), self.1))
+        Ok(Self(map(*value)?.erased(), self.1))
     }
 
     /// The JSON form as text.
@@ -350,7 +220,7 @@ impl Object {
 
     /// The object without its typed form, if it is of a kind that rests as text.
     fn at_rest(self) -> Self {
-        if !(self.0.codec.rests_as_text)() {
+        if !self.0.codec.rests_as_text() {
             return self;
         }
         match self.json() {
@@ -363,7 +233,7 @@ impl Object {
     /// made for this reader alone and goes with him.
     pub fn unfolded(&self) -> Self {
         match (self.0.payload.get(), self.0.json.get()) {
-            (None, Some(json)) if (self.0.codec.rests_as_text)() => {
+            (None, Some(json)) if self.0.codec.rests_as_text() => {
                 Self::from_stored(self.0.codec, json.clone(), self.0.revision)
             }
             _ => self.clone(),
@@ -462,7 +332,7 @@ impl Object {
     /// Those of `map`, and `InternalError` when the object is no `A`.
     pub(crate) fn view<A: Kind, B: Kind>(&self, map: impl FnOnce(&A) -> Result<B>) -> Result<Self> {
         let value = map(self.get::<A>()?)?;
-        let draft = Draft(Box::new(value), Ownership::kept(self));
+        let draft = Draft(value.erased(), Ownership::kept(self));
         Ok(Self::from_draft(draft, self.revision()))
     }
 
@@ -698,24 +568,10 @@ impl<K> fmt::Debug for Typed<K> {
     }
 }
 
-impl Kind for DynamicObject {
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-    fn api_version(&self) -> &str {
-        &self.api_version
-    }
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DynamicObject;
     use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
     fn config_map(name: &str) -> ConfigMap {

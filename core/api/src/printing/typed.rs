@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Column, Completed, Printer};
-use crate::{ApiError, Kind, Object, Result};
+use crate::{ApiError, Draft, Kind, Object, Result};
 
 /// A built-in kind and its printer.
 pub(super) struct Entry {
@@ -69,5 +69,6 @@ fn in_this_version<K: Kind + k8s_openapi::Resource>(object: &Object) -> Result<K
         return Err(ApiError::internal(format!("{} is not a {}", object.key(), K::KIND)));
     }
     value["apiVersion"] = K::API_VERSION.into();
-    serde_json::from_value(value).map_err(|error| ApiError::decode(&error))
+    let draft = Draft::from_value(K::codec(), value)?;
+    draft.get().cloned().ok_or_else(|| ApiError::internal("read as another kind"))
 }
