@@ -109,7 +109,7 @@ fn webhooks_are_checked() {
             "/webhooks/0/matchConditions",
             json!([
                 {"name": "a", "expression": "request.name != 'x'"},
-                {"name": "a", "expression": "object.metadata.name"},
+                {"name": "a", "expression": "object.metadata.name == 'y'"},
                 {"name": "b", "expression": "params.x == 1"},
             ]),
             &[
