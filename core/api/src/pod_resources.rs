@@ -23,6 +23,11 @@ pub struct Summing<'a> {
     pub missing: &'a [(&'static str, Quantity)],
 }
 
+/// Whether a resource is one that a vendor names, not Kubernetes, as `example.com/gpu`.
+pub fn is_extended(name: &str) -> bool {
+    crate::kinds::is_extended_resource(name)
+}
+
 /// What a pod asks of its node: its containers together, or more if an init container needs
 /// more, replaced by what the pod asks for as a whole, plus overhead. Sidecars run beside the init
 /// containers that come after them.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::extender::Extender;
 use crate::framework::{Bound, CycleState, Handle, PluginSet, Profile, Refusal, Waited};
 use crate::pod::PodInfo;
 
@@ -13,6 +14,8 @@ pub(crate) struct Binding {
     pub(crate) node: Arc<str>,
     pub(crate) state: CycleState,
     pub(crate) wait: Option<Wait>,
+    /// Who binds it in place of the plugins.
+    pub(crate) binder: Option<Extender>,
 }
 
 /// What a pod waits for before it may be bound.
@@ -93,6 +96,15 @@ impl Binding {
             let Some(pre_bind) = plugin.as_pre_bind() else { continue };
             let answer = pre_bind.pre_bind(&self.pod, &self.node, &self.state).await;
             answer.map_err(|refusal| running("PreBind", plugin.name(), refusal))?;
+        }
+        if let Some(binder) = &self.binder {
+            match binder.bind(&self.pod, &self.node).await {
+                Ok(()) => return Ok(()),
+                Err(why) if binder.is_ignorable() => {
+                    tracing::warn!(why, "an extender is passed over");
+                }
+                Err(why) => return Err(Refusal::Error(why)),
+            }
         }
         for (_, plugin) in self.profile().plugins() {
             let Some(bind) = plugin.as_bind() else { continue };

@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::extender::Extender;
 use crate::framework::{Handle, MAX_PLUGINS, Plugin, Profile, Registry};
 use crate::plugins;
 use crate::{Error, Result};
@@ -29,6 +30,8 @@ pub struct SchedulerConfig {
     pub unschedulable_timeout: Duration,
     /// How many pods are being bound at once. At least 1.
     pub bindings_at_once: usize,
+    /// Servers outside that have a say, in the order in which they are asked.
+    pub extenders: Vec<Extender>,
 }
 
 impl Default for SchedulerConfig {
@@ -40,6 +43,7 @@ impl Default for SchedulerConfig {
             most_backoff: Duration::from_secs(10),
             unschedulable_timeout: Duration::from_secs(300),
             bindings_at_once: 256,
+            extenders: Vec::new(),
         }
     }
 }
@@ -90,7 +94,29 @@ impl ProfileConfig {
         self
     }
 
-    fn build(&self, index: usize, registry: &Registry, handle: &Handle) -> Result<Profile> {
+    /// The arguments of a plugin, which takes no notice of resources that are the concern of
+    /// extenders alone.
+    fn arguments_of(&self, plugin: &str, extenders: &[Extender]) -> Option<Value> {
+        let arguments = self.arguments.get(plugin).cloned();
+        let mut ignored = extenders.iter().flat_map(|one| one.config().ignored()).peekable();
+        if plugin != plugins::NodeResourcesFit::NAME || ignored.peek().is_none() {
+            return arguments;
+        }
+        let mut arguments = arguments.filter(Value::is_object).unwrap_or_else(|| json!({}));
+        let all = &mut arguments["ignoredResources"];
+        let mut names = all.as_array().cloned().unwrap_or_default();
+        names.extend(ignored.map(Value::from));
+        *all = names.into();
+        Some(arguments)
+    }
+
+    fn build(
+        &self,
+        index: usize,
+        registry: &Registry,
+        extenders: &[Extender],
+        handle: &Handle,
+    ) -> Result<Profile> {
         let profile = || self.scheduler_name.clone();
         if self.plugins.len() > MAX_PLUGINS {
             return Err(Error::TooManyPlugins { profile: profile(), most: MAX_PLUGINS });
@@ -109,7 +135,7 @@ impl ProfileConfig {
             let Some(make) = registry.get(name) else {
                 return Err(Error::UnknownPlugin { profile: profile(), plugin });
             };
-            let handle = handle.with_arguments(self.arguments.get(name));
+            let handle = handle.with_arguments(self.arguments_of(name, extenders).as_ref());
             plugins.push((make(&handle)?, (*weight).max(1)));
         }
         if !plugins.iter().any(|(plugin, _)| plugin.as_bind().is_some()) {
@@ -131,7 +157,7 @@ impl SchedulerConfig {
         let mut profiles = Vec::new();
         let mut sort: Option<(String, Arc<dyn Plugin>)> = None;
         for (index, config) in self.profiles.iter().enumerate() {
-            let profile = config.build(index, &self.registry, handle)?;
+            let profile = config.build(index, &self.registry, &self.extenders, handle)?;
             let name = config.scheduler_name.clone();
             if !names.insert(name.clone()) {
                 return Err(Error::Profiles { scheduler_name: name });

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::{ProfileConfig, SchedulerConfig};
+use crate::extender::{Extender, ExtenderConfig, validate};
 use crate::{DEFAULT_SCHEDULER, Error, Result};
 
 const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
@@ -37,7 +38,7 @@ struct Configuration {
     #[serde(default)]
     profiles: Vec<KubeProfile>,
     #[serde(default)]
-    extenders: Vec<Value>,
+    extenders: Vec<ExtenderConfig>,
 }
 
 #[derive(Deserialize)]
@@ -169,9 +170,16 @@ impl Configuration {
         }
         let seconds = |many: i64| Duration::from_secs(u64::try_from(many).unwrap_or(0));
         (config.first_backoff, config.most_backoff) = (seconds(first), seconds(most));
-        if !self.extenders.is_empty() {
-            problems.push("extenders: Forbidden: extenders are not supported".to_owned());
+        let wrong = validate(&self.extenders);
+        if wrong.is_empty() {
+            for extender in self.extenders {
+                match Extender::http(extender) {
+                    Ok(extender) => config.extenders.push(extender),
+                    Err(error) => problems.push(error.to_string()),
+                }
+            }
         }
+        problems.extend(wrong);
         config
     }
 }
@@ -299,6 +307,10 @@ mod tests {
         let config = read(json!({
             "podInitialBackoffSeconds": 2, "podMaxBackoffSeconds": 5, "percentageOfNodesToScore": 30,
             "leaderElection": {"leaderElect": false},
+            "extenders": [{"urlPrefix": "http://127.0.0.1:1", "filterVerb": "filter", "weight": 2,
+                           "enableHTTPS": false, "httpTimeout": "1.5s", "nodeCacheCapable": true,
+                           "managedResources": [{"name": "a.b/c", "ignoredByScheduler": true}],
+                           "ignorable": true}],
             "profiles": [
                 {},
                 {"schedulerName": "packed", "percentageOfNodesToScore": 50,
@@ -312,6 +324,9 @@ mod tests {
         }))
         .unwrap();
         assert_eq!((config.first_backoff.as_secs(), config.most_backoff.as_secs()), (2, 5));
+        let extender = config.extenders[0].config();
+        assert_eq!(extender.http_timeout.map(|time| time.0.as_millis()), Some(1500));
+        assert!(extender.ignorable && extender.managed_resources[0].ignored_by_scheduler);
         let [usual, packed] = &config.profiles[..] else { panic!("{config:?}") };
         assert_eq!(usual.percentage_of_nodes_to_score, Some(30));
         assert_eq!(packed.percentage_of_nodes_to_score, Some(50));
@@ -337,6 +352,21 @@ mod tests {
             json!({"podInitialBackoffSeconds": 20}),
             "podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to \
              PodInitialBackoffSeconds",
+        );
+        check(
+            json!({"extenders": [{"urlPrefix": "http://a", "prioritizeVerb": "p"},
+                {"urlPrefix": "http://b", "bindVerb": "b",
+                 "managedResources": [{"name": "cpu"}, {"name": "a.b/c"}]},
+                {"urlPrefix": "http://c", "bindVerb": "b", "managedResources": [{"name": "a.b/c"}]}]}),
+            "[extenders[0].weight: Invalid value: 0: must have a positive weight applied to it, \
+             extenders[1].managedResources[0].name: Invalid value: \"cpu\": is an invalid extended \
+             resource name, extenders[2].managedResources[0].name: Invalid value: \"a.b/c\": \
+             duplicate extender managed resource name, extenders: Invalid value: \"found 2 extenders \
+             implementing bind\": only one extender can implement bind]",
+        );
+        check(
+            json!({"extenders": [{"urlPrefix": "ftp://a"}]}),
+            "extenders: ftp://a/: unsupported protocol scheme \"ftp\"",
         );
         check(
             json!({"profiles": [{}, {}]}),

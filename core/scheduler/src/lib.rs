@@ -4,6 +4,7 @@
 //! - [`Plugin`] and the traits beside it: the extension points, for the host's own plugins too;
 //!   [`Registry`] and [`SchedulerConfig`] say which take part.
 //! - [`plugins`]: the built-in plugins, with upstream's names, reasons, scores and weights.
+//! - [`Extender`]: a server outside that has a say, as upstream's extenders do.
 //! - [`Decider`], [`Cluster`] and [`PodClasses`]: the decision itself, without I/O or clock.
 //!
 //! All nodes are looked at, none are sampled. It is fast all the same because work is
@@ -13,6 +14,7 @@
 //!
 //! Follows <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>.
 
+mod asking;
 mod binding;
 mod cluster;
 mod config;
@@ -20,6 +22,7 @@ mod decision;
 mod error;
 mod evictions;
 mod explainer;
+mod extender;
 mod framework;
 mod inbox;
 mod kube_config;
@@ -42,12 +45,16 @@ pub use decision::{
 };
 pub use error::{Error, Result};
 pub use explainer::Explainer;
+pub use extender::{
+    Extender, ExtenderConfig, ExtenderTls, ExtenderTransport, GoDuration, ManagedResource,
+};
 pub use framework::{
-    Answer, BatchNodes, BatchPlugin, Bind, Bound, ClusterEvent, Concern, Cycle, CycleState, Events,
-    Filter, Handle, Hint, MAX_PERMIT_WAIT, MAX_PLUGINS, MAX_SCORE, Nomination, Normalization,
-    Obstacle, Permit, Permitted, Plugin, PluginFactory, PluginIndex, PluginSet, PostBind,
-    PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter, PreFiltered, Prepared, Profile,
-    QueueSort, Reasons, Refusal, Registry, Reserve, Scope, Score, Verdict, batched,
+    Answer, BatchNodes, BatchPlugin, Bind, Bound, Candidate, ClusterEvent, Concern, Cycle,
+    CycleState, Events, Filter, Handle, Hint, MAX_BINDING_TIME, MAX_PERMIT_WAIT, MAX_PLUGINS,
+    MAX_SCORE, Nomination, Normalization, Obstacle, Permit, Permitted, Plugin, PluginFactory,
+    PluginIndex, PluginSet, PostBind, PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter,
+    PreFiltered, Prepared, Profile, QueueSort, Reasons, Refusal, Registry, Reserve, Scope, Score,
+    Verdict, batched, batched_within,
 };
 pub use pod::{
     Affinity, HostPort, PodClass, PodClasses, PodInfo, PodSelector, PodTerm, PodTerms, Signature,

@@ -15,7 +15,7 @@ use k8s_openapi::api::storage::v1::{
 };
 use pinnace_client::{Informer, Informers, Recorder};
 use pinnace_env::Env;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,13 +92,16 @@ impl Scheduler {
                 }
             });
         }
+        // Extenders do not say what helps a pod that they have rejected.
+        let outside = if config.extenders.is_empty() { Events::NONE } else { Events::ALL };
         let scheduling = Scheduling {
             recorders: profiles.iter().map(|one| recorder.component(one.name())).collect(),
-            queue: Queue::new(profiles.clone(), sort, waits),
+            queue: Queue::new(profiles.clone(), sort, waits, outside),
             decider: Decider::new(env.random().fork()),
             reports: Reports::new(informers.client().of()?, env.clone()),
             evictions: Evictions::new(informers.client().of()?, env),
             nominations: Nominations::default(),
+            extenders: config.extenders.into(),
             cluster: Cluster::new(),
             classes: PodClasses::default(),
             profiles,
@@ -132,7 +135,7 @@ impl Scheduler {
             return;
         }
         while !stop.is_cancelled() {
-            if self.turn() {
+            if self.turn(&stop).await {
                 tokio::task::yield_now().await;
             } else {
                 self.wait(&stop).await;
@@ -157,7 +160,7 @@ impl Scheduler {
     }
 
     /// Takes in what has happened and decides some pods; `true` when there are more to decide.
-    fn turn(&mut self) -> bool {
+    async fn turn(&mut self, stop: &CancellationToken) -> bool {
         let now = Instant::now();
         for (kind, delta) in self.inbox.take() {
             self.scheduling.change(kind, delta, now);
@@ -170,31 +173,41 @@ impl Scheduler {
         }
         for _ in 0..PODS_PER_TURN {
             let Ok(slot) = self.bindings.limit.clone().try_acquire_owned() else { return false };
-            match self.scheduling.step(now) {
-                Step::Idle => return false,
-                Step::Done => {}
-                Step::Bind(binding) => {
-                    let pod = binding.pod.clone();
-                    let mut run = Box::pin(binding.run(self.bindings.limit.clone(), Some(slot)));
-                    // Within the process a binding seldom has to wait for anything: then it is
-                    // done here and now, and need not queue behind the tasks of the pods before.
-                    match AssertUnwindSafe(run.as_mut()).catch_unwind().now_or_never() {
-                        Some(Ok((binding, result))) => {
-                            self.scheduling.bound(binding, result, now);
-                        }
-                        Some(Err(_)) => {
-                            tracing::error!(pod = %pod.uid(), "a binding panicked");
-                            self.scheduling.lost(&pod, now);
-                        }
-                        None => {
-                            let task = self.bindings.tasks.spawn(run);
-                            self.bindings.pods.insert(task.id(), pod);
-                        }
+            let step = match self.scheduling.step(now) {
+                Step::Ask(pod) => {
+                    let asked = self.scheduling.ask(pod, now);
+                    match stop.run_until_cancelled(asked).await {
+                        Some(step) => step,
+                        None => return false,
                     }
                 }
+                step => step,
+            };
+            match step {
+                Step::Idle => return false,
+                Step::Done | Step::Ask(_) => {}
+                Step::Bind(binding) => self.bind(*binding, slot, now),
             }
         }
         true
+    }
+
+    fn bind(&mut self, binding: Binding, slot: OwnedSemaphorePermit, now: Instant) {
+        let pod = binding.pod.clone();
+        let mut run = Box::pin(binding.run(self.bindings.limit.clone(), Some(slot)));
+        // Within the process a binding seldom has to wait for anything: then it is done here and now,
+        // and need not queue behind the tasks of the pods before.
+        match AssertUnwindSafe(run.as_mut()).catch_unwind().now_or_never() {
+            Some(Ok((binding, result))) => self.scheduling.bound(binding, result, now),
+            Some(Err(_)) => {
+                tracing::error!(pod = %pod.uid(), "a binding panicked");
+                self.scheduling.lost(&pod, now);
+            }
+            None => {
+                let task = self.bindings.tasks.spawn(run);
+                self.bindings.pods.insert(task.id(), pod);
+            }
+        }
     }
 
     async fn wait(&mut self, stop: &CancellationToken) {

@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::binding::{Binding, Unbound, Wait, running};
-use crate::cluster::{Cluster, NodeIndex, Owner};
+use crate::cluster::{Cluster, NodeIndex, Owner, PodRecord};
 use crate::decision::{Decider, Decision, Diagnosis, explain};
 use crate::evictions::{Eviction, Evictions};
 use crate::explainer::Question;
+use crate::extender::Extender;
 use crate::framework::{
     ClusterEvent, Cycle, CycleState, Events, Handle, MAX_PERMIT_WAIT, Nomination, Permitted,
-    PluginIndex, PluginSet, Profile, Refusal, node_changes, pod_changes,
+    PluginIndex, PluginSet, PostFiltered, Profile, Refusal, node_changes, pod_changes,
 };
 use crate::inbox::Watched;
 use crate::nominations::Nominations;
@@ -51,6 +52,7 @@ pub(crate) struct Scheduling {
     pub(crate) reports: Reports,
     pub(crate) evictions: Evictions,
     pub(crate) nominations: Nominations,
+    pub(crate) extenders: Arc<[Extender]>,
     /// Pods that were bound, with their nodes, and whose events are not recorded yet.
     pub(crate) announcements: Vec<(Arc<PodInfo>, Arc<str>)>,
 }
@@ -63,6 +65,8 @@ pub(crate) enum Step {
     Done,
     /// A pod has a node and is to be bound.
     Bind(Box<Binding>),
+    /// Extenders have a say in this pod: see [`Scheduling::ask`].
+    Ask(Arc<PodInfo>),
 }
 
 impl Scheduling {
@@ -122,6 +126,7 @@ impl Scheduling {
                 old.map_or(Events::NODE_ADD, |old| node_changes(&old, &new))
             }
             (Some(old), None) => {
+                self.abandon(old.object().name());
                 self.cluster.remove_node(old.object().name());
                 Events::NODE_DELETE
             }
@@ -129,6 +134,17 @@ impl Scheduling {
         };
         let event = ClusterEvent { what, old: delta.old.as_ref(), new: delta.new.as_ref() };
         self.queue.wake(&event, now);
+    }
+
+    /// Pods that wait to be bound to a node that goes wait for nothing.
+    fn abandon(&self, node: &str) {
+        let Some(node) = self.cluster.find(node) else { return };
+        for uid in self.cluster.node(node).pods() {
+            if self.cluster.pod(uid).is_some_and(PodRecord::is_assumed) {
+                let gone = Refusal::unschedulable("node(s) are gone");
+                self.handle.waiting().reject(uid, "", gone);
+            }
+        }
     }
 
     fn change_pod(&mut self, old: Option<Typed<Pod>>, new: Option<Typed<Pod>>, now: Instant) {
@@ -286,6 +302,9 @@ impl Scheduling {
             self.queue.remove(pod.uid());
             return Step::Done;
         }
+        if self.asks_about(&pod) {
+            return Step::Ask(pod);
+        }
         let profiles = self.profiles.clone();
         let profile = &profiles[pod.profile()];
         let state = CycleState::default();
@@ -302,7 +321,7 @@ impl Scheduling {
     }
 
     /// Does what was decided.
-    fn take(
+    pub(crate) fn take(
         &mut self,
         decision: Decision,
         pod: Arc<PodInfo>,
@@ -343,6 +362,16 @@ impl Scheduling {
         let profile = &profiles[pod.profile()];
         let (diagnosis, found) =
             self.decider.way_out(&mut self.cluster, profile, &pod, state, diagnosis);
+        self.make_room(pod, &diagnosis, found);
+    }
+
+    /// Takes the way out that was found, and reports.
+    pub(crate) fn make_room(
+        &mut self,
+        pod: Arc<PodInfo>,
+        diagnosis: &Arc<Diagnosis>,
+        found: PostFiltered,
+    ) {
         let node = match &found.nomination {
             Nomination::To(name) => self.cluster.find(name),
             Nomination::Keep | Nomination::Clear => None,
@@ -385,7 +414,9 @@ impl Scheduling {
         match self.permit(&pod, &name, &state) {
             Ok(wait) => {
                 let profiles = self.profiles.clone();
-                Step::Bind(Box::new(Binding { profiles, pod, node: name, state, wait }))
+                let mut extenders = self.extenders.iter();
+                let binder = extenders.find(|one| one.binds() && one.concerns(pod.pod())).cloned();
+                Step::Bind(Box::new(Binding { profiles, pod, node: name, state, wait, binder }))
             }
             Err((plugin, refusal)) => {
                 self.unreserve(&pod, &name, &state);
@@ -509,7 +540,13 @@ impl Scheduling {
         self.put_back(pod, PluginSet::default(), PluginSet::default(), now);
     }
 
-    fn put_back(&mut self, pod: &PodInfo, rejected: PluginSet, pending: PluginSet, now: Instant) {
+    pub(crate) fn put_back(
+        &mut self,
+        pod: &PodInfo,
+        rejected: PluginSet,
+        pending: PluginSet,
+        now: Instant,
+    ) {
         self.queue.put_back(pod.uid(), rejected, pending, now);
     }
 

@@ -1,7 +1,9 @@
 //! The scheduler over a whole API, in virtual time.
 
 mod explain;
+mod extenders;
 mod harness;
+mod hostile;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -401,11 +403,11 @@ impl BatchPlugin for OnlyB {
     fn name(&self) -> &str {
         "OnlyB"
     }
-    fn judge(&self, _: &Pod, nodes: &BatchNodes<'_>, scores: &mut [i64]) -> Answer {
+    fn judge(&self, _: &Pod, nodes: &BatchNodes, scores: &mut [f64]) -> Answer {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(nodes.allocatable("cpu"), vec![2000; nodes.len()]);
+        assert_eq!(nodes.allocatable("cpu"), Some(&vec![2000; nodes.len()][..]));
         for (name, score) in nodes.names().zip(scores) {
-            *score = if name == "a" { -1 } else { 50 };
+            *score = if name == "a" { -1.0 } else { 50.0 };
         }
         Ok(())
     }

@@ -63,6 +63,11 @@ impl ResourceNames {
         &self.names[resource.index()]
     }
 
+    /// All names, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Resource)> {
+        (0..).map(Resource).zip(&self.names).map(|(resource, name)| (&**name, resource))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.names.len()

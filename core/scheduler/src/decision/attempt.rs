@@ -17,6 +17,7 @@ pub struct Attempt<'a> {
     pub(super) plan: ClassPlan,
     pub(super) random: &'a Random,
     pub(super) alone: bool,
+    pub(super) candidates: bool,
 }
 
 impl Attempt<'_> {
@@ -44,6 +45,12 @@ impl Attempt<'_> {
     /// that it holds for other pods of the class until the node changes.
     pub fn is_alone(&self) -> bool {
         self.alone
+    }
+
+    /// Whether others choose among the nodes that evictions would make room on, so that all of them
+    /// have to be told.
+    pub fn wants_candidates(&self) -> bool {
+        self.candidates
     }
 
     /// The nodes that may come into question at all.

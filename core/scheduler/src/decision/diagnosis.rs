@@ -97,6 +97,16 @@ impl Diagnosis {
         found
     }
 
+    /// What somebody outside has against a node that the plugins let pass.
+    pub(super) fn outside(&mut self, node: NodeIndex, reason: &str, unresolvable: bool) {
+        self.count(vec![reason.to_owned().into()]);
+        self.plugins = self.plugins.or(PluginSet::EXTENDERS);
+        if unresolvable {
+            let verdict = Verdict::Unresolvable;
+            self.refusals.push(NodeRefusal { node, plugin: PluginIndex::EXTENDERS, verdict });
+        }
+    }
+
     fn reject(&mut self, plugin: PluginIndex, refusal: &crate::Refusal) {
         match refusal {
             crate::Refusal::Pending(_) => self.pending.insert(plugin),

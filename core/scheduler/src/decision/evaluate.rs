@@ -13,7 +13,7 @@ pub(super) struct Scratch {
     pub(super) nodes: Vec<NodeIndex>,
     verdicts: Vec<Verdict>,
     scores: Vec<i64>,
-    totals: Vec<i64>,
+    pub(super) totals: Vec<i64>,
 }
 
 /// Which of the best nodes to take.
@@ -32,6 +32,23 @@ pub(super) fn evaluate(
     random: &Random,
     scratch: &mut Scratch,
 ) -> Answer<Option<NodeIndex>> {
+    fit(cycle, profile, plan, table, random, scratch)?;
+    if scratch.nodes.len() < 2 {
+        return Ok(scratch.nodes.first().copied());
+    }
+    rank(cycle, profile, fresh, table, scratch)?;
+    Ok(choose(&scratch.nodes, &scratch.totals, random))
+}
+
+/// Leaves the nodes that pass the filters, or as many of them as are ranked.
+pub(super) fn fit(
+    cycle: &Cycle<'_>,
+    profile: &Profile,
+    plan: &ClassPlan,
+    table: Option<&Table>,
+    random: &Random,
+    scratch: &mut Scratch,
+) -> Answer {
     for &plugin in &profile.filters {
         let known = table.is_some() && profile.slot(plugin).scope != Scope::Everything;
         if !known && !plan.skip.contains(plugin) {
@@ -47,9 +64,17 @@ pub(super) fn evaluate(
         scratch.nodes.truncate(most);
         scratch.nodes.sort_unstable();
     }
-    if scratch.nodes.len() < 2 {
-        return Ok(scratch.nodes.first().copied());
-    }
+    Ok(())
+}
+
+/// Sums up what the plugins give each of the nodes.
+pub(super) fn rank(
+    cycle: &Cycle<'_>,
+    profile: &Profile,
+    fresh: Fresh,
+    table: Option<&Table>,
+    scratch: &mut Scratch,
+) -> Answer {
     scratch.totals.clear();
     match table {
         Some(table) => {
@@ -60,12 +85,16 @@ pub(super) fn evaluate(
     for &plugin in &profile.scores {
         add_scores(cycle, profile, plugin, fresh, table, scratch)?;
     }
-    let Scratch { nodes, totals, .. } = scratch;
-    let Some(best) = totals.iter().copied().max() else { return Ok(None) };
+    Ok(())
+}
+
+/// Takes one of the best.
+pub(super) fn choose(nodes: &[NodeIndex], totals: &[i64], random: &Random) -> Option<NodeIndex> {
+    let best = totals.iter().copied().max()?;
     let ties = totals.iter().filter(|total| **total == best).count();
     let which = draw(random, u32::try_from(ties).unwrap_or(u32::MAX));
     let mut tied = nodes.iter().zip(totals).filter(|(_, total)| **total == best);
-    Ok(tied.nth(which as usize).map(|(node, _)| *node))
+    tied.nth(which as usize).map(|(node, _)| *node)
 }
 
 /// Adds what a plugin gives the nodes, unless the table has it in its sum.

@@ -6,6 +6,7 @@ mod diagnosis;
 mod evaluate;
 mod explain;
 mod plan;
+mod steps;
 mod table;
 mod why_not;
 
@@ -27,6 +28,7 @@ pub use explain::{
     explain,
 };
 pub(crate) use plan::ClassPlan;
+pub(crate) use steps::Steps;
 use table::Table;
 
 /// How many numbers all tables together hold at most: about 32 MB of them. Beyond that, the
@@ -93,6 +95,19 @@ impl Decider {
         state: &CycleState,
         diagnosis: &Arc<Diagnosis>,
     ) -> (Arc<Diagnosis>, PostFiltered) {
+        self.ways_out(cluster, profile, pod, state, diagnosis, false)
+    }
+
+    /// The same, with all candidates where others choose among them.
+    pub(crate) fn ways_out(
+        &self,
+        cluster: &mut Cluster,
+        profile: &Profile,
+        pod: &PodInfo,
+        state: &CycleState,
+        diagnosis: &Arc<Diagnosis>,
+        candidates: bool,
+    ) -> (Arc<Diagnosis>, PostFiltered) {
         if !profile.has_post_filters {
             return (diagnosis.clone(), PostFiltered::default());
         }
@@ -107,7 +122,8 @@ impl Decider {
             },
         };
         let (random, alone) = (&self.random, fresh.filters.is_empty());
-        let mut attempt = Attempt { cluster, profile, pod, state, diagnosis, plan, random, alone };
+        let mut attempt =
+            Attempt { cluster, profile, pod, state, diagnosis, plan, random, alone, candidates };
         let mut reasons: Vec<String> = Vec::new();
         let mut found = PostFiltered::default();
         for (_, plugin) in profile.plugins() {

@@ -244,6 +244,20 @@ pub struct PostFiltered {
     pub message: String,
     /// The pods that have to go; the scheduler evicts them.
     pub victims: Vec<Typed<Pod>>,
+    /// All nodes that it may make room on, the best first: only where
+    /// [`Attempt::wants_candidates`] asks for them.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A node that evictions would make room on.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The node.
+    pub node: String,
+    /// The pods that have to go, the most important first.
+    pub victims: Vec<Typed<Pod>>,
+    /// How many disruption budgets their going violates.
+    pub violations: usize,
 }
 
 /// Looks for a way out when no node is left, for example by evicting pods.

@@ -19,6 +19,9 @@ const FEWEST_RANKED: usize = 100;
 pub struct PluginIndex(pub(crate) u8);
 
 impl PluginIndex {
+    /// Stands for extenders, which are no plugins.
+    pub(crate) const EXTENDERS: Self = Self(62);
+
     pub(crate) fn index(self) -> usize {
         self.0.into()
     }
@@ -31,6 +34,8 @@ pub struct PluginSet(u64);
 impl PluginSet {
     /// What keeps a pod waiting while there is no node at all.
     pub(crate) const NO_NODES: Self = Self(1 << 63);
+    /// What keeps a pod waiting that extenders rejected: they tell of no events, so anything may help.
+    pub(crate) const EXTENDERS: Self = Self(1 << PluginIndex::EXTENDERS.0);
 
     /// Adds a plugin.
     pub fn insert(&mut self, plugin: PluginIndex) {
@@ -59,6 +64,10 @@ impl PluginSet {
 
     pub(crate) fn waits_for_nodes(self) -> bool {
         self.0 & Self::NO_NODES.0 != 0
+    }
+
+    pub(crate) fn waits_for_anything(self) -> bool {
+        self.0 & Self::EXTENDERS.0 != 0
     }
 
     /// The plugins in it, in order.

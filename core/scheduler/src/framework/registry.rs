@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::guard::guarded;
 use super::{Handle, Plugin};
-use crate::Result;
 use crate::plugins;
+use crate::{Error, Result};
 
 /// Makes a plugin for one profile of one scheduler.
 pub type PluginFactory = Arc<dyn Fn(&Handle) -> Result<Arc<dyn Plugin>> + Send + Sync>;
@@ -17,19 +18,25 @@ impl Default for Registry {
     fn default() -> Self {
         let mut new = Self(BTreeMap::new());
         for (name, make) in plugins::BUILT_IN {
-            new.add(name, make);
+            new.0.insert(name.to_owned(), Arc::new(make));
         }
         new
     }
 }
 
 impl Registry {
-    /// Adds a plugin, or replaces the one of that name.
+    /// Adds a plugin of the host, or replaces the one of that name. When it panics, the pod that it was
+    /// asked about fails with an error that names the plugin, and is tried again later.
     pub fn add(
         &mut self,
         name: &str,
         make: impl Fn(&Handle) -> Result<Arc<dyn Plugin>> + Send + Sync + 'static,
     ) {
+        let wrong = name.to_owned();
+        let make = move |handle: &Handle| {
+            let plugin = make(handle)?;
+            guarded(plugin).map_err(|message| Error::Plugin { plugin: wrong.clone(), message })
+        };
         self.0.insert(name.to_owned(), Arc::new(make));
     }
 

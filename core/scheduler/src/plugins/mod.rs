@@ -37,6 +37,7 @@ pub use node_resources::{
 };
 pub use node_unschedulable::NodeUnschedulable;
 pub use preemption::DefaultPreemption;
+pub(crate) use preemption::best_of;
 pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
 pub use spread::PodTopologySpread;

@@ -60,16 +60,18 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// A queue that beside what plugins are helped by takes note of `more`.
     pub(crate) fn new(
         profiles: Arc<[Profile]>,
         sort: Arc<dyn crate::Plugin>,
         waits: Waits,
+        more: Events,
     ) -> Self {
         let slots = profiles
             .iter()
             .flat_map(|profile| profile.plugins().map(|(index, _)| profile.slot(index).events));
         // The first node helps every pod that came before it.
-        let interest = slots.fold(Events::NODE_ADD, Events::or);
+        let interest = slots.fold(Events::NODE_ADD.or(more), Events::or);
         Self {
             profiles,
             sort,
@@ -173,8 +175,8 @@ impl Queue {
         }
         // Something that would have helped may have happened while it was being bound.
         let profile = &self.profiles[item.queued.pod.profile()];
-        let helpful =
-            rejectors.iter().fold(Events::NONE, |all, one| all | profile.slot(one).events);
+        let anything = if rejected.waits_for_anything() { Events::ALL } else { Events::NONE };
+        let helpful = rejectors.iter().fold(anything, |all, one| all | profile.slot(one).events);
         let missed =
             helpful.overlaps(item.own) || helpful.bits().any(|bit| self.last[bit] > item.taken);
         let strategy = match rejectors.is_empty() || missed {
@@ -288,7 +290,10 @@ impl Queue {
             let came = event.what.overlaps(Events::NODE_ADD);
             return if came { Strategy::AfterBackoff } else { Strategy::Skip };
         }
-        let mut strategy = Strategy::Skip;
+        let mut strategy = match item.rejected.waits_for_anything() {
+            true => Strategy::AfterBackoff,
+            false => Strategy::Skip,
+        };
         for plugin in item.rejected.or(item.pending).iter() {
             let slot = profile.slot(plugin);
             let gated_by_another = item.gate.is_some_and(|gate| gate != plugin);

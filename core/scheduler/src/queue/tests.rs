@@ -28,7 +28,7 @@ impl Test {
         let waits =
             Waits { first_backoff: SECOND, most_backoff: 10 * SECOND, unschedulable: 300 * SECOND };
         Self {
-            queue: Queue::new(profile.clone(), Arc::new(PrioritySort), waits),
+            queue: Queue::new(profile.clone(), Arc::new(PrioritySort), waits, Events::NONE),
             cluster: Cluster::new(),
             classes: PodClasses::default(),
             profile,

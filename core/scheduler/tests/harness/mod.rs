@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, PodCondition, Taint};
+use k8s_openapi::api::core::v1::{Binding, Event, Namespace, Node, Pod, PodCondition, Taint};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use pinnace_api::{Catalog, Key, Kind, manifest};
 use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder};
@@ -164,6 +164,15 @@ impl Cluster {
         open.await.unwrap();
     }
 
+    /// Binds a pod to a node, as another scheduler does.
+    pub(crate) async fn bind(&self, name: &str, node: &str) {
+        let binding: Binding = read(&format!(
+            "apiVersion: v1\nkind: Binding\nmetadata: {{name: {name}, namespace: default}}\n\
+             target: {{kind: Node, name: {node}}}\n"
+        ));
+        self.pods.bind(&key(name), binding).await.unwrap();
+    }
+
     /// Deletes a pod without grace.
     pub(crate) async fn delete(&self, name: &str) {
         let now = DeleteOptions { grace_period_seconds: Some(0), ..Default::default() };
@@ -205,6 +214,11 @@ impl Cluster {
             found.map(|event| event.to_owned())
         })
         .await
+    }
+
+    /// Lets virtual time pass.
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 
     pub(crate) async fn stop(self) {

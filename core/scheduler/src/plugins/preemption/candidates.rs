@@ -2,7 +2,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::cluster::{Lifted, NodeIndex, PodRecord};
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_api::Typed;
+
+use crate::cluster::{Lifted, NodeIndex};
 use crate::decision::Attempt;
 use crate::framework::{Answer, Reasons, Verdict};
 
@@ -131,6 +134,17 @@ impl Candidates {
         }
     }
 
+    /// All nodes that would do, the best first: how many budgets are violated there, and who has to
+    /// go.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (NodeIndex, usize, &[Arc<str>])> {
+        self.best.iter().filter_map(|(cost, node)| match self.outcomes.get(node.index()) {
+            Some(Some(Outcome::Victims(_, victims))) => {
+                Some((*node, cost.violations, &victims[..]))
+            }
+            _ => None,
+        })
+    }
+
     /// Why nobody can be evicted to any avail, in a cluster of so many nodes.
     pub(super) fn message(&self, nodes: usize) -> String {
         let mut counts = self.why_not.clone();
@@ -190,20 +204,37 @@ impl Outcome {
     }
 
     fn cost(attempt: &Attempt<'_>, victims: Vec<Victim>, violations: usize) -> Self {
-        let Some(first) = victims.first() else { return Self::Fits };
-        let highest = first.priority;
-        let most_important = victims.iter().filter(|victim| victim.priority == highest);
-        let shifted = |victim: &Victim| i64::from(victim.priority) + i64::from(i32::MAX) + 1;
-        let cost = Cost {
-            violations,
-            highest_priority: highest,
-            sum: victims.iter().map(shifted).sum(),
-            victims: victims.len(),
-            start: Reverse(most_important.map(|victim| victim.start).min().unwrap_or(i64::MAX)),
-            lot: attempt.random().next_u64(),
-        };
+        if victims.is_empty() {
+            return Self::Fits;
+        }
+        let facts: Vec<_> = victims.iter().map(|one| (one.priority, one.start)).collect();
+        let cost = Cost::of(&facts, violations, attempt.random().next_u64());
         Self::Victims(cost, victims.into_iter().map(|victim| victim.uid).collect())
     }
+}
+
+impl Cost {
+    /// Of pods by priority and start.
+    fn of(victims: &[(i32, i64)], violations: usize, lot: u64) -> Self {
+        let highest = victims.iter().map(|(priority, _)| *priority).max().unwrap_or(i32::MIN);
+        let most_important = victims.iter().filter(|(priority, _)| *priority == highest);
+        let shifted = |priority: i32| i64::from(priority) + i64::from(i32::MAX) + 1;
+        Self {
+            violations,
+            highest_priority: highest,
+            sum: victims.iter().map(|(priority, _)| shifted(*priority)).sum(),
+            victims: victims.len(),
+            start: Reverse(most_important.map(|(_, start)| *start).min().unwrap_or(i64::MAX)),
+            lot,
+        }
+    }
+}
+
+/// What the going of pods would cost, to compare.
+pub(super) fn cost(victims: &[Typed<Pod>], violations: usize) -> impl Ord + use<> {
+    let priority = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+    let facts: Vec<_> = victims.iter().map(|pod| (priority(pod), start(pod))).collect();
+    Cost::of(&facts, violations, 0)
 }
 
 /// Puts back whom the pod leaves room for. Gives why the pod would not fit even without all of
@@ -248,12 +279,12 @@ fn victims(attempt: &Attempt<'_>, node: NodeIndex) -> Vec<Victim> {
         .map(|(uid, record)| Victim {
             uid: uid.clone(),
             priority: record.priority(),
-            start: start(record),
+            start: start(record.pod()),
         })
         .collect()
 }
 
-fn start(record: &PodRecord) -> i64 {
-    let start = record.pod().status.as_ref().and_then(|status| status.start_time.as_ref());
+fn start(pod: &Pod) -> i64 {
+    let start = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
     start.map_or(i64::MAX, |start| start.0.as_millisecond())
 }

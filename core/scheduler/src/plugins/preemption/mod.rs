@@ -3,14 +3,16 @@
 mod candidates;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
+use pinnace_api::Typed;
 
-use crate::cluster::PodRecord;
+use crate::cluster::{NodeIndex, PodRecord};
 use crate::decision::Attempt;
 use crate::framework::{
-    Answer, Events, Nomination, Plugin, PostFilter, PostFiltered, Refusal, Verdict,
+    Answer, Candidate, Events, Nomination, Plugin, PostFilter, PostFiltered, Refusal, Verdict,
 };
 use candidates::Candidates;
 
@@ -84,18 +86,36 @@ impl PostFilter for DefaultPreemption {
     }
 }
 
-fn choose(candidates: &Candidates, attempt: &Attempt<'_>) -> PostFiltered {
+fn choose(known: &Candidates, attempt: &Attempt<'_>) -> PostFiltered {
     let cluster = attempt.cluster();
-    let Some((node, victims)) = candidates.best() else {
-        let message = format!("preemption: {}", candidates.message(cluster.len()));
-        return PostFiltered { nomination: Nomination::Clear, message, victims: Vec::new() };
+    let Some((node, victims)) = known.best() else {
+        let message = format!("preemption: {}", known.message(cluster.len()));
+        let nomination = Nomination::Clear;
+        return PostFiltered { nomination, message, ..PostFiltered::default() };
     };
-    let victims = victims.iter().filter_map(|uid| cluster.pod(uid));
+    let name = |node: NodeIndex| cluster.node(node).name().to_owned();
+    let pods = |uids: &[Arc<str>]| -> Vec<Typed<Pod>> {
+        let records = uids.iter().filter_map(|uid| cluster.pod(uid));
+        records.map(|record| record.pod().clone()).collect()
+    };
+    let candidates = known.in_order().filter(|_| attempt.wants_candidates());
     PostFiltered {
-        nomination: Nomination::To(cluster.node(node).name().to_owned()),
+        nomination: Nomination::To(name(node)),
         message: String::new(),
-        victims: victims.map(|record| record.pod().clone()).collect(),
+        victims: pods(victims),
+        candidates: candidates
+            .map(|(node, violations, uids)| Candidate {
+                node: name(node),
+                victims: pods(uids),
+                violations,
+            })
+            .collect(),
     }
+}
+
+/// The candidate where least is lost, of those that others left or changed.
+pub(crate) fn best_of(candidates: Vec<Candidate>) -> Option<Candidate> {
+    candidates.into_iter().min_by_key(|one| candidates::cost(&one.victims, one.violations))
 }
 
 /// Why a pod must not evict others: because it says so, or because it has done so already and those
