@@ -42,6 +42,21 @@ pub type AdmissionCallback = Option<
     ),
 >;
 
+/// Called to judge the nodes that a pod may go to, one pod at a time, on a thread of its own. `pod` is
+/// JSON, followed by NUL; it, `nodes` and `scores` are borrowed for the duration of the call. `scores`
+/// has a place per node, 0 at first: 0 to 100, the more the better, or a negative number for a node that
+/// will not do. Returns whether it can tell; if not, the pod is tried again later.
+pub type JudgeCallback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        pod: *const c_char,
+        pod_len: usize,
+        nodes: *const crate::plugin::Nodes,
+        scores: *mut f64,
+        scores_len: usize,
+    ) -> bool,
+>;
+
 /// User data with the function that ends it.
 pub(crate) struct UserData {
     data: *mut c_void,

@@ -1,10 +1,12 @@
 use std::ffi::c_char;
 
 use pinnace::access::AdmissionHook;
+use pinnace::scheduler::Rebalancing;
 use pinnace::{Clock, EngineBuilder, Env, Random, Runtime};
 
 use crate::boundary::{optional_text, taken};
 use crate::error::Failure;
+use crate::plugin::SchedulerPlugin;
 
 /// How an engine is to be. Nothing is checked before `pinnace_engine_new`.
 ///
@@ -19,6 +21,8 @@ pub struct Config {
     seed: Option<u64>,
     hooks: Vec<AdmissionHook>,
     scheduler: Option<String>,
+    plugins: Vec<SchedulerPlugin>,
+    rebalancing: Option<String>,
     /// The first thing that a setter could not take.
     refused: Option<Failure>,
 }
@@ -58,6 +62,14 @@ impl Config {
         if let Some(configuration) = &self.scheduler {
             builder = builder.scheduler_configuration(configuration)?;
         }
+        for plugin in self.plugins {
+            builder = plugin.add_to(builder);
+        }
+        match self.rebalancing.as_deref() {
+            None => {}
+            Some("") => builder = builder.rebalancing(Rebalancing::default()),
+            Some(policy) => builder = builder.descheduler_policy(policy)?,
+        }
         for hook in self.hooks {
             builder = builder.admission(hook);
         }
@@ -66,6 +78,10 @@ impl Config {
 
     pub(crate) fn add_hook(&mut self, hook: AdmissionHook) {
         self.hooks.push(hook);
+    }
+
+    pub(crate) fn add_plugin(&mut self, plugin: SchedulerPlugin) {
+        self.plugins.push(plugin);
     }
 
     /// Keeps what could not be taken, for when the engine is started.
@@ -168,5 +184,18 @@ pub unsafe extern "C" fn pinnace_config_set_scheduler(
 ) {
     set(config, |config| {
         config.set_text(|config| &mut config.scheduler, configuration, "configuration");
+    });
+}
+
+/// Has pods evicted that could be placed better, as a `DeschedulerPolicy` (`descheduler/v1alpha2`) in
+/// YAML or JSON says; with all strategies, every five minutes, for an empty one. Off by default and for
+/// NULL. `policy` is borrowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pinnace_config_set_rebalancing(
+    config: *mut Config,
+    policy: *const c_char,
+) {
+    set(config, |config| {
+        config.set_text(|config| &mut config.rebalancing, policy, "policy");
     });
 }

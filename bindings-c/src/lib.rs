@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod explain;
 mod objects;
+mod plugin;
 mod rollout;
 mod serving;
 mod stream;

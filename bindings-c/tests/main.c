@@ -46,6 +46,7 @@ void controllers(void);
 void life(void);
 void serving(void);
 void admission(void);
+void scheduler(void);
 
 int main(void) {
     verbs();
@@ -55,6 +56,7 @@ int main(void) {
     life();
     serving();
     admission();
+    scheduler();
     printf("%d passed, %d failed\n", check_passed_count, check_failed_count);
     return check_failed_count > 0;
 }

@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::admission::Admission;
+use crate::plugin::SchedulerPlugin;
 
 /// A result on its way to Python: made where the interpreter is not held, told where it is.
 pub(crate) type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -122,6 +123,8 @@ pub(crate) struct Config {
     pub(crate) seed: Option<u64>,
     pub(crate) admission: Vec<Admission>,
     pub(crate) scheduler: Option<String>,
+    pub(crate) scheduler_plugins: Vec<SchedulerPlugin>,
+    pub(crate) rebalancing: Option<String>,
 }
 
 /// Sets an entry of a dict that a function of the package takes as keywords.

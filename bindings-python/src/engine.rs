@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use pinnace::scheduler::Rebalancing;
 use pinnace::{
     Clock, DeleteOptions, Env, Error, ListOptions, LogOptions, OnShutdown, Patch,
     PropagationPolicy, Random, Runtime, ServeConfig, blocking,
@@ -89,6 +90,14 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     if let Some(configuration) = &config.scheduler {
         builder = builder.scheduler_configuration(configuration).map_err(to_python)?;
     }
+    for plugin in config.scheduler_plugins {
+        builder = plugin.add_to(builder)?;
+    }
+    builder = match config.rebalancing.as_deref() {
+        None => builder,
+        Some("") => builder.rebalancing(Rebalancing::default()),
+        Some(policy) => builder.descheduler_policy(policy).map_err(to_python)?,
+    };
     for admission in config.admission {
         builder = builder.admission(admission.hook());
     }

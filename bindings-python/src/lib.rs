@@ -10,6 +10,7 @@ mod convert;
 mod engine;
 mod error;
 mod logging;
+mod plugin;
 mod serving;
 mod stream;
 
@@ -25,6 +26,8 @@ mod _pinnace {
     use crate::engine::{Engine, start};
     #[pymodule_export]
     use crate::logging::log_to;
+    #[pymodule_export]
+    use crate::plugin::Nodes;
     #[pymodule_export]
     use crate::serving::Serving;
     #[pymodule_export]

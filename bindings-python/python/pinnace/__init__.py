@@ -23,6 +23,7 @@ from ._errors import (
 )
 from ._logging import log_to_logging
 from ._pinnace import __version__
+from ._scheduler import Nodes, SchedulerPlugin
 from ._types import Applied, Controller, Object, RolloutStatus, RuntimeInfo, WatchEvent
 
 __all__ = [
@@ -40,11 +41,13 @@ __all__ = [
     "ForbiddenError",
     "InvalidError",
     "ManifestError",
+    "Nodes",
     "NotFoundError",
     "Object",
     "PinnaceError",
     "RolloutStatus",
     "RuntimeInfo",
+    "SchedulerPlugin",
     "Serving",
     "Stream",
     "TimeoutError",

@@ -12,6 +12,7 @@ from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overlo
 from . import _pinnace, _reconcile, _types
 from ._admission import Admission
 from ._errors import ClosedError
+from ._scheduler import SchedulerPlugin
 from ._types import (
     Applied,
     Controller,
@@ -114,6 +115,11 @@ class AsyncEngine:
     :param on_shutdown: what becomes of pods at ``close``: ``stop`` or ``leave`` (for the next
         engine on the same ``data_dir`` to adopt); by default ``leave`` with a ``data_dir``.
     :param seed: makes what is random in the engine repeatable.
+    :param admission: functions that change or refuse what is written.
+    :param scheduler: a ``KubeSchedulerConfiguration``, as YAML or a dict.
+    :param scheduler_plugins: functions that have a say in where pods go.
+    :param rebalancing: a ``DeschedulerPolicy``, as YAML or a dict, by which pods are evicted that
+        could be placed better; ``True`` for all strategies, every five minutes. Off by default.
 
     >>> import asyncio, pinnace
     >>> async def main():
@@ -134,8 +140,21 @@ class AsyncEngine:
         seed: Optional[int] = None,
         admission: Iterable[Admission] = (),
         scheduler: Union[str, Mapping[str, Any], None] = None,
+        scheduler_plugins: Iterable[SchedulerPlugin] = (),
+        rebalancing: Union[bool, str, Mapping[str, Any], None] = None,
     ) -> None:
-        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission, scheduler)
+        config = _types.config(
+            runtime,
+            nodes,
+            data_dir,
+            node_name,
+            on_shutdown,
+            seed,
+            admission,
+            scheduler,
+            scheduler_plugins,
+            rebalancing,
+        )
         self._config = config
         self._started: Optional[_pinnace.Engine] = None
         self._closed = False

@@ -13,6 +13,7 @@ from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overlo
 from . import _pinnace, _reconcile, _types
 from ._admission import Admission
 from ._errors import ClosedError
+from ._scheduler import SchedulerPlugin
 from ._types import (
     Applied,
     Controller,
@@ -94,6 +95,9 @@ class Engine:
     :param seed: makes what is random in the engine repeatable.
     :param admission: functions that change or refuse what is written.
     :param scheduler: a ``KubeSchedulerConfiguration``, as YAML or a dict.
+    :param scheduler_plugins: functions that have a say in where pods go.
+    :param rebalancing: a ``DeschedulerPolicy``, as YAML or a dict, by which pods are evicted that
+        could be placed better; ``True`` for all strategies, every five minutes. Off by default.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -111,8 +115,21 @@ class Engine:
         seed: Optional[int] = None,
         admission: Iterable[Admission] = (),
         scheduler: Union[str, Mapping[str, Any], None] = None,
+        scheduler_plugins: Iterable[SchedulerPlugin] = (),
+        rebalancing: Union[bool, str, Mapping[str, Any], None] = None,
     ) -> None:
-        config = _types.config(runtime, nodes, data_dir, node_name, on_shutdown, seed, admission, scheduler)
+        config = _types.config(
+            runtime,
+            nodes,
+            data_dir,
+            node_name,
+            on_shutdown,
+            seed,
+            admission,
+            scheduler,
+            scheduler_plugins,
+            rebalancing,
+        )
         self._native = _pinnace.start(config).wait()
         self._closed = False
         _open.add(self)

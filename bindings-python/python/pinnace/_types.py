@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Union
 
-from . import _pinnace
+from . import _pinnace, _scheduler
 from ._admission import Admission, native
 from ._errors import ConfigError
+from ._scheduler import SchedulerPlugin
 
 #: An object of the cluster, as Kubernetes defines it.
 Object = dict[str, Any]
@@ -111,6 +112,8 @@ def config(
     seed: Optional[int],
     admission: Iterable[Admission],
     scheduler: Union[str, Mapping[str, Any], None],
+    scheduler_plugins: Iterable[SchedulerPlugin],
+    rebalancing: Union[bool, str, Mapping[str, Any], None],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -121,6 +124,8 @@ def config(
         "seed": seed,
         "admission": native(admission),
         "scheduler": json.dumps(scheduler) if isinstance(scheduler, Mapping) else scheduler,
+        "scheduler_plugins": _scheduler.native(scheduler_plugins),
+        "rebalancing": _scheduler.policy(rebalancing),
     }
 
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::{Binding, Namespace};
+use k8s_openapi::api::policy::v1::Eviction;
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Kind, Object, Resource, Result, Typed};
 
@@ -392,6 +393,16 @@ impl Api<k8s_openapi::api::core::v1::Pod> {
     pub async fn bind(&self, key: &Key, binding: Binding) -> Result<Object> {
         let target = self.inner.part(key, Subresource::Binding);
         self.inner.client.0.create(target, Draft::new(binding), WriteOptions::default()).await
+    }
+
+    /// Deletes a pod if its disruption budget allows.
+    ///
+    /// # Errors
+    /// `TooManyRequests` when the budget does not, `NotFound`, `Conflict` for another pod than the one
+    /// that was meant.
+    pub async fn evict(&self, key: &Key, eviction: Eviction) -> Result<Object> {
+        let target = self.inner.part(key, Subresource::Eviction);
+        self.inner.client.0.create(target, Draft::new(eviction), WriteOptions::default()).await
     }
 
     /// Changes the resources of a pod's containers while they run.

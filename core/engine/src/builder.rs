@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pinnace_env::Env;
 use pinnace_runtime::simulated::Simulated;
-use pinnace_scheduler::SchedulerConfig;
+use pinnace_scheduler::{BatchPlugin, Plugin, Rebalancing, SchedulerConfig, batched_within};
 #[cfg(feature = "disk")]
 use pinnace_store::EncryptionConfiguration;
 
@@ -14,6 +15,38 @@ use crate::{Engine, Error, Result};
 /// Where a machine's own containerd listens.
 #[cfg(feature = "containerd")]
 pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// A plugin of the host for the scheduler.
+#[derive(Clone)]
+pub(crate) struct SchedulerPlugin {
+    pub(crate) name: String,
+    pub(crate) weight: i64,
+    pub(crate) plugin: Arc<dyn Plugin>,
+}
+
+impl SchedulerPlugin {
+    fn new(plugin: impl BatchPlugin, weight: i64, limit: Duration) -> Self {
+        let name = plugin.name().to_owned();
+        Self { name, weight, plugin: batched_within(plugin, limit) }
+    }
+
+    /// Adds it to all profiles that do not have it yet.
+    pub(crate) fn add_to(self, config: &mut SchedulerConfig) {
+        let Self { name, weight, plugin } = self;
+        config.registry.add(&name, move |_| Ok(plugin.clone()));
+        for profile in &mut config.profiles {
+            if !profile.plugins.iter().any(|(known, _)| *known == name) {
+                profile.plugins.push((name.clone(), weight));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for SchedulerPlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SchedulerPlugin({})", self.name)
+    }
+}
 
 /// What is to run the containers of an engine.
 #[derive(Clone)]
@@ -145,6 +178,8 @@ pub struct EngineBuilder {
     pub(crate) env: Option<Env>,
     pub(crate) access: Access,
     pub(crate) scheduler: Option<SchedulerConfig>,
+    pub(crate) scheduler_plugins: Vec<SchedulerPlugin>,
+    pub(crate) rebalancing: Option<Rebalancing>,
     #[cfg(feature = "disk")]
     pub(crate) encryption: Option<EncryptionConfiguration>,
 }
@@ -161,6 +196,8 @@ impl EngineBuilder {
             env: None,
             access: Access::default(),
             scheduler: None,
+            scheduler_plugins: Vec::new(),
+            rebalancing: None,
             #[cfg(feature = "disk")]
             encryption: None,
         }
@@ -234,6 +271,39 @@ impl EngineBuilder {
         let document = document.map_err(|error| Error::Scheduler(error.to_string()))?;
         let config = SchedulerConfig::from_kube(&document);
         Ok(self.scheduler(config.map_err(|error| Error::Scheduler(error.to_string()))?))
+    }
+
+    /// Adds a plugin of the host's own to every profile of the scheduler, after the others: it excludes
+    /// and ranks nodes in one call per pod, on a thread of its own. While it does not answer within
+    /// `limit`, pods that need its word wait, with an error in their condition that names it. Its
+    /// scores count times `weight`; 0 means 1.
+    pub fn scheduler_plugin(
+        mut self,
+        plugin: impl BatchPlugin,
+        weight: i64,
+        limit: Duration,
+    ) -> Self {
+        self.scheduler_plugins.push(SchedulerPlugin::new(plugin, weight, limit));
+        self
+    }
+
+    /// Has pods evicted that could be placed better: the descheduler, which is off if this is not
+    /// called. `Rebalancing::default()` has all strategies, every five minutes.
+    pub fn rebalancing(mut self, config: Rebalancing) -> Self {
+        self.rebalancing = Some(config);
+        self
+    }
+
+    /// As [`EngineBuilder::rebalancing`], by a `DeschedulerPolicy` in YAML or JSON
+    /// (`descheduler/v1alpha2`), as files for upstream's descheduler hold it.
+    ///
+    /// # Errors
+    /// [`Error::Scheduler`] with all that is wrong.
+    pub fn descheduler_policy(self, text: &str) -> Result<Self> {
+        let document = pinnace_api::manifest::read_one(text.as_bytes());
+        let document = document.map_err(|error| Error::Scheduler(error.to_string()))?;
+        let config = Rebalancing::from_policy(&document);
+        Ok(self.rebalancing(config.map_err(|error| Error::Scheduler(error.to_string()))?))
     }
 
     /// Sets what becomes of pods at the shutdown: by default they are stopped with an engine in

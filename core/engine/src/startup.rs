@@ -16,7 +16,7 @@ use pinnace_http::{Front, HttpsExtensions, PROXY_NAME};
 use pinnace_network::PodNetwork;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
 use pinnace_runtime::Runtime as ContainerRuntime;
-use pinnace_scheduler::{Explainer, Scheduler};
+use pinnace_scheduler::{Explainer, Rebalancer, Scheduler};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -153,13 +153,18 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     };
     parts.spawn(parts.front.maintain(parts.stop.clone()));
     parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));
-    let scheduler = Scheduler::new(
-        &informers,
-        recorder.component("default-scheduler"),
-        env.clone(),
-        builder.scheduler.unwrap_or_default(),
-    )
-    .map_err(|error| Error::Scheduler(error.to_string()))?;
+    let mut scheduling = builder.scheduler.unwrap_or_default();
+    for plugin in builder.scheduler_plugins {
+        plugin.add_to(&mut scheduling);
+    }
+    let not_scheduled = |error: pinnace_scheduler::Error| Error::Scheduler(error.to_string());
+    if let Some(config) = builder.rebalancing {
+        let rebalancer = Rebalancer::new(&informers, &recorder, env.clone(), &scheduling, config);
+        parts.spawn(rebalancer.map_err(not_scheduled)?.run(parts.stop.clone()));
+    }
+    let recorder_of = recorder.component("default-scheduler");
+    let scheduler =
+        Scheduler::new(&informers, recorder_of, env.clone(), scheduling).map_err(not_scheduled)?;
     // Nothing has asked before: the engine is not handed out yet.
     let _ = parts.explainer.set(scheduler.explainer());
     parts.spawn(scheduler.run(parts.stop.clone()));

@@ -108,3 +108,72 @@ async fn up_serves_kubectl() {
     kill_process(pid, Signal::INT).unwrap();
     assert!(child.wait().await.unwrap().success());
 }
+
+/// A pod of this spec, as explained to somebody at a terminal.
+async fn explained(kubeconfig: &std::path::Path, manifest: &str, more: &[&str]) -> String {
+    let file = kubeconfig.with_file_name("pod.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let kubeconfig = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    let explain = ["explain", "-f", file.to_str().unwrap()];
+    let output = pinnace(&[&explain[..], &kubeconfig[..], more].concat()).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn pods_are_explained_that_are_there_and_that_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let up = [
+        "up",
+        "--listen",
+        "127.0.0.1:0",
+        "--runtime",
+        "simulated",
+        "--nodes",
+        "3",
+        "--rebalance",
+        "--kubeconfig",
+    ];
+    let up = [&up[..], &[kubeconfig.to_str().unwrap()]].concat();
+    let mut child = pinnace(&up).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    until(&mut output, "export KUBECONFIG=").await;
+    let container = "containers: [{name: c, image: 'i:1'}]";
+    let pod = |rest: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: what-if}}, spec: {{{rest}{container}}}}}"
+        )
+    };
+    let text = explained(&kubeconfig, &pod(""), &[]).await;
+    assert!(
+        text.starts_with("pod default/what-if, scheduled by default-scheduler\n\nbest: "),
+        "{text}"
+    );
+    assert!(text.contains("runner-up: ") && text.contains("  NodeResourcesFit "), "{text}");
+    let text =
+        explained(&kubeconfig, &pod("nodeSelector: {disk: ssd}, "), &["-n", "kube-system"]).await;
+    for expected in [
+        "pod kube-system/what-if",
+        "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+        ": NodeAffinity: node(s) didn't match Pod's node affinity/selector",
+        "what would have to change, the least first:",
+        ": select the node",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/manifests/web.yaml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let json = explained(&kubeconfig, &manifest, &["-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["fitting"].as_array().unwrap().len(), 3);
+    let missing = ["explain", "nobody", "--kubeconfig", kubeconfig.to_str().unwrap()];
+    let missing = pinnace(&missing).output().await.unwrap();
+    let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(said.contains("pods \"nobody\" not found"), "{said}");
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert!(child.wait().await.unwrap().success());
+}

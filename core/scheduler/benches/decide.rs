@@ -52,6 +52,14 @@ fn main() {
     let everywhere = required("podAntiAffinity", everywhere);
     workload("anti-affinity with namespaceSelector", 24, 10_000, 4_000, &everywhere);
     preemption(570, 10_000);
+    for nodes in [1_000, 10_000, 100_000] {
+        run(&format!("growth: {nodes} nodes, pods all alike"), nodes, 20_000, 1, "10m");
+    }
+    for classes in [10, 100, 1_000, 10_000] {
+        run(&format!("growth: {NODES} nodes, {classes} classes in turn"), NODES, 10_000, classes, "10m");
+    }
+    slowest(20_000);
+    scale(100_000, 1_000_000);
 }
 
 const NODES: usize = 5_000;
@@ -94,6 +102,73 @@ fn decide(nodes: usize, objects: &[Typed<Pod>]) -> f64 {
         }
     }
     objects.len() as f64 / clock.elapsed().as_secs_f64()
+}
+
+/// What the slowest of a hundred decisions takes, when every one is timed.
+fn slowest(pods: usize) {
+    let (mut cluster, profile) = (cluster(NODES), profile());
+    let mut kept = PodClasses::default();
+    let mut decider = Decider::new(Random::seeded(1));
+    let mut times = Vec::with_capacity(pods);
+    for index in 0..pods {
+        let info = kept.read(&mut cluster, &profile, &pod(index, index % 10, "10m", &json!({})));
+        let clock = Stopwatch::start();
+        if let Decision::Node(node) =
+            decider.decide(&cluster, &profile, &info, &CycleState::default())
+        {
+            cluster.assume(&info, node);
+        }
+        times.push(clock.elapsed());
+    }
+    times.sort();
+    let millis = times[pods * 99 / 100].as_secs_f64() * 1e3;
+    let met = millis < 1.0;
+    println!(
+        r#"{{"name": "scheduler/decide: {NODES} nodes, 99th percentile", "value": {millis:.4}, "unit": "ms", "target": 1, "met": {met}}}"#
+    );
+}
+
+/// As many nodes and pods as a machine holds: what each takes of memory, objects included, and how
+/// fast the last tenth is decided.
+fn scale(nodes: usize, pods: usize) {
+    let before = resident();
+    let (mut cluster, profile) = (cluster(nodes), profile());
+    let with_nodes = resident();
+    let mut kept = PodClasses::default();
+    let mut decider = Decider::new(Random::seeded(1));
+    let last = pods / 10;
+    let mut clock = Stopwatch::start();
+    for index in 0..pods {
+        if index == pods - last {
+            clock = Stopwatch::start();
+        }
+        let info = kept.read(&mut cluster, &profile, &pod(index, 0, "10m", &json!({})));
+        if let Decision::Node(node) =
+            decider.decide(&cluster, &profile, &info, &CycleState::default())
+        {
+            cluster.assume(&info, node);
+        }
+    }
+    let rate = last as f64 / clock.elapsed().as_secs_f64();
+    let met = rate >= 10_000.0;
+    println!(
+        r#"{{"name": "scheduler/decide: {nodes} nodes with {pods} pods, the last tenth, pods made included", "value": {rate:.0}, "unit": "pods/s", "target": 10000, "met": {met}}}"#
+    );
+    let each = |what: &str, bytes: u64, many: usize| {
+        let bytes = bytes / many as u64;
+        println!(
+            r#"{{"name": "scheduler/decide: {nodes} nodes with {pods} pods, memory of a {what} with its object", "value": {bytes}, "unit": "B", "target": null, "met": null}}"#
+        );
+    };
+    each("node", with_nodes.saturating_sub(before), nodes);
+    each("pod", resident().saturating_sub(with_nodes), pods);
+}
+
+/// The memory of this process that is in use, in bytes; 0 where the system does not tell.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
 }
 
 /// Every node is full of four pods of low priority; each of as many important pods evicts those of
@@ -144,12 +219,12 @@ fn profile() -> Profile {
         (Arc::new(NodeUnschedulable), 1),
         (Arc::new(NodeName), 1),
         (Arc::new(TaintToleration), 3),
-        (Arc::new(NodeAffinity), 2),
+        (Arc::new(NodeAffinity::default()), 2),
         (Arc::new(NodePorts), 1),
         (Arc::new(NodeResourcesFit::default()), 1),
         (Arc::new(PodTopologySpread::default()), 2),
         (Arc::new(InterPodAffinity::default()), 2),
-        (Arc::new(NodeResourcesBalancedAllocation), 1),
+        (Arc::new(NodeResourcesBalancedAllocation::default()), 1),
         (Arc::new(DefaultPreemption::default()), 1),
     ];
     Profile::new("default-scheduler", 0, plugins)

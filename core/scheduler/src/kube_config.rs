@@ -374,6 +374,18 @@ mod tests {
         );
         let arguments = |name: &str, args: Value| json!({"profiles": [{"pluginConfig": [{"name": name, "args": args}]}]});
         check(
+            arguments(
+                "NodeResourcesBalancedAllocation",
+                json!({"resources": [
+                {"name": "cpu", "weight": 2}]}),
+            ),
+            "profiles[0].pluginConfig[0].args.resources[0].weight: Invalid value: 2: must be 1",
+        );
+        check(
+            arguments("NodeAffinity", json!({"addedAffinity": {}})),
+            "profiles[0].pluginConfig[0].args.addedAffinity: Required value: cannot be empty",
+        );
+        check(
             arguments("InterPodAffinity", json!({"hardPodAffinityWeight": 101})),
             "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 101: not in \
              valid range [0, 100]",

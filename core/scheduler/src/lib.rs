@@ -5,6 +5,7 @@
 //!   [`Registry`] and [`SchedulerConfig`] say which take part.
 //! - [`plugins`]: the built-in plugins, with upstream's names, reasons, scores and weights.
 //! - [`Extender`]: a server outside that has a say, as upstream's extenders do.
+//! - [`Rebalancer`]: evicts pods that could be placed better, as upstream's descheduler does.
 //! - [`Decider`], [`Cluster`] and [`PodClasses`]: the decision itself, without I/O or clock.
 //!
 //! All nodes are looked at, none are sampled. It is fast all the same because work is
@@ -30,9 +31,11 @@ mod nominations;
 pub mod plugins;
 mod pod;
 mod queue;
+mod rebalancing;
 mod report;
 mod scheduler;
 mod scheduling;
+mod sources;
 
 pub use cluster::{
     Amounts, Cluster, Counted, Domain, Images, LabelSet, Lifted, NodeIndex, NodeState, PodRecord,
@@ -44,7 +47,7 @@ pub use decision::{
     NodeRefusal, NodeScore, PluginReasons, PluginScore, Relaxation, explain,
 };
 pub use error::{Error, Result};
-pub use explainer::Explainer;
+pub use explainer::{Explainer, explain_pod};
 pub use extender::{
     Extender, ExtenderConfig, ExtenderTls, ExtenderTransport, GoDuration, ManagedResource,
 };
@@ -61,4 +64,9 @@ pub use pod::{
     Usage, tolerated, tolerates_unschedulable, untolerated,
 };
 pub use queue::QueuedPod;
+pub use rebalancing::{
+    AntiAffinitySettings, DuplicateSettings, EvictorSettings, Move, Namespaces,
+    NodeAffinitySettings, NodeTaintSettings, PriorityThreshold, Rebalancer, Rebalancing,
+    RebalancingProfile, RebalancingStrategy, SpreadSettings, UtilizationSettings,
+};
 pub use scheduler::Scheduler;

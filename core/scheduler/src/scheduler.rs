@@ -249,7 +249,7 @@ impl Scheduler {
 
 /// What a scheduler follows. Without nodes and pods there is nothing to schedule; what an API
 /// does not serve beside them, no pod can depend on.
-fn watched(informers: &Informers) -> Result<Vec<(Watched, Informer)>> {
+pub(crate) fn watched(informers: &Informers) -> Result<Vec<(Watched, Informer)>> {
     fn of<K: pinnace_api::Kind + k8s_openapi::Resource>(informers: &Informers) -> Option<Informer> {
         informers.of::<K>().ok().map(|lister| lister.informer().clone())
     }

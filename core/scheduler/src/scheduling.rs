@@ -74,28 +74,8 @@ impl Scheduling {
     pub(crate) fn change(&mut self, kind: Watched, delta: Delta, now: Instant) {
         match kind {
             Watched::Node => self.change_node(&delta, now),
-            Watched::Namespace => {
-                let Some(object) = delta.object() else { return };
-                let none = std::collections::BTreeMap::new();
-                let labels = delta.new.as_ref().map(|new| new.labels().unwrap_or(&none));
-                self.cluster.set_namespace(object.name(), labels);
-            }
-            Watched::Service => {
-                let Some(object) = delta.object() else { return };
-                let service = delta.new.as_ref().and_then(|new| new.get::<Service>().ok());
-                let selector = service.and_then(|one| one.spec.as_ref()?.selector.as_ref());
-                self.cluster.set_service(object.namespace(), object.name(), selector);
-            }
-            Watched::Budget => {
-                let Some(object) = delta.object() else { return };
-                let new = delta.new.as_ref();
-                let budget = new.and_then(|new| new.get::<PodDisruptionBudget>().ok());
-                self.cluster.set_budget(object.namespace(), object.name(), budget);
-            }
-            Watched::Owner(kind) => {
-                let Some(object) = delta.object() else { return };
-                let selector = delta.new.as_ref().and_then(|new| owner_selector(kind, new));
-                self.cluster.set_owner(kind, object, selector);
+            Watched::Namespace | Watched::Service | Watched::Budget | Watched::Owner(_) => {
+                note(&mut self.cluster, kind, &delta);
             }
             Watched::Storage(what) => {
                 let (old, new) = (delta.old.as_ref(), delta.new.as_ref());
@@ -582,6 +562,33 @@ impl Scheduling {
     }
 }
 
+/// Notes a change of what is neither node nor pod.
+pub(crate) fn note(cluster: &mut Cluster, kind: Watched, delta: &Delta) {
+    let Some(object) = delta.object() else { return };
+    let new = delta.new.as_ref();
+    match kind {
+        Watched::Namespace => {
+            let none = std::collections::BTreeMap::new();
+            let labels = new.map(|new| new.labels().unwrap_or(&none));
+            cluster.set_namespace(object.name(), labels);
+        }
+        Watched::Service => {
+            let service = new.and_then(|new| new.get::<Service>().ok());
+            let selector = service.and_then(|one| one.spec.as_ref()?.selector.as_ref());
+            cluster.set_service(object.namespace(), object.name(), selector);
+        }
+        Watched::Budget => {
+            let budget = new.and_then(|new| new.get::<PodDisruptionBudget>().ok());
+            cluster.set_budget(object.namespace(), object.name(), budget);
+        }
+        Watched::Owner(kind) => {
+            let selector = new.and_then(|new| owner_selector(kind, new));
+            cluster.set_owner(kind, object, selector);
+        }
+        Watched::Node | Watched::Pod | Watched::Storage(_) => {}
+    }
+}
+
 /// What an owner of pods selects.
 fn owner_selector(kind: Owner, object: &Object) -> Option<Selector> {
     let read = |selector: &LabelSelector| Selector::from_label_selector(selector).ok();
@@ -595,13 +602,13 @@ fn owner_selector(kind: Owner, object: &Object) -> Option<Selector> {
     }
 }
 
-fn is_assigned(pod: &Pod) -> bool {
+pub(crate) fn is_assigned(pod: &Pod) -> bool {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
     node.is_some_and(|node| !node.is_empty())
 }
 
 /// A pod that has not ended: those that have take nothing and want nothing.
-fn live_pod(object: Object) -> Option<Typed<Pod>> {
+pub(crate) fn live_pod(object: Object) -> Option<Typed<Pod>> {
     let pod = object.typed::<Pod>();
     let pod = pod.inspect_err(|error| tracing::error!(%error, "a pod cannot be read")).ok()?;
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());

@@ -82,10 +82,10 @@ fn profile(more: Option<Arc<dyn Plugin>>) -> Profile {
         (Arc::new(NodeUnschedulable), 1),
         (Arc::new(NodeName), 1),
         (Arc::new(TaintToleration), 3),
-        (Arc::new(NodeAffinity), 2),
+        (Arc::new(NodeAffinity::default()), 2),
         (Arc::new(NodePorts), 1),
         (Arc::new(NodeResourcesFit::default()), 1),
-        (Arc::new(NodeResourcesBalancedAllocation), 1),
+        (Arc::new(NodeResourcesBalancedAllocation::default()), 1),
     ];
     plugins.extend(more.map(|plugin| (plugin, 1)));
     Profile::new("default-scheduler", 0, plugins)

@@ -4,6 +4,7 @@ mod explain;
 mod extenders;
 mod harness;
 mod hostile;
+mod rebalancing;
 
 use std::sync::Arc;
 use std::time::Duration;

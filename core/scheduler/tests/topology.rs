@@ -45,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn profile() -> Profile {
     let plugins: Vec<(Arc<dyn Plugin>, i64)> = vec![
-        (Arc::new(NodeAffinity), 2),
+        (Arc::new(NodeAffinity::default()), 2),
         (Arc::new(PodTopologySpread::default()), 2),
         (Arc::new(InterPodAffinity::default()), 2),
     ];

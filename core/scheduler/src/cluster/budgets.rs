@@ -40,6 +40,13 @@ impl Budgets {
         }
     }
 
+    /// Whether a budget protects a pod.
+    pub(crate) fn protects(&self, pod: &Pod) -> bool {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let here = self.by_namespace.get(namespace).into_iter().flatten();
+        here.into_iter().any(|(_, budget)| budget.selector.matches(pod.metadata.labels.as_ref()))
+    }
+
     /// For each of the pods, in their order, whether its going would violate a budget when those
     /// before it go too.
     pub(crate) fn violated<'a>(&self, pods: impl Iterator<Item = &'a Pod>) -> Vec<bool> {

@@ -217,6 +217,11 @@ impl Cluster {
         self.pods.get(uid)
     }
 
+    /// All pods that are on nodes, in no particular order.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &PodRecord> {
+        self.pods.values()
+    }
+
     /// Which nodes belong together.
     pub fn topology(&self) -> &Topology {
         &self.topology

@@ -2,13 +2,17 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1::TopologySpreadConstraint;
+use k8s_openapi::api::core::v1::{Affinity, PodSpec, TopologySpreadConstraint};
+use pinnace_api::selector::NodeTerm;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::node_resources::{MAX_SHAPE_SCORE, ScoringStrategy, StrategyKind, UtilizationPoint};
-use super::{InterPodAffinity, MAX_HARD_POD_AFFINITY_WEIGHT, NodeResourcesFit, PodTopologySpread};
+use super::{
+    InterPodAffinity, MAX_HARD_POD_AFFINITY_WEIGHT, NodeAffinity, NodeResourcesBalancedAllocation,
+    NodeResourcesFit, PodTopologySpread,
+};
 
 /// All that is wrong with arguments, in upstream's words.
 type Checked<T> = Result<T, Vec<String>>;
@@ -17,6 +21,8 @@ type Checked<T> = Result<T, Vec<String>>;
 pub(crate) fn check(plugin: &str, arguments: &Value, path: &str) -> Checked<()> {
     match plugin {
         NodeResourcesFit::NAME => fit(arguments, path).map(|_| ()),
+        NodeResourcesBalancedAllocation::NAME => balanced(arguments, path).map(|_| ()),
+        NodeAffinity::NAME => node_affinity(arguments, path).map(|_| ()),
         InterPodAffinity::NAME => affinity(arguments, path).map(|_| ()),
         PodTopologySpread::NAME => spread(arguments, path).map(|_| ()),
         "DefaultPreemption" => preemption(arguments, path),
@@ -163,6 +169,66 @@ fn check_shape(shape: &[UtilizationPoint], path: &str, problems: &mut Vec<String
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct BalancedArguments {
+    api_version: Option<String>,
+    kind: Option<String>,
+    resources: Vec<ResourceArguments>,
+}
+
+/// `NodeResourcesBalancedAllocationArgs`.
+pub(crate) fn balanced(arguments: &Value, path: &str) -> Checked<NodeResourcesBalancedAllocation> {
+    let read: BalancedArguments = read(arguments, path, "NodeResourcesBalancedAllocationArgs")?;
+    let mut problems = Vec::new();
+    for (index, one) in read.resources.iter().enumerate() {
+        let weight = one.weight.unwrap_or(1);
+        if weight != 1 {
+            problems.push(format!(
+                "{path}.resources[{index}].weight: Invalid value: {weight}: must be 1"
+            ));
+        }
+    }
+    done(problems)?;
+    let names: Vec<String> = read.resources.into_iter().map(|one| one.name).collect();
+    Ok(match names.is_empty() {
+        true => NodeResourcesBalancedAllocation::default(),
+        false => NodeResourcesBalancedAllocation::of(names),
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct NodeAffinityArguments {
+    api_version: Option<String>,
+    kind: Option<String>,
+    added_affinity: Option<k8s_openapi::api::core::v1::NodeAffinity>,
+}
+
+/// `NodeAffinityArgs`.
+pub(crate) fn node_affinity(arguments: &Value, path: &str) -> Checked<NodeAffinity> {
+    let read: NodeAffinityArguments = read(arguments, path, "NodeAffinityArgs")?;
+    let Some(added) = read.added_affinity else { return Ok(NodeAffinity::default()) };
+    let field = format!("{path}.addedAffinity");
+    let required = added.required_during_scheduling_ignored_during_execution.as_ref();
+    let preferred = added.preferred_during_scheduling_ignored_during_execution.as_ref();
+    if required.is_none() && preferred.is_none_or(Vec::is_empty) {
+        return Err(vec![format!("{field}: Required value: cannot be empty")]);
+    }
+    let terms = required.into_iter().flat_map(|one| &one.node_selector_terms);
+    let wanted = preferred.into_iter().flatten().map(|one| &one.preference);
+    let unreadable = terms.chain(wanted).position(|term| {
+        let says_something = term.match_expressions.is_some() || term.match_fields.is_some();
+        says_something && NodeTerm::read(term).is_none()
+    });
+    if let Some(index) = unreadable {
+        return Err(vec![format!("{field}: Invalid value: term {index} cannot be read")]);
+    }
+    let affinity = Affinity { node_affinity: Some(added), ..Affinity::default() };
+    let spec = PodSpec { affinity: Some(affinity), ..PodSpec::default() };
+    Ok(NodeAffinity::with_added(crate::Affinity::of(&spec)))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct AffinityArguments {
     api_version: Option<String>,
     kind: Option<String>,
@@ -302,7 +368,14 @@ macro_rules! named {
     };
 }
 
-named!(FitArguments, AffinityArguments, SpreadArguments, PreemptionArguments);
+named!(
+    FitArguments,
+    BalancedArguments,
+    NodeAffinityArguments,
+    AffinityArguments,
+    SpreadArguments,
+    PreemptionArguments
+);
 
 fn read<T: DeserializeOwned + Default + Named>(
     arguments: &Value,

@@ -53,7 +53,7 @@ pub(crate) const BUILT_IN: [(&str, Make); 19] = [
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
     (NodeName::NAME, |_| Ok(Arc::new(NodeName))),
     (TaintToleration::NAME, |_| Ok(Arc::new(TaintToleration))),
-    (NodeAffinity::NAME, |_| Ok(Arc::new(NodeAffinity))),
+    (NodeAffinity::NAME, |handle| made(handle, NodeAffinity::NAME, arguments::node_affinity)),
     (NodePorts::NAME, |_| Ok(Arc::new(NodePorts))),
     (NodeResourcesFit::NAME, |handle| made(handle, NodeResourcesFit::NAME, arguments::fit)),
     (VolumeRestrictions::NAME, |handle| Ok(Arc::new(VolumeRestrictions::new(handle)?))),
@@ -64,7 +64,9 @@ pub(crate) const BUILT_IN: [(&str, Make); 19] = [
     (InterPodAffinity::NAME, |handle| made(handle, InterPodAffinity::NAME, arguments::affinity)),
     (ImageLocality::NAME, |_| Ok(Arc::new(ImageLocality))),
     (Coscheduling::NAME, |handle| Ok(Arc::new(Coscheduling::new(handle)?))),
-    (NodeResourcesBalancedAllocation::NAME, |_| Ok(Arc::new(NodeResourcesBalancedAllocation))),
+    (NodeResourcesBalancedAllocation::NAME, |handle| {
+        made(handle, NodeResourcesBalancedAllocation::NAME, arguments::balanced)
+    }),
     (DefaultPreemption::NAME, |_| Ok(Arc::new(DefaultPreemption::default()))),
     (DefaultBinder::NAME, |handle| Ok(Arc::new(DefaultBinder::new(handle)?))),
 ];

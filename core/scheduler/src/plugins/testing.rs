@@ -75,10 +75,10 @@ pub(crate) fn default_profile() -> Profile {
         (Arc::new(plugins::NodeUnschedulable), 1),
         (Arc::new(plugins::NodeName), 1),
         (Arc::new(plugins::TaintToleration), 3),
-        (Arc::new(plugins::NodeAffinity), 2),
+        (Arc::new(plugins::NodeAffinity::default()), 2),
         (Arc::new(plugins::NodePorts), 1),
         (Arc::new(plugins::NodeResourcesFit::default()), 1),
-        (Arc::new(plugins::NodeResourcesBalancedAllocation), 1),
+        (Arc::new(plugins::NodeResourcesBalancedAllocation::default()), 1),
     ];
     Profile::new("default-scheduler", 0, plugins)
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Binding, Event, Namespace, Node, Pod, PodCondition, Taint};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use pinnace_api::{Catalog, Key, Kind, manifest};
 use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorder};
@@ -214,6 +215,73 @@ impl Cluster {
             found.map(|event| event.to_owned())
         })
         .await
+    }
+
+    /// Sets a label of a node.
+    pub(crate) async fn label(&self, node: &str, key: &str, value: &str) {
+        let name = Key::cluster(node);
+        let set = self.nodes.modify(&name, |node| {
+            let labels = node.metadata.labels.get_or_insert_default();
+            labels.insert(key.to_owned(), value.to_owned());
+            true
+        });
+        set.await.unwrap();
+    }
+
+    /// What else reads and writes beside the scheduler.
+    pub(crate) fn shared(&self) -> (&Informers, &Recorder) {
+        (&self.informers, &self.recorder)
+    }
+
+    /// Waits until a pod is on its way out, or gone.
+    pub(crate) async fn gone_or_going(&self, name: &str) {
+        wait(&format!("{name} goes"), || async {
+            let pod = self.pods.find(&key(name)).await.unwrap();
+            pod.is_none_or(|pod| pod.object().is_deleting()).then_some(())
+        })
+        .await;
+    }
+
+    /// How many pods are on their way out.
+    pub(crate) async fn going(&self) -> usize {
+        let pods = self.pods.list(None, ListOptions::default()).await.unwrap().items;
+        pods.iter().filter(|pod| pod.object().is_deleting()).count()
+    }
+
+    /// Has all pods run and be ready.
+    pub(crate) async fn running(&self) {
+        for pod in self.pods.list(None, ListOptions::default()).await.unwrap().items {
+            let ready = PodCondition {
+                type_: "Ready".to_owned(),
+                status: "True".to_owned(),
+                ..Default::default()
+            };
+            let name = pod.object().key();
+            let run = self.pods.modify_status(&name, |pod| {
+                let status = pod.status.get_or_insert_default();
+                status.phase = Some("Running".to_owned());
+                status.conditions = Some(vec![ready.clone()]);
+                true
+            });
+            run.await.unwrap();
+        }
+    }
+
+    /// Makes a disruption budget of the pods labelled `app: NAME` that lets none go.
+    pub(crate) async fn budget(&self, app: &str) {
+        let budget: PodDisruptionBudget = read(&format!(
+            "apiVersion: policy/v1\nkind: PodDisruptionBudget\n\
+             metadata: {{name: {app}, namespace: default}}\n\
+             spec: {{maxUnavailable: 0, selector: {{matchLabels: {{app: {app}}}}}}}\n"
+        ));
+        let budgets = self.informers.client().of::<PodDisruptionBudget>().unwrap();
+        budgets.create(budget).await.unwrap();
+        let name = key(app);
+        let looked_at = budgets.modify_status(&name, |budget| {
+            budget.status.get_or_insert_default().observed_generation = budget.metadata.generation;
+            true
+        });
+        looked_at.await.unwrap();
     }
 
     /// Lets virtual time pass.

@@ -406,7 +406,7 @@ impl Alone {
     fn new() -> Self {
         use pinnace_scheduler::plugins::{NodeResourcesBalancedAllocation, NodeResourcesFit};
         let fit: Arc<dyn Plugin> = Arc::new(NodeResourcesFit::default());
-        let balanced: Arc<dyn Plugin> = Arc::new(NodeResourcesBalancedAllocation);
+        let balanced: Arc<dyn Plugin> = Arc::new(NodeResourcesBalancedAllocation::default());
         Self {
             cluster: pinnace_scheduler::Cluster::new(),
             classes: PodClasses::default(),

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 use pinnace_api::Typed;
@@ -6,10 +7,11 @@ use pinnace_api::Typed;
 use crate::cluster::{Cluster, NodeIndex};
 
 /// The nodes that a [`BatchPlugin`](super::BatchPlugin) is asked about, in arrays of the same length.
-#[derive(Debug, Default)]
+/// Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct BatchNodes {
-    nodes: Vec<Typed<Node>>,
-    resources: BTreeMap<Box<str>, Amounts>,
+    nodes: Arc<[Typed<Node>]>,
+    resources: Arc<BTreeMap<Box<str>, Amounts>>,
 }
 
 /// What nodes have of a resource, and what their pods ask of it.
@@ -29,7 +31,10 @@ impl BatchNodes {
         let names = cluster.resources();
         let resources = names.iter().map(|(name, resource)| (name.into(), amounts(resource)));
         let object = |node: &NodeIndex| cluster.node(*node).object().cloned();
-        Self { nodes: nodes.iter().filter_map(object).collect(), resources: resources.collect() }
+        Self {
+            nodes: nodes.iter().filter_map(object).collect(),
+            resources: Arc::new(resources.collect()),
+        }
     }
 
     /// How many there are.

@@ -1,5 +1,8 @@
 //! The program `pinnace`: an engine from the command line.
 
+mod explain;
+mod remote;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -7,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use explain::Explain;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
+use pinnace::scheduler::Rebalancing;
 use pinnace::{Engine, ListOptions, LogOptions, Object, Runtime, ServeConfig, WatchEvent};
 use tokio::sync::mpsc;
 
@@ -29,6 +34,7 @@ enum Command {
     Run(Run),
     /// Serves the API for kubectl and others until Ctrl-C.
     Up(Up),
+    Explain(Explain),
 }
 
 #[derive(Args)]
@@ -67,6 +73,12 @@ struct Cluster {
     /// A KubeSchedulerConfiguration.
     #[arg(long, value_name = "F")]
     scheduler_config: Option<PathBuf>,
+    /// A DeschedulerPolicy: has pods evicted that could be placed better.
+    #[arg(long, value_name = "F")]
+    descheduler_policy: Option<PathBuf>,
+    /// The same with all strategies, every five minutes.
+    #[arg(long, conflicts_with = "descheduler_policy")]
+    rebalance: bool,
 }
 
 #[derive(Args)]
@@ -93,6 +105,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Run(run) => tokio.block_on(run.run()),
         Command::Up(up) => tokio.block_on(up.run()),
+        Command::Explain(explain) => tokio.block_on(explain.run()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,7 +118,8 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-type Failure = Box<dyn std::error::Error>;
+/// What a command fails with.
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 impl Cluster {
     async fn start(&self) -> Result<Engine, Failure> {
@@ -125,6 +139,14 @@ impl Cluster {
             let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
             let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;
             builder = builder.scheduler_configuration(&text).map_err(|error| about(&error))?;
+        }
+        if let Some(path) = &self.descheduler_policy {
+            let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;
+            builder = builder.descheduler_policy(&text).map_err(|error| about(&error))?;
+        }
+        if self.rebalance {
+            builder = builder.rebalancing(Rebalancing::default());
         }
         Ok(builder.start().await?)
     }
