@@ -29,6 +29,7 @@ mod pod_control;
 mod pod_gc;
 mod pods;
 mod replicaset;
+mod resource_claims;
 mod resource_quota;
 mod root_ca_publisher;
 mod service_account;
@@ -95,6 +96,7 @@ impl Controllers {
         controllers.extend(service_account::tokens(context)?);
         controllers.extend(certificate_signing::controllers(context)?);
         controllers.extend(volumes::controllers(context)?);
+        controllers.extend(resource_claims::controllers(context)?);
         Ok(Self { controllers, garbage_collector: GarbageCollector::new(context)? })
     }
 

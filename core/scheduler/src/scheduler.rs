@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use k8s_openapi::api::storage::v1::{
     CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
 };
@@ -271,6 +272,9 @@ pub(crate) fn watched(informers: &Informers) -> Result<Vec<(Watched, Informer)>>
         (Watched::Storage(Events::STORAGE), of::<CSIDriver>(informers)),
         (Watched::Storage(Events::STORAGE), of::<CSIStorageCapacity>(informers)),
         (Watched::Storage(Events::STORAGE), of::<VolumeAttachment>(informers)),
+        (Watched::Storage(Events::DEVICES), of::<ResourceClaim>(informers)),
+        (Watched::Storage(Events::DEVICES), of::<ResourceSlice>(informers)),
+        (Watched::Storage(Events::DEVICES), of::<DeviceClass>(informers)),
     ];
     watched.extend(more.into_iter().filter_map(|(kind, informer)| Some((kind, informer?))));
     Ok(watched)

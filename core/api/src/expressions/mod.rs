@@ -29,10 +29,21 @@ pub(crate) use estimate::elements;
 pub use evaluate::Variables;
 pub use fault::{Budget, Fault, Outcome};
 pub(crate) use program::unescaped;
-pub(crate) use records::variables_of_device;
-pub use records::{names_of_request, objects_of_mutations, variables_of_request};
+pub use records::{
+    names_of_request, objects_of_mutations, variables_of_device, variables_of_request,
+};
 pub use types::Yields;
 pub use value::{MapKey, Opaque, Text, Val};
+
+/// An amount with a unit as expressions know it; `None` for a text that is none.
+pub fn quantity<'a>(text: &str) -> Option<Val<'a>> {
+    functions::quantity_of(text)
+}
+
+/// A version as expressions know it; `None` for a text that is none.
+pub fn semver<'a>(text: &str) -> Option<Val<'a>> {
+    functions::semver_of(text)
+}
 
 /// Most characters of an expression.
 const MAX: usize = 100_000;

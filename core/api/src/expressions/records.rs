@@ -148,6 +148,6 @@ pub fn names_of_request(params: bool, authorizer: bool) -> Vec<&'static str> {
 }
 
 /// What an expression about a device may refer to.
-pub(crate) fn variables_of_device<'a>() -> [Declared<'static, 'a>; 1] {
+pub fn variables_of_device<'a>() -> [Declared<'static, 'a>; 1] {
     [Declared { name: "device", ty: Ty::object(Record(&DEVICE)) }]
 }

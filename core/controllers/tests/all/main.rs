@@ -9,6 +9,7 @@ mod certificates;
 mod clusterrole_aggregation;
 mod custom_resources;
 mod daemon_sets;
+mod devices;
 mod garbage_collector;
 mod harness;
 mod jobs;

@@ -60,6 +60,10 @@ events! {
     VOLUME = 22;
     /// Something else about storage changed: a class, or what a node or driver can hold.
     STORAGE = 23;
+    /// A claim for devices, a class of them, or what nodes offer, came, changed or went.
+    DEVICES = 24;
+    /// Claims for devices were made for the waiting pod itself.
+    OWN_CLAIMS = 25;
 }
 
 impl Events {
@@ -174,6 +178,8 @@ pub(crate) fn pod_changes(old: &Pod, new: &Pod, on_node: bool) -> Events {
     note(crate::pod::asks_less(old, new), Events::POD_SCALE_DOWN, Events::OWN_SCALE_DOWN);
     note(gated(old) && !gated(new), Events::NONE, Events::OWN_GATES);
     note(tolerations(old) != tolerations(new), Events::NONE, Events::OWN_TOLERATION);
+    let claims = |pod: &Pod| pod.status.as_ref()?.resource_claim_statuses.clone();
+    note(claims(old) != claims(new), Events::NONE, Events::OWN_CLAIMS);
     // A status that changes, as the scheduler's own report does, makes no pod schedulable.
     let other = old.spec != new.spec || old.metadata.annotations != new.metadata.annotations;
     match (what.is_empty() && other, on_node) {

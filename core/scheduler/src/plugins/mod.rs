@@ -4,6 +4,7 @@ mod affinity;
 pub(crate) mod arguments;
 mod coscheduling;
 mod default_binder;
+mod devices;
 mod domain_counts;
 mod image_locality;
 mod node_affinity;
@@ -27,6 +28,7 @@ use crate::framework::{Handle, Plugin};
 pub use affinity::{InterPodAffinity, MAX_HARD_POD_AFFINITY_WEIGHT};
 pub use coscheduling::{Coscheduling, MIN_AVAILABLE, POD_GROUP, TIMEOUT_SECONDS};
 pub use default_binder::DefaultBinder;
+pub use devices::DynamicResources;
 pub use image_locality::ImageLocality;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
@@ -47,7 +49,7 @@ pub use volumes::{NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZon
 type Make = fn(&Handle) -> Result<Arc<dyn Plugin>>;
 
 /// Every built-in plugin and how it is made.
-pub(crate) const BUILT_IN: [(&str, Make); 19] = [
+pub(crate) const BUILT_IN: [(&str, Make); 20] = [
     (SchedulingGates::NAME, |_| Ok(Arc::new(SchedulingGates))),
     (PrioritySort::NAME, |_| Ok(Arc::new(PrioritySort))),
     (NodeUnschedulable::NAME, |_| Ok(Arc::new(NodeUnschedulable))),
@@ -62,6 +64,7 @@ pub(crate) const BUILT_IN: [(&str, Make); 19] = [
     (VolumeZone::NAME, |handle| Ok(Arc::new(VolumeZone::new(handle)?))),
     (PodTopologySpread::NAME, |handle| made(handle, PodTopologySpread::NAME, arguments::spread)),
     (InterPodAffinity::NAME, |handle| made(handle, InterPodAffinity::NAME, arguments::affinity)),
+    (DynamicResources::NAME, |handle| Ok(Arc::new(DynamicResources::new(handle)?))),
     (ImageLocality::NAME, |_| Ok(Arc::new(ImageLocality))),
     (Coscheduling::NAME, |handle| Ok(Arc::new(Coscheduling::new(handle)?))),
     (NodeResourcesBalancedAllocation::NAME, |handle| {
@@ -100,7 +103,7 @@ pub(crate) fn of_one_point(point: &str) -> Option<&'static str> {
 }
 
 /// What a profile has that says nothing else: plugins in upstream's order with upstream's weights.
-pub(crate) const DEFAULT: [(&str, i64); 18] = [
+pub(crate) const DEFAULT: [(&str, i64); 19] = [
     (SchedulingGates::NAME, 0),
     (PrioritySort::NAME, 0),
     (NodeUnschedulable::NAME, 0),
@@ -115,6 +118,7 @@ pub(crate) const DEFAULT: [(&str, i64); 18] = [
     (VolumeZone::NAME, 0),
     (PodTopologySpread::NAME, 2),
     (InterPodAffinity::NAME, 2),
+    (DynamicResources::NAME, 0),
     (ImageLocality::NAME, 1),
     (NodeResourcesBalancedAllocation::NAME, 1),
     (DefaultPreemption::NAME, 0),

@@ -11,6 +11,7 @@ pub(super) mod strings;
 mod template;
 pub(super) mod times;
 
+pub(super) use quantities::{quantity_of, semver_of};
 use std::sync::Arc;
 
 use super::fault::{Budget, Fault, Outcome};

@@ -25,6 +25,10 @@ pub(super) fn quantity<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a
     parsed.map(|amount| opaque(Amount(amount))).map_err(|error| Fault::new(error.to_string()))
 }
 
+pub(in super::super) fn quantity_of<'a>(text: &str) -> Option<Val<'a>> {
+    Quantity::parse(text).ok().map(|amount| opaque(Amount(amount)))
+}
+
 pub(super) fn is_quantity<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
     Ok(Val::Bool(Quantity::parse(one(arguments, budget)?).is_ok()))
 }
@@ -150,6 +154,10 @@ fn versions(arguments: &[Val<'_>], budget: &Budget) -> Result<Option<Semver>, Fa
 pub(super) fn semver<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
     let parsed = versions(arguments, budget)?;
     parsed.map(opaque).ok_or_else(|| Fault::new("semver parse error during conversion from string"))
+}
+
+pub(in super::super) fn semver_of<'a>(text: &str) -> Option<Val<'a>> {
+    parse_semver(text, false).map(opaque)
 }
 
 pub(super) fn is_semver<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
