@@ -123,6 +123,9 @@ typedef struct pinnace_controller_t pinnace_controller_t;
 // A cluster in this process. Any number of threads may use it at once.
 typedef struct pinnace_engine_t pinnace_engine_t;
 
+// The nodes that a plugin is asked about, in arrays of the same length.
+typedef struct pinnace_nodes_t pinnace_nodes_t;
+
 // An error. Its accessors take NULL, and then give 0, false or NULL.
 typedef struct pinnace_error_t pinnace_error_t;
 
@@ -257,6 +260,33 @@ typedef void (*pinnace_admission_callback_t)(void *user_data,
                                              size_t request_len,
                                              pinnace_admission_answer_t *answer);
 
+// What a plugin of the scheduler is like. Zero-initialize it and set `size` to
+// `sizeof(pinnace_scheduler_plugin_options_t)`; strings are borrowed.
+typedef struct {
+    // Its own size.
+    size_t size;
+    // Its name, for configuration and messages; not NULL.
+    const char *name;
+    // By how much its scores count; 0 means 1.
+    int64_t weight;
+    // Why nodes are excluded, for the conditions of pods; a text with the name for NULL.
+    const char *reason;
+    // How long it may take, in milliseconds; 10 seconds for 0. Pods that need its word while it does
+    // not answer get an error that names it.
+    uint64_t timeout_ms;
+} pinnace_scheduler_plugin_options_t;
+
+// Called to judge the nodes that a pod may go to, one pod at a time, on a thread of its own. `pod` is
+// JSON, followed by NUL; it, `nodes` and `scores` are borrowed for the duration of the call. `scores`
+// has a place per node, 0 at first: 0 to 100, the more the better, or a negative number for a node that
+// will not do. Returns whether it can tell; if not, the pod is tried again later.
+typedef bool (*pinnace_judge_callback_t)(void *user_data,
+                                         const char *pod,
+                                         size_t pod_len,
+                                         const pinnace_nodes_t *nodes,
+                                         double *scores,
+                                         size_t scores_len);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -321,6 +351,12 @@ void pinnace_config_set_seed(pinnace_config_t *config, uint64_t seed);
 // Sets how the scheduler decides, by a `KubeSchedulerConfiguration` in YAML or JSON; upstream's
 // defaults for NULL. `configuration` is borrowed.
 void pinnace_config_set_scheduler(pinnace_config_t *config, const char *configuration);
+
+// Has pods evicted that could be placed better, as a `DeschedulerPolicy` (`descheduler/v1alpha2`) in
+// YAML or JSON says; with all strategies, every five minutes, for an empty one. Off by default and for
+// NULL. `policy` is borrowed.
+void pinnace_config_set_rebalancing(pinnace_config_t *config,
+                                    const char *policy);
 
 // Starts an engine, on threads of its own.
 //
@@ -627,6 +663,38 @@ void pinnace_config_add_admission(pinnace_config_t *config,
                                   pinnace_admission_callback_t callback,
                                   void *user_data,
                                   pinnace_finalizer_t finalizer);
+
+// How many nodes there are.
+size_t pinnace_nodes_len(const pinnace_nodes_t *nodes);
+
+// The name of a node; NULL beyond the last. Valid during the callback.
+const char *pinnace_nodes_name(const pinnace_nodes_t *nodes, size_t node);
+
+// The value of a label of a node; NULL where it has none. `key` is borrowed; the value is valid during
+// the callback.
+const char *pinnace_nodes_label(const pinnace_nodes_t *nodes,
+                                size_t node,
+                                const char *key);
+
+// What each node has of a resource: an array with a number per node, in thousandths of a core for
+// `cpu`, else in bytes or pieces; NULL when no node has it. Valid during the callback. `resource` is
+// borrowed.
+const int64_t *pinnace_nodes_allocatable(const pinnace_nodes_t *nodes,
+                                         const char *resource);
+
+// What the pods of each node ask of a resource, as `pinnace_nodes_allocatable`.
+const int64_t *pinnace_nodes_requested(const pinnace_nodes_t *nodes, const char *resource);
+
+// Adds a plugin to all profiles of the scheduler: `callback` excludes and ranks nodes, one call for all
+// nodes of a pod.
+//
+// `options` is borrowed. `user_data` stays borrowed until `finalizer` is called, which is when the
+// engine ends or the configuration is freed.
+void pinnace_config_add_scheduler_plugin(pinnace_config_t *config,
+                                         const pinnace_scheduler_plugin_options_t *options,
+                                         pinnace_judge_callback_t callback,
+                                         void *user_data,
+                                         pinnace_finalizer_t finalizer);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -56,7 +56,13 @@ fn main() {
         run(&format!("growth: {nodes} nodes, pods all alike"), nodes, 20_000, 1, "10m");
     }
     for classes in [10, 100, 1_000, 10_000] {
-        run(&format!("growth: {NODES} nodes, {classes} classes in turn"), NODES, 10_000, classes, "10m");
+        run(
+            &format!("growth: {NODES} nodes, {classes} classes in turn"),
+            NODES,
+            10_000,
+            classes,
+            "10m",
+        );
     }
     slowest(20_000);
     scale(100_000, 1_000_000);
