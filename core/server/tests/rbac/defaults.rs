@@ -50,6 +50,8 @@ system:anonymous - + get / version,healthz,livez,readyz
 system:anonymous - - get / api,apis,openapi/v3,metrics
 system:anonymous - - create authorization.k8s.io selfsubjectaccessreviews
 system:kube-scheduler a + create core bindings,pods/binding
+system:kube-scheduler a + R,create,delete,update,patch resource.k8s.io resourceclaims
+system:kube-scheduler a - create,delete resource.k8s.io resourceslices
 system:kube-scheduler a + get,list,watch,delete core pods
 system:kube-scheduler a - create,update core pods
 system:kube-scheduler - + R core nodes,persistentvolumes
