@@ -6,6 +6,7 @@ mod aggregation;
 mod audit;
 mod authentication;
 mod bad_input;
+mod definitions;
 mod escalation;
 mod extension;
 mod forms;

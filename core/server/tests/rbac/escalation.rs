@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use pinnace_api::{ApiError, Key, Kind, Reason};
 use pinnace_client::{Client, DeleteOptions, ListOptions};
-use pinnace_server::{Decision, User};
+use pinnace_server::{AdmissionHook, Decision, Ruling, User};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -31,7 +31,10 @@ fn binding(role: &str) -> Value {
 
 /// `ann` may write roles and bindings in `a`, and read pods there.
 async fn world() -> World {
-    let world = World::new().await;
+    of(World::new().await).await
+}
+
+async fn of(world: World) -> World {
     let writes = &["create", "update", "patch", "get", "delete"];
     let mine =
         [rule(writes, GROUP, &["roles", "rolebindings"]), rule(&["get", "list"], "", &["pods"])];
@@ -130,4 +133,20 @@ async fn a_client_has_the_rights_of_its_user_as_they_change() {
     let masters = User::new("m", ["system:masters".to_owned()]);
     let asked = world.ask(&masters, "", ["anything", "example.com", "at-all"], "");
     assert_eq!(asked, Decision::Allow);
+}
+
+#[tokio::test]
+async fn what_others_add_to_a_role_its_writer_must_have_too() {
+    let widens = AdmissionHook::mutating("widens", |mut request: Value| {
+        request["object"]["rules"] = json!([rule(&["get"], "", &["secrets"])]);
+        std::future::ready(Ok(Ruling::Change(request["object"].take())))
+    });
+    let world = of(World::with(|server| server.hook(widens.resources(["roles"]))).await).await;
+    let ann = world.server.client(User::new("ann", ["staff".to_owned()]));
+    let pods = json!([rule(&["get"], "", &["pods"])]);
+    let role = json!({"metadata": {"name": "ok", "namespace": "a"}, "rules": pods});
+    let error = create::<Role>(&ann, role).await.unwrap_err();
+    let why = "is attempting to grant RBAC permissions not currently held:\n\
+               {APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+    assert!(error.message().ends_with(why), "{error}");
 }

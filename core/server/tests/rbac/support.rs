@@ -6,7 +6,7 @@ use pinnace_api::{Catalog, Kind, Resource, Strategy};
 use pinnace_client::Client;
 use pinnace_env::Env;
 use pinnace_server::rbac::{Rbac, RbacEscalation};
-use pinnace_server::{Attributes, Authorizer, Decision, Server, User};
+use pinnace_server::{Attributes, Authorizer, Decision, Server, ServerBuilder, User};
 use pinnace_store::Store;
 use serde_json::{Value, json};
 
@@ -41,9 +41,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|server| server).await
+    }
+
+    /// As [`World::new`], with more to the server.
+    pub(crate) async fn with(more: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let store = Store::memory();
         let rbac = Rbac::new(store.clone());
-        let server = Server::builder(store, catalog(), Env::simulated(1))
+        let server = more(Server::builder(store, catalog(), Env::simulated(1)))
             .authorizer(rbac.clone())
             .admission(RbacEscalation::new(rbac.clone()))
             .build();
