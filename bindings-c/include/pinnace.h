@@ -358,6 +358,16 @@ void pinnace_config_set_scheduler(pinnace_config_t *config, const char *configur
 void pinnace_config_set_rebalancing(pinnace_config_t *config,
                                     const char *policy);
 
+// Sets what rules of admission are told, by an `AdmissionConfiguration` in YAML or JSON:
+// PodSecurity what is asked of pods, ResourceQuota what nobody uses without a quota. Nothing for
+// NULL. `configuration` is borrowed.
+void pinnace_config_set_admission_configuration(pinnace_config_t *config,
+                                                const char *configuration);
+
+// Leaves out a rule of admission, by the name of upstream's plug-in, such as `PodSecurity`. NULL
+// leaves out none. `name` is borrowed.
+void pinnace_config_disable_admission(pinnace_config_t *config, const char *name);
+
 // Starts an engine, on threads of its own.
 //
 // `config` is taken, also on error; NULL is the default configuration. `*engine` is owned by the

@@ -23,6 +23,8 @@ pub struct Config {
     scheduler: Option<String>,
     plugins: Vec<SchedulerPlugin>,
     rebalancing: Option<String>,
+    admission: Option<String>,
+    disabled: Vec<String>,
     /// The first thing that a setter could not take.
     refused: Option<Failure>,
 }
@@ -70,6 +72,10 @@ impl Config {
             Some("") => builder = builder.rebalancing(Rebalancing::default()),
             Some(policy) => builder = builder.descheduler_policy(policy)?,
         }
+        if let Some(configuration) = &self.admission {
+            builder = builder.admission_configuration(configuration)?;
+        }
+        builder = builder.disable_admission(self.disabled);
         for hook in self.hooks {
             builder = builder.admission(hook);
         }
@@ -197,5 +203,31 @@ pub unsafe extern "C" fn pinnace_config_set_rebalancing(
 ) {
     set(config, |config| {
         config.set_text(|config| &mut config.rebalancing, policy, "policy");
+    });
+}
+
+/// Sets what rules of admission are told, by an `AdmissionConfiguration` in YAML or JSON:
+/// PodSecurity what is asked of pods, ResourceQuota what nobody uses without a quota. Nothing for
+/// NULL. `configuration` is borrowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pinnace_config_set_admission_configuration(
+    config: *mut Config,
+    configuration: *const c_char,
+) {
+    set(config, |config| {
+        config.set_text(|config| &mut config.admission, configuration, "configuration");
+    });
+}
+
+/// Leaves out a rule of admission, by the name of upstream's plug-in, such as `PodSecurity`. NULL
+/// leaves out none. `name` is borrowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pinnace_config_disable_admission(
+    config: *mut Config,
+    name: *const c_char,
+) {
+    set(config, |config| match optional_text(name, "name") {
+        Ok(name) => config.disabled.extend(name.map(str::to_owned)),
+        Err(refused) => config.refuse(refused),
     });
 }

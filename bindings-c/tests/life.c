@@ -124,7 +124,39 @@ static void a_scheduler_configuration_is_taken_or_refused(void) {
     }
 }
 
+static void an_admission_configuration_is_taken_or_refused(void) {
+    const char *const texts[] = {
+        "{apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: [{name: "
+        "PodSecurity, configuration: {apiVersion: pod-security.admission.config.k8s.io/v1, kind: "
+        "PodSecurityConfiguration, defaults: {enforce: baseline}}}]}",
+        "{apiVersion: apiserver.config.k8s.io/v1, kind: Other}"};
+    for (int wrong = 0; wrong < 2; wrong++) {
+        pinnace_config_t *config = pinnace_config_new();
+        pinnace_config_set_runtime(config, "simulated");
+        pinnace_config_set_admission_configuration(config, texts[wrong]);
+        pinnace_config_disable_admission(config, "LimitRanger");
+        pinnace_engine_t *engine = NULL;
+        pinnace_error_t *error = pinnace_engine_new(config, &engine);
+        CHECK((error != NULL) == wrong);
+        if (engine != NULL) {
+            FAILS(PINNACE_CODE_FORBIDDEN,
+                  apply(engine, "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {hostNetwork: "
+                                "true, containers: [{name: c, image: i}]}}"));
+        }
+        pinnace_error_delete(error);
+        pinnace_engine_delete(engine);
+    }
+    pinnace_config_t *config = pinnace_config_new();
+    pinnace_config_set_runtime(config, "simulated");
+    pinnace_config_disable_admission(config, "Quota");
+    pinnace_engine_t *engine = NULL;
+    pinnace_error_t *error = pinnace_engine_new(config, &engine);
+    CHECK(error != NULL);
+    pinnace_error_delete(error);
+}
+
 void life(void) {
+    RUN(an_admission_configuration_is_taken_or_refused);
     RUN(a_scheduler_configuration_is_taken_or_refused);
     RUN(many_threads_use_one_engine);
     RUN(a_shutdown_ends_the_calls_of_other_threads);

@@ -125,6 +125,8 @@ pub(crate) struct Config {
     pub(crate) scheduler: Option<String>,
     pub(crate) scheduler_plugins: Vec<SchedulerPlugin>,
     pub(crate) rebalancing: Option<String>,
+    pub(crate) admission_configuration: Option<String>,
+    pub(crate) disable_admission: Vec<String>,
 }
 
 /// Sets an entry of a dict that a function of the package takes as keywords.

@@ -98,6 +98,10 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
         Some("") => builder.rebalancing(Rebalancing::default()),
         Some(policy) => builder.descheduler_policy(policy).map_err(to_python)?,
     };
+    if let Some(configuration) = &config.admission_configuration {
+        builder = builder.admission_configuration(configuration).map_err(to_python)?;
+    }
+    builder = builder.disable_admission(config.disable_admission);
     for admission in config.admission {
         builder = builder.admission(admission.hook());
     }

@@ -174,3 +174,32 @@ def test_a_scheduler_configuration_is_taken_or_refused():
         assert engine.list("nodes")
     with pytest.raises(pinnace.PinnaceError, match="no kind"):
         pinnace.Engine(runtime="simulated", scheduler={**about, "kind": "Other"})
+
+
+def test_an_admission_configuration_is_taken_or_refused():
+    pods = {
+        "apiVersion": "pod-security.admission.config.k8s.io/v1",
+        "kind": "PodSecurityConfiguration",
+        "defaults": {"enforce": "baseline"},
+    }
+    about = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [{"name": "PodSecurity", "configuration": pods}],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p"},
+        "spec": {"hostNetwork": True, "containers": [{"name": "c", "image": "i"}]},
+    }
+    with pinnace.Engine(runtime="simulated", admission_configuration=about) as engine:
+        with pytest.raises(pinnace.ForbiddenError, match="violates PodSecurity"):
+            engine.apply(pod)
+    without = {"admission_configuration": about, "disable_admission": ["PodSecurity"]}
+    with pinnace.Engine(runtime="simulated", **without) as engine:
+        engine.apply(pod)
+    with pytest.raises(pinnace.PinnaceError, match="expected AdmissionConfiguration"):
+        pinnace.Engine(runtime="simulated", admission_configuration=pods)
+    with pytest.raises(pinnace.PinnaceError, match="there is no plugin \"Quota\""):
+        pinnace.Engine(runtime="simulated", disable_admission=["Quota"])

@@ -142,6 +142,8 @@ class AsyncEngine:
         scheduler: Union[str, Mapping[str, Any], None] = None,
         scheduler_plugins: Iterable[SchedulerPlugin] = (),
         rebalancing: Union[bool, str, Mapping[str, Any], None] = None,
+        admission_configuration: Union[str, Mapping[str, Any], None] = None,
+        disable_admission: Iterable[str] = (),
     ) -> None:
         config = _types.config(
             runtime,
@@ -154,6 +156,8 @@ class AsyncEngine:
             scheduler,
             scheduler_plugins,
             rebalancing,
+            admission_configuration,
+            disable_admission,
         )
         self._config = config
         self._started: Optional[_pinnace.Engine] = None

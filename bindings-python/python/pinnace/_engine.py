@@ -98,6 +98,9 @@ class Engine:
     :param scheduler_plugins: functions that have a say in where pods go.
     :param rebalancing: a ``DeschedulerPolicy``, as YAML or a dict, by which pods are evicted that
         could be placed better; ``True`` for all strategies, every five minutes. Off by default.
+    :param admission_configuration: an ``AdmissionConfiguration``, as YAML or a dict: what PodSecurity
+        asks of pods, what ResourceQuota lets nobody use without a quota.
+    :param disable_admission: rules of admission to leave out, by the names of upstream's plug-ins.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -117,6 +120,8 @@ class Engine:
         scheduler: Union[str, Mapping[str, Any], None] = None,
         scheduler_plugins: Iterable[SchedulerPlugin] = (),
         rebalancing: Union[bool, str, Mapping[str, Any], None] = None,
+        admission_configuration: Union[str, Mapping[str, Any], None] = None,
+        disable_admission: Iterable[str] = (),
     ) -> None:
         config = _types.config(
             runtime,
@@ -129,6 +134,8 @@ class Engine:
             scheduler,
             scheduler_plugins,
             rebalancing,
+            admission_configuration,
+            disable_admission,
         )
         self._native = _pinnace.start(config).wait()
         self._closed = False

@@ -114,6 +114,8 @@ def config(
     scheduler: Union[str, Mapping[str, Any], None],
     scheduler_plugins: Iterable[SchedulerPlugin],
     rebalancing: Union[bool, str, Mapping[str, Any], None],
+    admission_configuration: Union[str, Mapping[str, Any], None],
+    disable_admission: Iterable[str],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -123,10 +125,16 @@ def config(
         "on_shutdown": on_shutdown,
         "seed": seed,
         "admission": native(admission),
-        "scheduler": json.dumps(scheduler) if isinstance(scheduler, Mapping) else scheduler,
+        "scheduler": document(scheduler),
         "scheduler_plugins": _scheduler.native(scheduler_plugins),
         "rebalancing": _scheduler.policy(rebalancing),
+        "admission_configuration": document(admission_configuration),
+        "disable_admission": list(disable_admission),
     }
+
+
+def document(value: Union[str, Mapping[str, Any], None]) -> Optional[str]:
+    return json.dumps(value) if isinstance(value, Mapping) else value
 
 
 def manifest_text(manifest: Manifest) -> str:

@@ -146,6 +146,17 @@ impl ApiError {
         Self::about(Reason::Forbidden, message, resource, name)
     }
 
+    /// The same, with one cause more: a reason of its own, what it is about, and what is said of it.
+    pub fn caused(mut self, reason: &str, field: &str, message: &str) -> Self {
+        let details = self.0.details.get_or_insert_default();
+        details.causes.get_or_insert_default().push(StatusCause {
+            reason: Some(reason.to_owned()),
+            field: Some(field.to_owned()),
+            message: Some(message.to_owned()),
+        });
+        self
+    }
+
     /// A policy refuses this for a reason of its own.
     pub fn refused(resource: &Resource, name: &str, reason: Reason, why: &str) -> Self {
         let message = format!("{} {name:?} is forbidden: {why}", resource.name());

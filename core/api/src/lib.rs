@@ -22,6 +22,7 @@
 //! Everything here is a function from values to values, so it is the place where behaviour is
 //! cheapest to document and test.
 
+pub mod admission_config;
 pub mod api_services;
 pub mod belongings;
 pub mod bootstrap_token;

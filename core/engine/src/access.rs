@@ -1,11 +1,14 @@
 //! Who may come and what they may do, beside what the cluster itself knows of them.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
+use pinnace_api::admission_config::AdmissionConfiguration;
 pub use pinnace_api::pod_security::{
     Exemptions, Level, LevelVersion, PodSecurityConfiguration, Policy, Version,
 };
+use pinnace_api::quota::LimitedResource;
 use pinnace_env::Env;
 use pinnace_http::authentication::jwt::{AuthenticationConfiguration, JwtTokens};
 use pinnace_http::{Anonymous, FrontBuilder};
@@ -23,7 +26,7 @@ pub use pinnace_server::authentication::{StaticTokens, TokenFileError};
 pub use pinnace_server::{AdmissionHook, Attributes, Decision, Rules, Ruling, User};
 
 use crate::builder::config;
-use crate::{EngineBuilder, Result};
+use crate::{EngineBuilder, Error, Result};
 
 /// What a builder has been told.
 #[derive(Clone, Default)]
@@ -35,6 +38,7 @@ pub(crate) struct Access {
     hooks: Vec<AdmissionHook>,
     audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
     pods: PodSecurityConfiguration,
+    limited: Vec<LimitedResource>,
     disabled: Vec<String>,
 }
 
@@ -76,6 +80,7 @@ impl Access {
             return Err(config(format!("admission: there is no plugin {unknown:?}")));
         }
         let server = server.pod_security(self.pods.clone());
+        let server = server.limited_resources(self.limited.clone());
         let server = server.disable_admission(self.disabled.clone());
         Ok(server.authorizer(chain).admission(RbacEscalation::new(rbac)))
     }
@@ -128,8 +133,48 @@ impl EngineBuilder {
         self
     }
 
+    /// Tells rules of admission what an `AdmissionConfiguration` in YAML or JSON says
+    /// (`apiserver.config.k8s.io/v1`), as files for upstream's server hold it: PodSecurity what is
+    /// asked of pods, ResourceQuota what nobody uses without a quota.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what cannot be read, and for rules that are told what they take no
+    /// notice of. A document in a file of its own is one of those:
+    /// [`EngineBuilder::admission_configuration_file`] takes these.
+    pub fn admission_configuration(self, text: &str) -> Result<Self> {
+        self.told(text, |_| Err("only a configuration in a file names others".to_owned()))
+    }
+
+    /// As [`EngineBuilder::admission_configuration`], by a file. Files that it names are looked for
+    /// beside it.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Io`] when the file cannot be read.
+    pub fn admission_configuration_file(self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+        self.told(&text, |named| {
+            std::fs::read_to_string(beside.join(named)).map_err(|error| error.to_string())
+        })
+    }
+
+    fn told(mut self, text: &str, load: impl Fn(&str) -> Result<String, String>) -> Result<Self> {
+        let read = AdmissionConfiguration::read(text, &ADMISSION_PLUGINS, load);
+        let read = read.map_err(|error| config(format!("admission: {}", error.message())))?;
+        if let Some(pods) = read.pod_security {
+            self.access.pods = pods;
+        }
+        if let Some(limited) = read.limited {
+            self.access.limited = limited;
+        }
+        Ok(self)
+    }
+
     /// Adds a function of the host that is asked about what is written, by whomever, and changes or
-    /// refuses it. Writes wait for it: the fewer kinds it is asked about, the better.
+    /// refuses it. Writes wait for it: the fewer kinds it is asked about, the better. It is not asked
+    /// about what every cluster is made with, before the engine runs.
     pub fn admission(mut self, hook: AdmissionHook) -> Self {
         self.access.hooks.push(hook);
         self

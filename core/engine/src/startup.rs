@@ -98,10 +98,13 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         }
     };
     let client = server.client(User::host());
+    // What every cluster has is not the host's to refuse.
+    server.ask_hooks(false);
     let steps = bootstrap::Steps::default();
     bootstrap::objects(&client, server.service_network(), &steps).await?;
     let front_proxy = keys.front_proxy(&env)?;
     aggregation::publish(&client, &authority, &front_proxy).await?;
+    server.ask_hooks(true);
 
     let informers = Informers::new(server.client(User::system("informers")));
     let recorder = Recorder::new(&client, &env, "pinnace")?;

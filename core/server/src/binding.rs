@@ -56,7 +56,8 @@ impl Server {
         let resource = &*target.resource;
         let name = target.key.name();
         let write = Write::to(user, Operation::Create, &target, None, &options);
-        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.admit_part(&write, &mut draft)?;
+        self.mutate(&write, Some(&mut draft), |draft| self.admit_part(&write, draft)).await?;
         self.review_final(&write, Some(&mut draft)).await?;
         let binding = draft
             .get::<Binding>()
@@ -110,6 +111,10 @@ fn bound(
         if let Some(annotations) = &binding.metadata.annotations {
             let kept = pod.metadata.annotations.get_or_insert_default();
             kept.extend(annotations.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        if let Some(labels) = &binding.metadata.labels {
+            let kept = pod.metadata.labels.get_or_insert_default();
+            kept.extend(labels.iter().map(|(k, v)| (k.clone(), v.clone())));
         }
         mark_scheduled(pod, now);
     }

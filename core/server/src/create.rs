@@ -32,7 +32,7 @@ impl Server {
         let name = target.key.name();
         self.authorize(user, "create", resource, target.subresource, namespace, name)?;
         if let Some(answer) = reviews::of(resource) {
-            return self.review(user, &target, draft, answer).await;
+            return self.review(user, &target, draft, answer, &options).await;
         }
         if binding::binds(resource) {
             return self.bind_by_name(user, &target, draft, options).await;

@@ -48,7 +48,8 @@ impl Server {
         self.authorize(user, "create", resource, part, namespace, name)?;
         Self::check_part(resource, name, part)?;
         let write = Write::to(user, Operation::Create, &target, None, &options);
-        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.admit_part(&write, &mut draft)?;
+        self.mutate(&write, Some(&mut draft), |draft| self.admit_part(&write, draft)).await?;
         self.review_final(&write, Some(&mut draft)).await?;
         let eviction = draft
             .get::<Eviction>()

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -92,7 +93,11 @@ impl fmt::Debug for AdmissionHook {
 
 /// Those that there are.
 #[derive(Default)]
-pub(crate) struct Hooks(Vec<(AdmissionHook, Constraints)>);
+pub(crate) struct Hooks {
+    all: Vec<(AdmissionHook, Constraints)>,
+    /// Whether they are not asked yet.
+    asleep: AtomicBool,
+}
 
 impl Hooks {
     pub(crate) fn add(&mut self, hook: AdmissionHook) {
@@ -104,11 +109,17 @@ impl Hooks {
             resources: Some(hook.resources.clone()),
             scope: None,
         };
-        self.0.push((hook, Constraints::of_webhook(Some(&vec![rule]), None, None, None)));
+        self.all.push((hook, Constraints::of_webhook(Some(&vec![rule]), None, None, None)));
     }
 }
 
 impl Server {
+    /// Has functions of the host be asked, or not: what every cluster is made with is not theirs to
+    /// refuse.
+    pub fn ask_hooks(&self, asked: bool) {
+        self.hooks().asleep.store(!asked, Ordering::Release);
+    }
+
     /// Has the host change what is about to be written; whether anything has changed.
     pub(crate) async fn mutate_by_host(
         &self,
@@ -155,8 +166,8 @@ impl Server {
         new: Option<&Draft>,
         mutates: bool,
     ) -> Result<Vec<&AdmissionHook>> {
-        let hooks = &self.hooks().0;
-        if hooks.is_empty() {
+        let Hooks { all: hooks, asleep } = self.hooks();
+        if hooks.is_empty() || asleep.load(Ordering::Acquire) {
             return Ok(Vec::new());
         }
         let snapshot = self.snapshot();

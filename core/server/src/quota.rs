@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
-use pinnace_api::quota::{self, Amounts, Counted, Usage};
-use pinnace_api::{ApiError, Draft, Object, Resource, Result, Subresource};
+use pinnace_api::quota::{self, Amounts, Counted, Covered, Lack, LimitedResource, Usage};
+use pinnace_api::{ApiError, Draft, Object, Reason, Resource, Result, Subresource};
 use pinnace_store::{Expect, Snapshot, Transaction};
 
 use crate::Server;
@@ -23,6 +23,8 @@ struct Charge {
     old: Option<Object>,
     part: Option<Subresource>,
     now: Timestamp,
+    /// What of the kind nobody uses where no quota is about it.
+    limited: Vec<LimitedResource>,
 }
 
 /// What a write adds to what a quota says is used.
@@ -67,12 +69,14 @@ impl Server {
         old: Option<&Object>,
     ) -> Option<Charge> {
         let counted = Counted::of(resource).filter(|_| self.charges_quotas())?;
+        let limited = self.limited().iter().filter(|one| one.is_about(resource));
         counted.is_charged(old.is_none(), part).then(|| Charge {
             resource: resource.clone(),
             counted,
             old: old.cloned(),
             part,
             now: self.env().now(),
+            limited: limited.cloned().collect(),
         })
     }
 }
@@ -84,23 +88,31 @@ impl Charge {
         let quotas = state.iter_namespace(TABLE, new.namespace());
         // A quota does not count itself while it is made.
         let mut quotas = quotas.filter(|quota| quota.uid() != new.uid()).peekable();
-        if quotas.peek().is_none() {
+        if quotas.peek().is_none() && self.limited.is_empty() {
             return Ok(transaction);
         }
         let usage = self.counted.usage(new, self.now)?;
         let old = self.old.as_ref().map(|old| self.counted.usage(old, self.now)).transpose()?;
         let mut additions = Vec::new();
         let mut unsettled = Vec::new();
+        let mut covered = Covered::default();
         for object in quotas {
             let quota = object.get::<ResourceQuota>()?;
             if !usage.is_in_scope_of(quota) {
                 continue;
             }
+            covered.add(quota, &self.counted);
             if let Some(added) = self.addition(quota, new, &usage, old.as_ref())? {
                 additions.push(Addition { quota: object, added });
             } else if self.is_unsettled(quota) {
                 unsettled.push(object);
             }
+        }
+        match covered.lacks(&self.limited, &usage) {
+            None => {}
+            Some(Lack::Names(why)) => return Err(self.refuse(new, &why)),
+            // As upstream, which does not say that it is forbidden.
+            Some(Lack::Scopes(why)) => return Err(ApiError::new(Reason::InternalError, why)),
         }
         let table: Arc<str> = TABLE.into();
         let mut put = |quota: &Object, draft: Draft| {

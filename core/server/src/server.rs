@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
 use parking_lot::RwLock;
 use pinnace_api::pod_security::PodSecurityConfiguration;
+use pinnace_api::quota::LimitedResource;
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
 use pinnace_client::nodes::NodeDirectory;
 use pinnace_client::{Client, Subresource};
@@ -49,6 +50,7 @@ struct Inner {
     policies: Followed<Policies>,
     hooks: Hooks,
     charges_quotas: bool,
+    limited: Vec<LimitedResource>,
     /// Set by who has sockets, when they are there.
     others: RwLock<Option<Arc<dyn OtherServers>>>,
 }
@@ -70,6 +72,7 @@ pub struct ServerBuilder {
     pods: PodSecurityConfiguration,
     hooks: Hooks,
     disabled: Vec<String>,
+    limited: Vec<LimitedResource>,
 }
 
 impl ServerBuilder {
@@ -101,6 +104,12 @@ impl ServerBuilder {
     /// Sets what is asked of pods where their namespaces do not say, and of whom nothing is asked.
     pub fn pod_security(mut self, config: PodSecurityConfiguration) -> Self {
         self.pods = config;
+        self
+    }
+
+    /// Sets what nobody uses where no quota is about it.
+    pub fn limited_resources(mut self, limited: Vec<LimitedResource>) -> Self {
+        self.limited = limited;
         self
     }
 
@@ -151,7 +160,7 @@ impl ServerBuilder {
     pub fn build(self) -> Server {
         let Self { store, catalog, env, authorizer, services, tokens, .. } = self;
         let Self { certificate, authenticators, auditor, extensions, nodes, pods, .. } = self;
-        let Self { hooks, disabled, .. } = self;
+        let Self { hooks, disabled, limited, .. } = self;
         let belongings = Belongings { accounts: tokens.get().is_some(), certificate };
         let ports = PortsInFlight::default();
         let mut rules = admission::builtin(&env, tokens.get().is_some(), &authorizer, pods);
@@ -180,6 +189,7 @@ impl ServerBuilder {
             policies,
             hooks,
             charges_quotas,
+            limited,
             others: RwLock::default(),
         }))
     }
@@ -210,6 +220,7 @@ impl Server {
             pods: PodSecurityConfiguration::default(),
             hooks: Hooks::default(),
             disabled: Vec::new(),
+            limited: Vec::new(),
         }
     }
 
@@ -279,6 +290,11 @@ impl Server {
 
     pub(crate) fn belongings(&self) -> &Belongings {
         &self.0.belongings
+    }
+
+    /// What nobody uses where no quota is about it.
+    pub(crate) fn limited(&self) -> &[LimitedResource] {
+        &self.0.limited
     }
 
     /// Whether writes are charged to quotas.

@@ -9,7 +9,7 @@ use pinnace_client::{Annotations, DeleteOptions, Subresource, Target, Warnings, 
 use serde_json::{Value, json};
 
 use crate::policy::Round;
-use crate::{AdmissionRequest, Operation, Server, User};
+use crate::{AdmissionRequest, Operation, Server, User, reviews};
 
 /// What is about to be done, but for the object itself.
 #[derive(Clone, Copy)]
@@ -137,6 +137,12 @@ impl<'a> Write<'a> {
         );
         !other && (self.part.is_empty() || known.is_some())
     }
+
+    /// Whether policies are about it. Questions they leave alone: one that stands in their way could
+    /// not be got rid of.
+    fn is_policed(&self) -> bool {
+        reviews::of(self.resource).is_none()
+    }
 }
 
 impl Server {
@@ -165,6 +171,23 @@ impl Server {
         draft.to_value()
     }
 
+    /// Has the rules have their say about what is said of an object: a binding, an eviction, a request
+    /// for a token; or about a question.
+    pub(crate) fn admit_part(&self, write: &Write<'_>, draft: &mut Draft) -> Result<()> {
+        self.admit(&mut AdmissionRequest {
+            user: write.user,
+            operation: write.operation,
+            resource: write.resource,
+            key: write.key,
+            subresource: Subresource::parse(write.part),
+            new: Some(draft),
+            old: write.old,
+            snapshot: &self.snapshot(),
+            warnings: write.options.warnings(),
+            annotations: write.options.annotations(),
+        })
+    }
+
     /// Has the host, policies and webhooks change what is about to be written. What they have changed is put
     /// in order by `again`.
     pub(crate) async fn mutate(
@@ -175,12 +198,14 @@ impl Server {
     ) -> Result<()> {
         if let Some(draft) = draft.as_deref_mut() {
             let by_host = self.mutate_by_host(write, draft).await?;
-            if self.mutate_by_policies(write, draft, Round::First).await? || by_host {
+            let by_policies =
+                write.is_policed() && self.mutate_by_policies(write, draft, Round::First).await?;
+            if by_policies || by_host {
                 again(draft)?;
             }
         }
         let changed = self.mutate_by_webhooks(write, draft.as_deref_mut(), &mut again).await?;
-        if let Some(draft) = draft.filter(|_| changed)
+        if let Some(draft) = draft.filter(|_| changed && write.is_policed())
             && self.mutate_by_policies(write, draft, Round::Again).await?
         {
             again(draft)?;
@@ -211,7 +236,9 @@ impl Server {
                 annotations: write.options.annotations(),
             })?;
         }
-        self.validate_by_policies(write, new.as_deref()).await?;
+        if write.is_policed() {
+            self.validate_by_policies(write, new.as_deref()).await?;
+        }
         self.validate_by_webhooks(write, new.as_deref()).await?;
         self.validate_by_host(write, new.as_deref()).await
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::policy::{self, Policy};
 use crate::{ApiError, Result, manifest};
@@ -52,7 +53,14 @@ impl PodSecurityConfiguration {
     /// `BadRequest`, with what is wrong with it.
     pub fn read(text: &str) -> Result<Self> {
         let value = manifest::read_one(text.as_bytes());
-        let value = value.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        Self::from_value(value.map_err(|error| ApiError::bad_request(error.to_string()))?)
+    }
+
+    /// As [`PodSecurityConfiguration::read`], of a document that has been read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_value(value: Value) -> Result<Self> {
         let read: Document = serde_json::from_value(value)
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         if read.kind != KIND || !VERSIONS.contains(&read.api_version.as_str()) {

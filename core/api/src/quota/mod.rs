@@ -5,6 +5,7 @@
 
 mod claims;
 mod devices;
+mod limited;
 mod pods;
 mod scopes;
 mod services;
@@ -13,12 +14,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, Pod, ResourceQuota, ScopedResourceSelectorRequirement, Service,
+};
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use crate::quantity::Quantity;
 use crate::{Catalog, Object, Resource, Result, Subresource};
+pub use limited::{Covered, Lack, LimitedResource};
 use scopes::Traits;
 
 /// Amounts by the names that quotas give them.
@@ -144,6 +148,12 @@ impl Usage {
     /// Whether a quota is for objects such as this.
     pub fn is_in_scope_of(&self, quota: &ResourceQuota) -> bool {
         self.traits.are_in_scope_of(quota)
+    }
+
+    /// Whether an object is in a scope, as a selector asks for it.
+    fn matches(&self, wanted: &ScopedResourceSelectorRequirement) -> bool {
+        let values = wanted.values.as_deref().unwrap_or_default();
+        self.traits.matches(&wanted.scope_name, &wanted.operator, values)
     }
 }
 

@@ -53,7 +53,7 @@ impl Traits {
             })
     }
 
-    fn matches(&self, scope: &str, operator: &str, values: &[String]) -> bool {
+    pub(super) fn matches(&self, scope: &str, operator: &str, values: &[String]) -> bool {
         match (self, scope) {
             (Self::Pod { terminating, .. }, "Terminating") => *terminating,
             (Self::Pod { terminating, .. }, "NotTerminating") => !terminating,

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use pinnace::access::audit::{AuditFile, AuditLevel, AuditPolicy};
-use pinnace::access::{Attributes, Authorizer, Decision, PodSecurityConfiguration};
+use pinnace::access::{
+    AdmissionHook, Attributes, Authorizer, Decision, PodSecurityConfiguration, Ruling,
+};
 use pinnace::k8s_openapi::ByteString;
 use pinnace::k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use pinnace::{Engine, Env, Runtime};
+use pinnace::{Engine, Env, ListOptions, Runtime};
 use serde_json::json;
 
 /// A host's own: Ann reads nodes.
@@ -106,4 +108,58 @@ async fn a_host_says_what_is_asked_of_pods_and_which_rules_there_are() {
 
     let unknown = builder().disable_admission(["Quota"]).start().await.unwrap_err();
     assert!(unknown.to_string().contains("there is no plugin \"Quota\""), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_configuration_tells_rules_of_admission_what_they_need_to_know() {
+    let builder = || Engine::builder().runtime(Runtime::simulated()).nodes(0);
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    file(
+        "quota.yaml",
+        "{apiVersion: apiserver.config.k8s.io/v1, kind: ResourceQuotaConfiguration, \
+          limitedResources: [{resource: secrets, matchContains: [count/]}]}",
+    );
+    let text = "apiVersion: apiserver.config.k8s.io/v1\n\
+                kind: AdmissionConfiguration\n\
+                plugins:\n\
+                - name: PodSecurity\n  \
+                  configuration: {apiVersion: pod-security.admission.config.k8s.io/v1, \
+                    kind: PodSecurityConfiguration, defaults: {enforce: baseline}}\n\
+                - name: ResourceQuota\n  path: quota.yaml\n";
+    let path = file("admission.yaml", text);
+    let started = builder().admission_configuration_file(&path).unwrap().start().await;
+    let engine = started.unwrap();
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p}, \
+                spec: {hostNetwork: true, containers: [{name: c, image: i}]}}";
+    let refused = engine.apply(pod).await.unwrap_err().to_string();
+    assert!(refused.contains("violates PodSecurity \"baseline:latest\""), "{refused}");
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}}";
+    let refused = engine.apply(secret).await.unwrap_err().to_string();
+    assert!(refused.contains("insufficient quota to consume: count/secrets"), "{refused}");
+    engine.shutdown().await.unwrap();
+    let refused = builder().admission_configuration(text).unwrap_err().to_string();
+    assert!(refused.contains("only a configuration in a file names others"), "{refused}");
+    let missing = builder().admission_configuration_file(directory.path().join("none.yaml"));
+    assert!(matches!(missing.unwrap_err(), pinnace::Error::Io { .. }));
+}
+
+#[tokio::test]
+async fn a_function_that_refuses_everything_does_not_keep_an_engine_from_its_first_objects() {
+    let refuses = AdmissionHook::validating("no", |_| {
+        std::future::ready(Ok(Ruling::Refuse("never".to_owned())))
+    });
+    let builder = Engine::builder().runtime(Runtime::simulated()).nodes(0).admission(refuses);
+    let engine = builder.start().await.unwrap();
+    let namespaces = engine.list("namespaces", ListOptions::default()).await.unwrap();
+    assert_eq!(namespaces.items.len(), 4);
+    assert!(!engine.list("clusterroles", ListOptions::default()).await.unwrap().items.is_empty());
+    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: m}}";
+    let refused = engine.apply(map).await.unwrap_err().to_string();
+    assert!(refused.contains("configmaps \"m\" is forbidden: never"), "{refused}");
+    engine.shutdown().await.unwrap();
 }

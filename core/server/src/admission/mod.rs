@@ -11,6 +11,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod pod_priority;
 mod pod_security;
+mod pod_topology;
 mod runtime_class;
 mod service_account;
 mod storage_protection;
@@ -87,7 +88,7 @@ pub trait Admission: Send + Sync + 'static {
 
 /// The names of the built-in rules, in upstream's order, which are those of its plug-ins. What quotas
 /// are charged is not a rule of its own, but goes by a name as the others do.
-pub const PLUGINS: [&str; 19] = [
+pub const PLUGINS: [&str; 20] = [
     "NamespaceLifecycle",
     "LimitRanger",
     "ServiceAccount",
@@ -105,6 +106,7 @@ pub const PLUGINS: [&str; 19] = [
     "ClusterTrustBundleAttest",
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
+    "PodTopologyLabels",
     "DeviceAdminAccess",
     QUOTA,
 ];
@@ -126,7 +128,7 @@ pub(crate) fn builtin(
     if tokens {
         rules.push(Box::new(service_account::ServiceAccount::new(env.clone())));
     }
-    let rest: [Box<dyn Admission>; 15] = [
+    let rest: [Box<dyn Admission>; 16] = [
         Box::new(node_restriction::NodeRestriction(authorizer.clone())),
         Box::new(taint_nodes::TaintNodesByCondition),
         Box::new(pod_security::PodSecurity::new(pods)),
@@ -141,6 +143,7 @@ pub(crate) fn builtin(
         Box::new(certificates::ClusterTrustBundleAttest(authorizer.clone())),
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(default_class::DefaultIngressClass),
+        Box::new(pod_topology::PodTopologyLabels),
         Box::new(device_admin::DeviceAdminAccess),
     ];
     rules.extend(rest);

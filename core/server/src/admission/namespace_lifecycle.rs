@@ -6,6 +6,9 @@ use super::{Admission, AdmissionRequest, Operation};
 /// Namespaces that cannot be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
+/// The kind of questions about what may be done in a namespace.
+const ACCESS: &str = "localsubjectaccessreviews.authorization.k8s.io";
+
 /// Objects are created only in namespaces that exist and are not going; some namespaces never go.
 pub(super) struct NamespaceLifecycle;
 
@@ -23,7 +26,10 @@ impl Admission for NamespaceLifecycle {
             }
             return Ok(());
         }
-        if request.operation != Operation::Create || !resource.is_namespaced() {
+        let is_new = request.operation == Operation::Create && resource.is_namespaced();
+        // Whether somebody may do something is told wherever it would be: to say that there is no
+        // such namespace would tell more.
+        if !is_new || &**resource.name() == ACCESS {
             return Ok(());
         }
         let namespace = request.key.namespace();
@@ -36,7 +42,9 @@ impl Admission for NamespaceLifecycle {
             let why = format!(
                 "unable to create new content in namespace {namespace} because it is being terminated"
             );
-            return Err(ApiError::forbidden(resource, request.key.name(), &why));
+            let told = format!("namespace {namespace} is being terminated");
+            let refused = ApiError::forbidden(resource, request.key.name(), &why);
+            return Err(refused.caused("NamespaceTerminating", "metadata.namespace", &told));
         }
         Ok(())
     }

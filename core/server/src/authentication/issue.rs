@@ -42,7 +42,8 @@ impl Server {
         self.authorize(user, "create", resource, part, namespace, name)?;
         Self::check_namespace(&mut draft, resource, namespace)?;
         let write = Write::to(user, Operation::Create, target, None, options);
-        self.mutate(&write, Some(&mut draft), |_| Ok(())).await?;
+        self.admit_part(&write, &mut draft)?;
+        self.mutate(&write, Some(&mut draft), |draft| self.admit_part(&write, draft)).await?;
         self.review_final(&write, Some(&mut draft)).await?;
         let request = draft.get_mut::<TokenRequest>().ok_or_else(|| {
             ApiError::bad_request("the body of a token request must be a TokenRequest")

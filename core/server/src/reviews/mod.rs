@@ -9,9 +9,10 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use pinnace_api::field::ErrorList;
 use pinnace_api::{ApiError, Draft, Kind, Object, Resource, Result};
-use pinnace_client::Target;
+use pinnace_client::{Target, WriteOptions};
 
-use crate::{Server, User};
+use crate::write::Write;
+use crate::{Operation, Server, User};
 
 /// A kind of question.
 #[async_trait]
@@ -74,16 +75,21 @@ impl Server {
         target: &Target,
         mut draft: Draft,
         answer: Answer,
+        options: &WriteOptions,
     ) -> Result<Object> {
         let resource = &*target.resource;
         Self::check_kind(resource, &draft)?;
         Self::check_namespace(&mut draft, resource, target.key.namespace())?;
         resource.strategy.default(&mut draft);
+        let write = Write::to(user, Operation::Create, target, None, options);
+        self.admit_part(&write, &mut draft)?;
+        self.mutate(&write, Some(&mut draft), |draft| self.admit_part(&write, draft)).await?;
         let mut errors = ErrorList::default();
         resource.strategy.validate(&draft, &mut errors);
         if !errors.is_empty() {
             return Err(ApiError::invalid(resource, "", &errors));
         }
+        self.review_final(&write, Some(&mut draft)).await?;
         answer(self, user, &mut draft).await?;
         Ok(draft.freeze())
     }

@@ -113,3 +113,34 @@ async fn services_are_found_by_their_endpoints() {
     assert_eq!((&*address.server_name, &*path), ("hooks.default.svc", "/check?timeout=10s"));
     assert_eq!(address.ca_bundle.as_deref(), Some(&b"---\n"[..]));
 }
+
+#[tokio::test]
+async fn questions_are_for_webhooks_and_not_for_policies() {
+    let world = World::new().await;
+    let everything = json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]);
+    let spec = json!({"matchConstraints": {"resourceRules": everything},
+        "validations": [{"expression": "false"}]});
+    let ask = async || {
+        let attributes = json!({"verb": "get", "resource": "pods"});
+        let spec = json!({"resourceAttributes": attributes});
+        world.create("selfsubjectaccessreview", json!({"metadata": {}, "spec": spec})).await
+    };
+    let policy = json!({"metadata": {"name": "p"}, "spec": spec});
+    world.create("validatingadmissionpolicy", policy).await.unwrap();
+    world.register(VALIDATING, &[json!({"rules": everything})]).await;
+    let bound = json!({"policyName": "p", "validationActions": ["Deny"]});
+    let binding = json!({"metadata": {"name": "b"}, "spec": bound});
+    world.respond("a", |_| json!({"allowed": true}));
+    world.create("validatingadmissionpolicybinding", binding).await.unwrap();
+    assert!(world.config_map().await.is_err(), "the policy is in force");
+    world.asked();
+    assert_eq!(ask().await.unwrap().to_value().unwrap()["status"]["allowed"], true);
+    let asked = world.asked();
+    let request = &asked[0]["request"];
+    assert_eq!(
+        (&request["operation"], &request["resource"]["resource"]),
+        (&json!("CREATE"), &json!("selfsubjectaccessreviews"))
+    );
+    world.respond("a", |_| json!({"allowed": false, "status": {"message": "no"}}));
+    check_error(ask().await, 400, "admission webhook \"a.example.com\" denied the request: no");
+}

@@ -70,6 +70,12 @@ struct Cluster {
     /// How many nodes; more than one needs the simulated runtime.
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
+    /// An AdmissionConfiguration; files that it names are looked for beside it.
+    #[arg(long, value_name = "F")]
+    admission_config: Option<PathBuf>,
+    /// Leaves out a rule of admission, by the name of upstream's plug-in.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    disable_admission: Vec<String>,
     /// A KubeSchedulerConfiguration.
     #[arg(long, value_name = "F")]
     scheduler_config: Option<PathBuf>,
@@ -135,6 +141,10 @@ impl Cluster {
         if let Some(directory) = &self.data_dir {
             builder = builder.data_dir(directory);
         }
+        if let Some(path) = &self.admission_config {
+            builder = builder.admission_configuration_file(path)?;
+        }
+        builder = builder.disable_admission(&self.disable_admission);
         if let Some(path) = &self.scheduler_config {
             let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
             let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;

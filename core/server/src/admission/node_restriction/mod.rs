@@ -37,11 +37,19 @@ impl Admission for NodeRestriction {
         "NodeRestriction"
     }
 
-    fn admit(&self, _: &mut AdmissionRequest<'_>) -> Result<()> {
-        Ok(())
+    /// Nodes are told what they may not before they are told what is invalid.
+    fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()> {
+        self.check(request)
     }
 
+    /// What webhooks make of it is looked at, too.
     fn review(&self, request: &AdmissionRequest<'_>) -> Result<()> {
+        self.check(request)
+    }
+}
+
+impl NodeRestriction {
+    fn check(&self, request: &AdmissionRequest<'_>) -> Result<()> {
         let Some(node) = is_node(request.user) else { return Ok(()) };
         let asked = Asked { request, node };
         if node.is_empty() {
