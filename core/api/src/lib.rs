@@ -17,6 +17,7 @@
 //! - [`custom`]: kinds that clients add.
 //! - [`pod_resources`]: what pods ask for; [`quota`]: what objects use of quotas.
 //! - [`pod_security`]: what pods must not ask for.
+//! - [`policy_types`]: what types say about policies in CEL.
 //! - [`volumes`]: how claims and persistent volumes find each other.
 //!
 //! Everything here is a function from values to values, so it is the place where behaviour is
@@ -44,6 +45,7 @@ mod ownership;
 pub mod patch;
 pub mod pod_resources;
 pub mod pod_security;
+pub mod policy_types;
 pub mod printing;
 pub mod protobuf;
 pub mod quantity;

@@ -28,6 +28,7 @@ mod node_ttl;
 mod pod_control;
 mod pod_gc;
 mod pods;
+mod policy_status;
 mod replicaset;
 mod resource_claims;
 mod resource_quota;
@@ -92,6 +93,7 @@ impl Controllers {
         controllers.extend(clusterrole_aggregation::controller(context)?);
         controllers.extend(api_services::controller(context)?);
         controllers.extend(api_registration::controller(context)?);
+        controllers.extend(policy_status::controller(context)?);
         controllers.extend(root_ca_publisher::controller(context)?);
         controllers.extend(service_account::tokens(context)?);
         controllers.extend(certificate_signing::controllers(context)?);

@@ -17,6 +17,7 @@ mod namespace;
 mod node_lifecycle;
 mod other_servers;
 mod pod_gc;
+mod policy_status;
 mod replication_controllers;
 mod resource_quotas;
 mod restarts;
