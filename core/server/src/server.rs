@@ -17,6 +17,7 @@ use crate::authentication::{SigningKey, TokenAuthenticator};
 use crate::belongings::Belongings;
 use crate::elsewhere::OtherServers;
 use crate::extension::ExtensionClient;
+use crate::figures::AdmissionFigures;
 use crate::followed::Followed;
 use crate::hooks::{AdmissionHook, Hooks};
 use crate::policy::Policies;
@@ -53,6 +54,7 @@ struct Inner {
     limited: Vec<LimitedResource>,
     /// Set by who has sockets, when they are there.
     others: RwLock<Option<Arc<dyn OtherServers>>>,
+    figures: AdmissionFigures,
 }
 
 /// Puts a [`Server`] together.
@@ -191,6 +193,7 @@ impl ServerBuilder {
             charges_quotas,
             limited,
             others: RwLock::default(),
+            figures: AdmissionFigures::default(),
         }))
     }
 }
@@ -252,6 +255,11 @@ impl Server {
     /// Who notes requests.
     pub fn auditor(&self) -> Option<&Auditor> {
         self.0.auditor.as_ref()
+    }
+
+    /// What admission takes and lets through.
+    pub fn admission_figures(&self) -> &AdmissionFigures {
+        &self.0.figures
     }
 
     pub(crate) fn extensions(&self) -> Option<&dyn ExtensionClient> {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use pinnace_api::{Codec, Draft, DynamicObject, Key, Object, Resource, Result};
 use pinnace_client::{Annotations, DeleteOptions, Subresource, Target, Warnings, WriteOptions};
+use pinnace_env::Stopwatch;
 use serde_json::{Value, json};
 
-use crate::policy::Round;
+use crate::figures::Phase;
+use crate::reinvocation::{Asked, Pass};
 use crate::{AdmissionRequest, Operation, Server, User, reviews};
 
 /// What is about to be done, but for the object itself.
@@ -188,27 +190,50 @@ impl Server {
         })
     }
 
-    /// Has the host, policies and webhooks change what is about to be written. What they have changed is put
-    /// in order by `again`.
+    /// Has the host, policies and webhooks change what is about to be written. What they have changed
+    /// is put in order by `again`, and once more shown to those who want to see what others did.
     pub(crate) async fn mutate(
+        &self,
+        write: &Write<'_>,
+        draft: Option<&mut Draft>,
+        again: impl FnMut(&mut Draft) -> Result<()> + Send,
+    ) -> Result<()> {
+        let watch = Stopwatch::start();
+        let done = self.mutate_in_passes(write, draft, again).await;
+        let figures = self.admission_figures();
+        figures.step(Phase::Admit, write.operation, done.is_err(), watch.elapsed());
+        done
+    }
+
+    async fn mutate_in_passes(
         &self,
         write: &Write<'_>,
         mut draft: Option<&mut Draft>,
         mut again: impl FnMut(&mut Draft) -> Result<()> + Send,
     ) -> Result<()> {
-        if let Some(draft) = draft.as_deref_mut() {
-            let by_host = self.mutate_by_host(write, draft).await?;
-            let by_policies =
-                write.is_policed() && self.mutate_by_policies(write, draft, Round::First).await?;
-            if by_policies || by_host {
-                again(draft)?;
-            }
-        }
-        let changed = self.mutate_by_webhooks(write, draft.as_deref_mut(), &mut again).await?;
-        if let Some(draft) = draft.filter(|_| changed && write.is_policed())
-            && self.mutate_by_policies(write, draft, Round::Again).await?
+        if let Some(draft) = draft.as_deref_mut()
+            && self.mutate_by_host(write, draft).await?
         {
             again(draft)?;
+        }
+        let (mut policies, mut webhooks) = (Asked::default(), Asked::default());
+        for pass in [Pass::First, Pass::Second] {
+            let mut changed = false;
+            if let Some(draft) = draft.as_deref_mut()
+                && write.is_policed()
+                && self.mutate_by_policies(write, draft, pass, &mut policies).await?
+            {
+                again(draft)?;
+                changed = true;
+            }
+            let shown = draft.as_deref_mut();
+            if self.mutate_by_webhooks(write, shown, pass, &mut webhooks).await? {
+                draft.as_deref_mut().map_or(Ok(()), &mut again)?;
+                changed = true;
+            }
+            if !changed {
+                break;
+            }
         }
         Ok(())
     }
@@ -220,7 +245,14 @@ impl Server {
         write: &Write<'_>,
         new: Option<&mut Draft>,
     ) -> Result<()> {
-        let mut new = new;
+        let watch = Stopwatch::start();
+        let done = self.review_in_order(write, new).await;
+        let figures = self.admission_figures();
+        figures.step(Phase::Validate, write.operation, done.is_err(), watch.elapsed());
+        done
+    }
+
+    async fn review_in_order(&self, write: &Write<'_>, mut new: Option<&mut Draft>) -> Result<()> {
         {
             let snapshot = self.snapshot();
             self.review_by_rules(&AdmissionRequest {

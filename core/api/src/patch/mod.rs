@@ -6,10 +6,12 @@
 //! [`track_update`] keeps `managedFields` for all other writes.
 
 mod apply;
+mod atomics;
 mod json;
 mod strategic;
 
 pub use apply::{FieldManager, MAX_UPDATE_MANAGERS, apply, track_update};
+pub use atomics::atomic_parts;
 pub use json::{MAX_COPIED_BYTES, MAX_DEPTH, MAX_OPERATIONS, json, merge};
 pub use strategic::strategic_merge;
 

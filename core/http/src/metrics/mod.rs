@@ -109,6 +109,7 @@ impl Metrics {
             "Watches and connections that last",
             Family::clone(&long_running),
         );
+        server.admission_figures().register(&mut registry);
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(Objects(server.clone())));
         let registry = Mutex::new(registry);
@@ -221,6 +222,46 @@ mod tests {
     use pinnace_store::Store;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_policies_let_through_is_counted_by_upstreams_names() {
+        let store = Store::memory();
+        let server = Server::builder(store, Catalog::builtin(), Env::simulated(1)).build();
+        let metrics = Metrics::new(&server);
+        let client = server.client(pinnace_server::User::host());
+        let create = async |kind: &str, mut object: serde_json::Value| {
+            let api = client.named(kind).unwrap();
+            object["apiVersion"] = api.resource().api_version().into();
+            object["kind"] = (&*api.resource().kind).into();
+            let draft = pinnace_api::Draft::from_value(api.resource().codec, object).unwrap();
+            api.create(draft, Default::default()).await
+        };
+        let rule = serde_json::json!({"operations": ["*"], "apiGroups": [""],
+            "apiVersions": ["v1"], "resources": ["namespaces"]});
+        let policy = serde_json::json!({"metadata": {"name": "p"}, "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "object.metadata.name != 'bad'"}]}});
+        create("validatingadmissionpolicy", policy).await.unwrap();
+        let binding = serde_json::json!({"metadata": {"name": "b"},
+            "spec": {"policyName": "p", "validationActions": ["Deny", "Audit"]}});
+        create("validatingadmissionpolicybinding", binding).await.unwrap();
+        for (name, passes) in [("good", true), ("bad", false)] {
+            let namespace = serde_json::json!({"metadata": {"name": name}});
+            assert_eq!(create("namespace", namespace).await.is_ok(), passes, "{name}");
+        }
+        let text = String::from_utf8(metrics.respond().body().to_vec()).unwrap();
+        let check = "apiserver_validating_admission_policy_check_total{policy=\"p\",\
+             policy_binding=\"b\",error_type=\"no_error\",enforcement_action=";
+        let step = "apiserver_admission_step_admission_duration_seconds_count";
+        for expected in [
+            format!("{check}\"allow\"}} 1"),
+            format!("{check}\"deny\"}} 1"),
+            format!("{check}\"audit\"}} 1"),
+            format!("{step}{{type=\"validate\",operation=\"CREATE\",rejected=\"true\"}} 1"),
+        ] {
+            assert!(text.contains(&expected), "{expected}\n{text}");
+        }
+    }
 
     #[tokio::test]
     async fn requests_are_counted_by_upstreams_names() {

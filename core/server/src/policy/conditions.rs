@@ -1,7 +1,7 @@
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use pinnace_api::expressions::{Expression, Val, load, names_of_request};
 
-use super::context::Evaluation;
+use super::context::{COMPILATION, Evaluation};
 
 /// Conditions that a request must meet.
 pub(crate) struct Conditions(Vec<Condition>);
@@ -24,7 +24,7 @@ impl Condition {
     /// What is wrong, in upstream's words.
     pub(super) fn evaluate<'a>(&self, with: &Evaluation<'a>) -> Result<Val<'a>, String> {
         let expression = self.expression.as_ref();
-        let expression = expression.map_err(|why| format!("compilation error: {why}"))?;
+        let expression = expression.map_err(|why| format!("{COMPILATION}{why}"))?;
         with.evaluate(expression).map_err(|fault| match with.is_exhausted() {
             true => "validation failed due to running out of cost budget, no further validation \
                      rules will be run"

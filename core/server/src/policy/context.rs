@@ -13,6 +13,9 @@ use crate::write::Write;
 /// What conditions of one webhook or policy may cost.
 pub(crate) const OF_CONDITIONS: u64 = Budget::OF_ALL / 4;
 
+/// What stands before why an expression cannot be evaluated at all.
+pub(super) const COMPILATION: &str = "compilation error: ";
+
 /// What expressions see of a write.
 pub(crate) struct Seen {
     object: Value,
@@ -88,6 +91,15 @@ impl<'a> Evaluation<'a> {
         let outcome = expression.evaluate(self, &one);
         self.budget.take(limit - one.left())?;
         outcome
+    }
+
+    /// Upstream's name of why something could not be evaluated.
+    pub(super) fn error_type(&self, why: &str) -> &'static str {
+        match why {
+            _ if self.is_exhausted() => "out_of_budget",
+            why if why.starts_with(COMPILATION) => "compile_error",
+            _ => "invalid_error",
+        }
     }
 
     /// Whether nothing more may be evaluated.

@@ -16,7 +16,6 @@ mod validate;
 
 pub(crate) use conditions::Conditions;
 pub(crate) use index::Policies;
-pub(crate) use mutate::Round;
 
 use std::sync::Arc;
 
@@ -24,10 +23,25 @@ use pinnace_api::expressions::Budget;
 use pinnace_api::{Draft, Resource, Result};
 
 use crate::Server;
+use crate::figures::Phase;
 use crate::write::Write;
 use context::{Evaluation, OF_CONDITIONS};
 
 impl Server {
+    /// Notes that the conditions of a policy are not met, or that it cannot be told.
+    fn note_conditions(
+        &self,
+        policy: &compiled::Policy,
+        phase: Phase,
+        write: &Write<'_>,
+        met: &std::result::Result<bool, String>,
+    ) {
+        if *met != Ok(true) {
+            let figures = self.admission_figures();
+            figures.conditions(&policy.name, "policy", phase, write.operation, met.is_err());
+        }
+    }
+
     /// Whether a write meets the conditions of who would be asked about it.
     ///
     /// # Errors

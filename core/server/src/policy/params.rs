@@ -1,6 +1,6 @@
 use k8s_openapi::api::admissionregistration::v1::ParamRef;
-use pinnace_api::Key;
 use pinnace_api::selector::Selector;
+use pinnace_api::{ApiError, Key, Object, Resource};
 use serde_json::Value;
 
 use super::compiled::{Binding, Policy};
@@ -20,7 +20,7 @@ impl Server {
     ///
     /// # Errors
     /// Why that cannot be told, or that there must be some and are none.
-    pub(super) fn params_of(
+    pub(super) async fn params_of(
         &self,
         policy: &Policy,
         binding: &Binding,
@@ -68,9 +68,19 @@ impl Server {
                 "no params found for policy binding with `Deny` parameterNotFoundAction".to_owned()
             );
         }
-        let values = found.into_iter().map(|object| resource.to_served(object)?.to_value());
-        let values: Result<Vec<_>, pinnace_api::ApiError> = values.collect();
-        values.map(Params::Each).map_err(|error| error.message().to_owned())
+        let mut values = Vec::with_capacity(found.len());
+        for object in found {
+            let shown = self.shown(&resource, object).await;
+            values.push(shown.map_err(|error| error.message().to_owned())?);
+        }
+        Ok(Params::Each(values))
+    }
+}
+
+impl Server {
+    /// An object of the store in a version of its kind, whoever converts it.
+    async fn shown(&self, version: &Resource, object: Object) -> Result<Value, ApiError> {
+        version.to_served(self.loaded(version, object).await?)?.to_value()
     }
 }
 

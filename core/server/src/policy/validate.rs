@@ -1,11 +1,15 @@
+use std::time::Duration;
+
 use pinnace_api::expressions::{Budget, Val};
 use pinnace_api::{ApiError, Draft, Reason, Result};
+use pinnace_env::Stopwatch;
 use serde_json::{Value, json};
 
 use super::compiled::{Annotation, Binding, Body, Bound, Policy, Validation};
-use super::context::{Evaluation, OF_CONDITIONS, Seen};
+use super::context::{COMPILATION, Evaluation, OF_CONDITIONS, Seen};
 use super::params::Params;
 use crate::Server;
+use crate::figures::Phase;
 use crate::webhooks::is_exempt;
 use crate::write::Write;
 
@@ -23,6 +27,9 @@ struct Finding<'a> {
     reason: Option<&'a str>,
     /// Which validation says so.
     index: Option<usize>,
+    /// Upstream's name of why it could not be evaluated.
+    error: &'static str,
+    took: Duration,
 }
 
 impl Server {
@@ -49,8 +56,8 @@ impl Server {
                 {
                     continue;
                 }
-                for finding in self.findings(policy, binding, write, &seen) {
-                    let refused = act(policy, &finding, write, &mut failures);
+                for finding in self.findings(policy, binding, write, &seen).await {
+                    let refused = self.act(policy, &finding, write, &mut failures);
                     if refused {
                         refusal.get_or_insert_with(|| refused_by(policy, &finding, write));
                     }
@@ -64,7 +71,7 @@ impl Server {
     }
 
     /// What a policy has against a write, as a binding has it evaluated.
-    fn findings<'a>(
+    async fn findings<'a>(
         &self,
         policy: &'a Policy,
         binding: &'a Binding,
@@ -72,18 +79,27 @@ impl Server {
         seen: &Seen,
     ) -> Vec<Finding<'a>> {
         let (name, actions) = (binding.name.as_str(), &binding.actions[..]);
-        let failed = |message: String| {
-            let finding = Finding { binding: name, actions, message, reason: None, index: None };
-            if policy.ignores { Vec::new() } else { vec![finding] }
+        let figures = self.admission_figures();
+        let failed = |error: &'static str, message: String, took: Duration| {
+            if policy.ignores {
+                figures.validation((&policy.name, name), error, "allow", took);
+                return Vec::new();
+            }
+            let (reason, index) = (None, None);
+            vec![Finding { binding: name, actions, message, reason, index, error, took }]
         };
-        let params = match self.params_of(policy, binding, write) {
+        let none = Duration::ZERO;
+        let params = match self.params_of(policy, binding, write).await {
             Ok(Params::None) => vec![None],
             Ok(Params::Each(each)) => each.into_iter().map(Some).collect(),
-            Err(why) => return failed(format!("failed to configure binding: {why}")),
+            Err(why) => {
+                let why = format!("failed to configure binding: {why}");
+                return failed("invalid_error", why, none);
+            }
         };
         let composed = match &policy.composed {
             Ok(composed) => composed,
-            Err(why) => return failed(format!("compilation error: {why}")),
+            Err(why) => return failed("compile_error", format!("{COMPILATION}{why}"), none),
         };
         let Body::Validates { validations, annotations } = &policy.body else { return Vec::new() };
         let mut found = Vec::new();
@@ -92,32 +108,78 @@ impl Server {
             if !policy.conditions.is_empty() {
                 let params = params.as_ref();
                 let with = Evaluation::new(self, write, seen, params, &[], &of_conditions);
-                match policy.conditions.are_met(&with) {
+                let met = policy.conditions.are_met(&with);
+                self.note_conditions(policy, Phase::Validate, write, &met);
+                match met {
                     Ok(true) => {}
                     Ok(false) => continue,
                     Err(why) => {
-                        found.extend(failed(why));
+                        found.extend(failed(with.error_type(&why), why, none));
                         continue;
                     }
                 }
             }
             let with = Evaluation::new(self, write, seen, params.as_ref(), composed, &budget);
             for (index, validation) in validations.iter().enumerate() {
-                match validation.rule.evaluate(&with) {
-                    Ok(Val::Bool(true)) => {}
+                let watch = Stopwatch::start();
+                let outcome = validation.rule.evaluate(&with);
+                let took = watch.elapsed();
+                match outcome {
+                    Ok(Val::Bool(true)) => {
+                        figures.validation((&policy.name, name), "no_error", "allow", took);
+                    }
                     Ok(_) => found.push(Finding {
                         binding: name,
                         actions,
                         message: message_of(validation, &with),
                         reason: validation.reason.as_deref(),
                         index: Some(index),
+                        error: "no_error",
+                        took,
                     }),
-                    Err(why) => found.extend(failed(why)),
+                    Err(why) => found.extend(failed(with.error_type(&why), why, took)),
                 }
             }
             annotate(policy, annotations, &with, write);
         }
         found
+    }
+}
+
+impl Server {
+    /// Does what a binding wants to be done about a finding; whether that is to refuse the write.
+    fn act(
+        &self,
+        policy: &Policy,
+        finding: &Finding<'_>,
+        write: &Write<'_>,
+        failures: &mut Vec<Value>,
+    ) -> bool {
+        let Finding { binding, message, error, took, .. } = finding;
+        let does = |action: &str| {
+            let does = finding.actions.iter().any(|one| one == action);
+            if does {
+                let label = action.to_ascii_lowercase();
+                let figures = self.admission_figures();
+                figures.validation((&policy.name, binding), error, &label, *took);
+            }
+            does
+        };
+        if does("Audit") {
+            failures.push(json!({
+                "message": message, "policy": policy.name, "binding": binding,
+                "expressionIndex": finding.index.unwrap_or(0),
+                "validationActions": finding.actions,
+            }));
+        }
+        if does("Warn") {
+            write.options.warnings().add(format!(
+                "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{binding}': \
+                 {message}",
+                policy.name
+            ));
+        }
+        does("Deny")
     }
 }
 
@@ -147,32 +209,6 @@ fn annotate(policy: &Policy, annotations: &[Annotation], with: &Evaluation<'_>, 
             kept.add(format!("{}/{}", policy.name, annotation.key), value);
         }
     }
-}
-
-/// Does what a binding wants to be done about a finding; whether that is to refuse the write.
-fn act(
-    policy: &Policy,
-    finding: &Finding<'_>,
-    write: &Write<'_>,
-    failures: &mut Vec<Value>,
-) -> bool {
-    let Finding { binding, message, .. } = finding;
-    let does = |action: &str| finding.actions.iter().any(|one| one == action);
-    if does("Audit") {
-        failures.push(json!({
-            "message": message, "policy": policy.name, "binding": binding,
-            "expressionIndex": finding.index.unwrap_or(0),
-            "validationActions": finding.actions,
-        }));
-    }
-    if does("Warn") {
-        write.options.warnings().add(format!(
-            "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{binding}': \
-             {message}",
-            policy.name
-        ));
-    }
-    does("Deny")
 }
 
 fn refused_by(policy: &Policy, finding: &Finding<'_>, write: &Write<'_>) -> ApiError {

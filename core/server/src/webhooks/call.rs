@@ -27,7 +27,7 @@ impl Server {
     ) -> Result<Verdict, Failure> {
         if write.options.dry_run() && !hook.takes_dry_runs {
             let why = format!("admission webhook {:?} does not support dry run", hook.name);
-            return Err(Failure::Refused(ApiError::new(Reason::BadRequest, why)));
+            return Err(Failure::Broken(ApiError::new(Reason::BadRequest, why)));
         }
         let version = hook.version.ok_or_else(|| {
             let why = "could not create admission objects: webhook does not accept known \
@@ -63,7 +63,7 @@ pub(crate) fn is_exempt(write: &Write<'_>) -> bool {
 /// What is answered when a webhook has not let a request through.
 pub(super) fn failed(hook: &Hook, failure: Failure) -> ApiError {
     match failure {
-        Failure::Refused(error) => error,
+        Failure::Refused(error) | Failure::Broken(error) => error,
         Failure::Calling(why) => {
             ApiError::internal(format!("failed calling webhook {:?}: {why}", hook.name))
         }

@@ -20,6 +20,7 @@ use pinnace_api::{ApiError, Draft, Object, Resource, Result};
 use serde_json::Value;
 
 use crate::Server;
+use crate::figures::{Ending, Phase};
 use crate::write::Write;
 
 /// The group whose kinds no webhook sees.
@@ -32,13 +33,27 @@ type Hooks = Arc<[Hook]>;
 enum Failure {
     /// It cannot be asked, or answers what is none: its policy says what then.
     Calling(String),
-    /// It says no, or what it wants cannot be done.
+    /// It says no.
     Refused(ApiError),
+    /// It cannot be asked this, or what it wants cannot be done.
+    Broken(ApiError),
 }
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        Self::Refused(error)
+        Self::Broken(error)
+    }
+}
+
+impl Failure {
+    /// How a request has ended with it.
+    fn ending(&self, hook: &Hook) -> Ending {
+        match self {
+            Self::Calling(_) if hook.is_ignored => Ending::FailedOpen,
+            Self::Calling(_) => Ending::Failed,
+            Self::Refused(error) => Ending::Refused(error.code()),
+            Self::Broken(_) => Ending::Broken,
+        }
     }
 }
 
@@ -51,11 +66,17 @@ impl Server {
     async fn wants(
         &self,
         hook: &Hook,
+        phase: Phase,
         write: &Write<'_>,
         version: &Arc<Resource>,
         new: Option<&Draft>,
     ) -> Result<bool> {
-        match self.meets(&hook.conditions, write, version, new).await? {
+        let met = self.meets(&hook.conditions, write, version, new).await?;
+        if met != Ok(true) {
+            let figures = self.admission_figures();
+            figures.conditions(&hook.name, "webhook", phase, write.operation, met.is_err());
+        }
+        match met {
             Ok(met) => Ok(met),
             Err(_) if hook.is_ignored => Ok(false),
             Err(why) => Err(ApiError::forbidden(write.resource, write.key.name(), &why)),

@@ -1,71 +1,63 @@
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use pinnace_api::patch;
 use pinnace_api::{ApiError, Draft, Resource, Result};
+use pinnace_env::Stopwatch;
 use serde_json::{Value, json};
 
 use super::call::{Shown, failed, is_exempt};
 use super::{Failure, Hook, Hooks};
+use crate::figures::{Ending, Phase};
+use crate::reinvocation::{Asked, Pass};
 use crate::write::Write;
 use crate::{Operation, Server};
 
 /// What only the server says of an object, and no webhook sees before it is there.
 const SYSTEM_FIELDS: [&str; 2] = ["uid", "creationTimestamp"];
 
-/// The webhooks that change a write, and which of them have to see it again.
+/// A webhook, by its configuration and its name.
+pub(crate) type Named = (String, String);
+
+/// The webhooks that change a write, as they are asked once.
 struct Mutation<'a> {
     server: &'a Server,
     write: &'a Write<'a>,
-    hooks: Hooks,
-    /// Those that want to be asked again once another has changed something.
-    asked: HashSet<usize>,
-    /// Those that are to be.
-    again: HashSet<usize>,
-    round: usize,
+    pass: Pass,
 }
 
 impl Server {
-    /// Has webhooks change what is about to be written, in their order. What they have changed is
-    /// put in order by `again`, and once more shown to those who want to see what others did; whether
-    /// anything has changed.
+    /// Has webhooks change what is about to be written, in their order; whether anything has changed.
     pub(crate) async fn mutate_by_webhooks(
         &self,
         write: &Write<'_>,
         mut draft: Option<&mut Draft>,
-        again: &mut (impl FnMut(&mut Draft) -> Result<()> + Send),
+        pass: Pass,
+        asked: &mut Asked<Named>,
     ) -> Result<bool> {
         let Some(hooks) = self.webhooks().state().index.mutating() else { return Ok(false) };
         if is_exempt(write) {
             return Ok(false);
         }
-        let mut changed = false;
-        let (asked, again_asked) = (HashSet::new(), HashSet::new());
-        let mut mutation =
-            Mutation { server: self, write, hooks, asked, again: again_asked, round: 0 };
-        for round in 0..2 {
-            mutation.round = round;
-            if !mutation.run(draft.as_deref_mut()).await? {
-                break;
-            }
-            changed = true;
-            let Some(draft) = draft.as_deref_mut() else { break };
-            let before = draft.to_value()?;
-            again(draft)?;
-            if draft.to_value()? != before {
-                mutation.note_change();
-            }
-        }
+        asked.begin(pass, draft.as_deref())?;
+        let mutation = Mutation { server: self, write, pass };
+        let changed = mutation.run(&hooks, draft.as_deref_mut(), asked).await?;
+        asked.end(draft.as_deref())?;
         Ok(changed)
     }
 }
 
 impl Mutation<'_> {
-    /// Asks each webhook once; whether anything has changed.
-    async fn run(&mut self, mut draft: Option<&mut Draft>) -> Result<bool> {
+    /// Asks each webhook that is to be asked; whether anything has changed.
+    async fn run(
+        &self,
+        hooks: &Hooks,
+        mut draft: Option<&mut Draft>,
+        asked: &mut Asked<Named>,
+    ) -> Result<bool> {
         let mut changed_any = false;
-        for (index, hook) in self.hooks.clone().iter().enumerate() {
-            if self.round > 0 && !self.again.contains(&index) {
+        for (index, hook) in hooks.iter().enumerate() {
+            let named = (hook.configuration.clone(), hook.name.clone());
+            if !asked.is_due(self.pass, &named) {
                 continue;
             }
             let version = {
@@ -78,16 +70,17 @@ impl Mutation<'_> {
                 )?
             };
             let Some(version) = version else { continue };
-            if !self.server.wants(hook, self.write, &version, draft.as_deref()).await? {
+            let new = draft.as_deref();
+            if !self.server.wants(hook, Phase::Admit, self.write, &version, new).await? {
                 continue;
             }
             let answer = self.change(index, hook, &version, draft.as_deref_mut()).await;
             if matches!(answer, Ok(true)) {
                 changed_any = true;
-                self.note_change();
+                asked.note_change();
             }
             if hook.is_asked_again {
-                self.asked.insert(index);
+                asked.note(named);
             }
             match answer {
                 Ok(_) => {}
@@ -105,15 +98,10 @@ impl Mutation<'_> {
         Ok(changed_any)
     }
 
-    /// Has all that have seen another state be asked again, if they want to.
-    fn note_change(&mut self) {
-        self.again.extend(self.asked.drain());
-    }
-
     fn annotate(&self, what: &str, index: usize, value: impl FnOnce() -> String) {
         let annotations = self.write.options.annotations();
         if annotations.are_kept() {
-            let round = self.round;
+            let round = usize::from(self.pass == Pass::Second);
             let key = format!("{what}.webhook.admission.k8s.io/round_{round}_index_{index}");
             annotations.add(key, value());
         }
@@ -127,7 +115,11 @@ impl Mutation<'_> {
         version: &Arc<Resource>,
         draft: Option<&mut Draft>,
     ) -> Result<bool, Failure> {
+        let watch = Stopwatch::start();
         let changed = self.changed(index, hook, version, draft).await;
+        let ending = changed.as_ref().map_or_else(|why| why.ending(hook), |_| Ending::Passed);
+        let (figures, took) = (self.server.admission_figures(), watch.elapsed());
+        figures.webhook(&hook.name, Phase::Admit, self.write.operation, ending, took);
         self.annotate("mutation", index, || {
             let mutated = matches!(changed, Ok(true));
             let (configuration, webhook) = (json!(hook.configuration), json!(hook.name));
@@ -168,7 +160,7 @@ impl Mutation<'_> {
             Some(_) => {}
         }
         let Some(draft) = draft else {
-            return Err(Failure::Refused(ApiError::internal(format!(
+            return Err(Failure::Broken(ApiError::internal(format!(
                 "admission webhook {:?} attempted to modify the object, which is not supported for \
                  this operation",
                 hook.name

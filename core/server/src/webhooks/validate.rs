@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use futures::future;
 use pinnace_api::{Draft, Resource, Result};
+use pinnace_env::Stopwatch;
 
 use super::call::{Shown, failed, is_exempt};
 use super::{Failure, Hook};
 use crate::Server;
+use crate::figures::{Ending, Phase};
 use crate::write::Write;
 
 impl Server {
@@ -32,12 +34,16 @@ impl Server {
         }
         let mut wanting = Vec::with_capacity(asked.len());
         for one in asked {
-            if self.wants(one.1, write, &one.2, new).await? {
+            if self.wants(one.1, Phase::Validate, write, &one.2, new).await? {
                 wanting.push(one);
             }
         }
         let answers = wanting.iter().map(|(index, hook, version)| async move {
+            let watch = Stopwatch::start();
             let answer = self.validate_by(hook, version, write, new).await;
+            let ending = answer.as_ref().map_or_else(|why| why.ending(hook), |()| Ending::Passed);
+            let (figures, took) = (self.admission_figures(), watch.elapsed());
+            figures.webhook(&hook.name, Phase::Validate, write.operation, ending, took);
             let Err(failure) = answer else { return Ok(()) };
             if let (Failure::Calling(why), true) = (&failure, hook.is_ignored) {
                 tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");

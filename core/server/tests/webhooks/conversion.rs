@@ -349,3 +349,26 @@ async fn a_conversion_that_hangs_is_given_up() {
     );
     assert!(beta.get(&key("a")).await.is_ok(), "the version that is stored needs nobody");
 }
+
+/// A policy sees its parameters in the version that it names, whatever lies in the store.
+#[tokio::test]
+async fn policies_have_parameters_in_the_version_they_name() {
+    let (world, v1, _) = sites().await;
+    make(&v1, "p", json!({"host": "h", "port": 9})).await.unwrap();
+    let rule = json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]});
+    for (version, expression) in [
+        ("v1", "params.spec.host == 'h' && params.spec.port == 9"),
+        ("v1beta1", "params.spec.hostPort == 'h:9'"),
+    ] {
+        let policy = json!({"metadata": {"name": version}, "spec": {
+            "paramKind": {"apiVersion": format!("example.com/{version}"), "kind": "Site"},
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": expression}]}});
+        world.create("validatingadmissionpolicy", policy).await.unwrap();
+        let param = json!({"name": "p", "parameterNotFoundAction": "Deny"});
+        let binding = json!({"metadata": {"name": version}, "spec": {
+            "policyName": version, "paramRef": param, "validationActions": ["Deny"]}});
+        world.create("validatingadmissionpolicybinding", binding).await.unwrap();
+    }
+    world.config_map().await.unwrap();
+}

@@ -3,7 +3,7 @@
 use pinnace_client::{Warnings, WriteOptions};
 use serde_json::{Value, json};
 
-use crate::support::{World, check_error, config_map};
+use crate::support::{World, check_error, config_map, patched};
 
 const VALIDATING: &str = "validatingadmissionpolicy";
 const VALIDATING_BINDING: &str = "validatingadmissionpolicybinding";
@@ -184,6 +184,68 @@ async fn mutations_are_laid_over_or_patched() {
     let made = world.config_map().await.unwrap();
     assert_eq!(made["metadata"]["labels"], json!({"app": "web", "a/b": "x"}));
     assert!(made.get("data").is_none_or(|data| data == &json!({})), "{made}");
+}
+
+/// What is one value would be lost but for what the policy says of it.
+#[tokio::test]
+async fn what_is_one_value_is_not_applied() {
+    let applied = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+        "Object{metadata: Object.metadata{ownerReferences: [Object.metadata.ownerReferences{\
+         apiVersion: 'v1', kind: 'ConfigMap', name: 'o', uid: 'u'}], finalizers: ['a.example/b']}}"}});
+    mutating(applied, json!({})).await.config_map().await.unwrap();
+    let rules = json!({"matchConstraints": {"resourceRules": [{"operations": ["CREATE"],
+        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}});
+    let applied = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+        "Object{spec: Object.spec{nodeSelector: Object.spec.nodeSelector{disk: 'ssd'}, \
+         containers: [Object.spec.containers{name: 'c', args: ['x']}]}}"}});
+    let world = mutating(applied, rules).await;
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    check_error(
+        world.create("pod", pod).await,
+        403,
+        "pods \"p\" is forbidden: policy 'p' with binding 'b' denied request: error applying patch: \
+         invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: \
+         .spec.containers[0].args, .spec.nodeSelector",
+    );
+}
+
+/// A policy that writes down, in the order of the names, which are there before it.
+async fn notes(world: &World, name: &str, again: &str) {
+    let expression = format!(
+        "Object{{data: {{'{name}': 'seen' in object.data ? object.data['seen'] : '', \
+         'seen': ('seen' in object.data ? object.data['seen'] : '') + '{name}'}}}}"
+    );
+    let mutation = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
+    let policy = spec(json!({"mutations": [mutation], "reinvocationPolicy": again}));
+    world.create(MUTATING, json!({"metadata": {"name": name}, "spec": policy})).await.unwrap();
+    let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name}});
+    world.create(MUTATING_BINDING, binding).await.unwrap();
+}
+
+#[tokio::test]
+async fn policies_are_asked_again_when_others_have_changed_what_they_saw() {
+    for (first, second, expected) in
+        [("Never", "Never", "ab"), ("IfNeeded", "Never", "aba"), ("IfNeeded", "IfNeeded", "abab")]
+    {
+        let world = World::new().await;
+        notes(&world, "a", first).await;
+        notes(&world, "b", second).await;
+        let made = world.config_map().await.unwrap();
+        assert_eq!(made["data"]["seen"], expected, "{first} {second}");
+    }
+    // The last one is only asked again because of the webhook, which then is asked again, too.
+    let world = World::new().await;
+    notes(&world, "a", "IfNeeded").await;
+    world
+        .register("mutatingwebhookconfiguration", &[json!({"reinvocationPolicy": "IfNeeded"})])
+        .await;
+    world.respond("a", |request| {
+        let seen = request["object"]["data"]["seen"].as_str().unwrap_or_default().to_owned();
+        patched(&json!([{"op": "add", "path": "/data/seen", "value": seen + "w"}]))
+    });
+    let made = world.config_map().await.unwrap();
+    assert_eq!(made["data"]["seen"], "awaw");
 }
 
 #[tokio::test]
