@@ -13,11 +13,12 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::upgrade::OnUpgrade;
+use pinnace_api::selector::{FieldSelector, Selector};
 use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::Warnings;
 use pinnace_client::nodes::NodeDirectory;
 use pinnace_env::Stopwatch;
-use pinnace_server::{Attributes, InProcess, Server, User};
+use pinnace_server::{Attributes, InProcess, Selectors, Server, User};
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregation::{Aggregator, Forwarded, Remote};
@@ -298,7 +299,7 @@ impl Front {
                 noted.check(server, &Attributes::path(&user, &info.verb, &info.path))?;
             }
         } else {
-            authorize(server, &user, info, noted)?;
+            authorize(server, &user, info, query, noted)?;
         }
         if let Some((aggregator, remote)) = self.remote(info) {
             let Content { body, upgrade } = content;
@@ -478,8 +479,13 @@ fn authorize(
     server: &Server,
     user: &User,
     info: &RequestInfo,
+    query: &Query,
     noted: &audit::Noted<'_>,
 ) -> Result<(), ApiError> {
+    let several = matches!(&*info.verb, "list" | "watch" | "deletecollection");
+    let text = |name: &str| query.text(name).filter(|_| several);
+    let fields = text("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
+    let labels = text("labelSelector").and_then(|text| Selector::parse(text).ok());
     let asked = Attributes {
         user,
         verb: &info.verb,
@@ -489,6 +495,7 @@ fn authorize(
         namespace: &info.namespace,
         name: &info.name,
         path: "",
+        selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
     };
     noted.check(server, &asked)
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use pinnace_api::{Catalog, Draft, Kind, Resource, Strategy};
 use pinnace_env::Stopwatch;
 use pinnace_server::rbac::Rbac;
-use pinnace_server::{Attributes, Authorizer, User};
+use pinnace_server::{Attributes, Authorizer, Selectors, User};
 use pinnace_store::{Expect, Store, Transaction};
 use serde_json::{Value, json};
 
@@ -86,6 +86,7 @@ async fn main() {
             namespace: "a",
             name: "",
             path: "",
+            selectors: Selectors::default(),
         };
         black_box(rbac.authorize(&asked));
         let watch = Stopwatch::start();

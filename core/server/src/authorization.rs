@@ -1,3 +1,5 @@
+use pinnace_api::selector::{FieldSelector, Selector};
+use pinnace_client::ListOptions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -70,12 +72,36 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// Path of a request that is not about objects, such as `/metrics`; empty otherwise.
     pub path: &'a str,
+    /// To which objects it is narrowed down.
+    pub selectors: Selectors<'a>,
+}
+
+/// To which objects a request about several is narrowed down. What can't be read narrows nothing
+/// down: an authorizer may allow less for it, never more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selectors<'a> {
+    /// By their fields.
+    pub fields: Option<&'a FieldSelector>,
+    /// By their labels.
+    pub labels: Option<&'a Selector>,
+}
+
+impl<'a> Selectors<'a> {
+    /// Those of a list or a watch.
+    pub(crate) fn of(options: &'a ListOptions) -> Self {
+        Self {
+            fields: options.fields.as_ref().filter(|fields| !fields.is_everything()),
+            labels: options.labels.as_ref().filter(|labels| !labels.is_everything()),
+        }
+    }
 }
 
 impl<'a> Attributes<'a> {
     /// Something that is not about objects.
     pub fn path(user: &'a User, verb: &'a str, path: &'a str) -> Self {
-        Self { user, verb, group: "", resource: "", subresource: "", namespace: "", name: "", path }
+        let selectors = Selectors::default();
+        let (group, resource, subresource, namespace, name) = ("", "", "", "", "");
+        Self { user, verb, group, resource, subresource, namespace, name, path, selectors }
     }
 
     /// `resource.group`, or the resource alone in the core group.

@@ -139,8 +139,7 @@ impl Server {
         selection: ListOptions,
         options: DeleteOptions,
     ) -> Result<List<Object>> {
-        let scope = namespace.unwrap_or_default();
-        self.authorize(user, "deletecollection", &resource, None, scope, "")?;
+        self.authorize_several(user, "deletecollection", &resource, namespace, &selection)?;
         check_verb(&resource, "deletecollection")?;
         let mut list = self.select(&resource, namespace, &selection)?;
         let mut deleted = Vec::with_capacity(list.items.len());

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::audit::{AuditAttributes, AuditOrigin, AuditedRequest};
 use crate::elsewhere::Elsewhere;
 use crate::read::check_verb;
-use crate::{Attributes, Server, User};
+use crate::{Attributes, Selectors, Server, User};
 
 /// What a call that went well would be answered with over HTTP.
 const OK: u16 = 200;
@@ -115,6 +115,7 @@ impl InProcess {
             namespace: key.namespace(),
             name: key.name(),
             path: "",
+            selectors: Selectors::default(),
         }));
         Some(request)
     }

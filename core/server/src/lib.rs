@@ -47,7 +47,9 @@ mod write;
 
 pub use admission::{Admission, AdmissionRequest, Operation, PLUGINS as ADMISSION_PLUGINS};
 pub use authentication::TokenAuthenticator;
-pub use authorization::{Attributes, Authorizer, Authorizers, Decision, MastersOnly, Rules, User};
+pub use authorization::{
+    Attributes, Authorizer, Authorizers, Decision, MastersOnly, Rules, Selectors, User,
+};
 pub use elsewhere::{OtherAnswer, OtherRequest, OtherServers};
 pub use extension::{ExtensionAddress, ExtensionAnswer, ExtensionClient, ExtensionRequest};
 pub use figures::AdmissionFigures;

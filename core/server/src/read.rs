@@ -43,7 +43,7 @@ impl Server {
         namespace: Option<&str>,
         options: &ListOptions,
     ) -> Result<List<Object>> {
-        self.authorize(user, "list", resource, None, namespace.unwrap_or_default(), "")?;
+        self.authorize_several(user, "list", resource, namespace, options)?;
         check_verb(resource, "list")?;
         self.select(resource, namespace, options)
     }

@@ -7,7 +7,7 @@ use pinnace_api::pod_security::PodSecurityConfiguration;
 use pinnace_api::quota::LimitedResource;
 use pinnace_api::{ApiError, Catalog, Key, Reason, Resource, Result};
 use pinnace_client::nodes::NodeDirectory;
-use pinnace_client::{Client, Subresource};
+use pinnace_client::{Client, ListOptions, Subresource};
 use pinnace_env::Env;
 use pinnace_store::{Snapshot, Store};
 
@@ -23,7 +23,7 @@ use crate::hooks::{AdmissionHook, Hooks};
 use crate::policy::Policies;
 use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::webhooks::Webhooks;
-use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, User};
+use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, Selectors, User};
 
 /// How often a write is tried anew when other writers come between, before its caller is told.
 pub(crate) const WRITE_ATTEMPTS: usize = 64;
@@ -346,17 +346,45 @@ impl Server {
         name: &str,
     ) -> Result<()> {
         let subresource = subresource.map_or("", Subresource::as_str);
-        let request = Attributes {
+        let selectors = Selectors::default();
+        let (group, resource, path) = (&*resource.group, &*resource.plural, "");
+        self.check(&Attributes {
             user,
             verb,
-            group: &resource.group,
-            resource: &resource.plural,
+            group,
+            resource,
             subresource,
             namespace,
             name,
-            path: "",
-        };
-        self.check(&request)
+            path,
+            selectors,
+        })
+    }
+
+    /// Asks the authorizer about several objects of a kind.
+    pub(crate) fn authorize_several(
+        &self,
+        user: &User,
+        verb: &str,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: &ListOptions,
+    ) -> Result<()> {
+        let namespace = namespace.unwrap_or_default();
+        let selectors = Selectors::of(options);
+        let (group, resource) = (&*resource.group, &*resource.plural);
+        let (subresource, name, path) = ("", "", "");
+        self.check(&Attributes {
+            user,
+            verb,
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+            path,
+            selectors,
+        })
     }
 
     /// Asks the authorizer, also about what no kind of the catalog stands for.

@@ -25,7 +25,7 @@ impl Server {
         namespace: Option<&str>,
         options: &ListOptions,
     ) -> Result<WatchStream> {
-        self.authorize(user, "watch", &resource, None, namespace.unwrap_or_default(), "")?;
+        self.authorize_several(user, "watch", &resource, namespace, options)?;
         check_verb(&resource, "watch")?;
         let filter = Filter::new(&resource, namespace, options)?;
         let mut initial = VecDeque::new();

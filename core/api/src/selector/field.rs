@@ -119,6 +119,12 @@ impl FieldSelector {
     }
 }
 
+impl FromIterator<FieldRequirement> for FieldSelector {
+    fn from_iter<I: IntoIterator<Item = FieldRequirement>>(all: I) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
+
 impl Default for FieldSelector {
     fn default() -> Self {
         Self::everything()

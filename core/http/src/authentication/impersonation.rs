@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use pinnace_api::{ApiError, Result};
-use pinnace_server::{Attributes, Server, User};
+use pinnace_server::{Attributes, Selectors, Server, User};
 
 use super::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, with_group};
 
@@ -41,6 +41,7 @@ pub(crate) fn impersonate(server: &Server, caller: User, headers: &HeaderMap) ->
             namespace,
             name,
             path,
+            selectors: Selectors::default(),
         })
     };
     let account = name.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':'));

@@ -27,7 +27,7 @@ use k8s_openapi::api::core::v1::Pod;
 use pinnace_api::{ApiError, Key, Reason, Resource, Result, Typed};
 use pinnace_client::nodes::{NodeConnection, NodeDirectory, PodReference};
 use pinnace_client::{Target, WriteOptions};
-use pinnace_server::{Attributes, Server, User};
+use pinnace_server::{Attributes, Selectors, Server, User};
 use serde_json::{Value, json};
 
 use crate::authentication::Peer;
@@ -158,6 +158,7 @@ impl Connect<'_> {
             namespace: &self.info.namespace,
             name: &self.info.name,
             path: "",
+            selectors: Selectors::default(),
         })
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Admission, AdmissionRequest, Operation};
 use crate::authorization::MASTERS;
 use crate::certificates::Subject;
-use crate::{Attributes, Authorizer, Decision};
+use crate::{Attributes, Authorizer, Decision, Selectors};
 
 const REQUESTS: &str = "certificatesigningrequests.certificates.k8s.io";
 const BUNDLES: &str = "clustertrustbundles.certificates.k8s.io";
@@ -33,6 +33,7 @@ fn may(
             namespace: "",
             name,
             path: "",
+            selectors: Selectors::default(),
         };
         authorizer.authorize(&asked) == Decision::Allow
     };

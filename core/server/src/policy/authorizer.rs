@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use pinnace_api::expressions::{Fault, Opaque, Outcome, Val};
+use pinnace_api::selector::{FieldSelector, Selector};
 
 use crate::write::Write;
-use crate::{Attributes, Decision, Server, User};
+use crate::{Attributes, Decision, Selectors, Server, User};
 
 /// The authorizer as an expression sees it.
 pub(super) fn of<'a>(server: &Server, write: &Write<'_>) -> Val<'a> {
@@ -16,6 +17,8 @@ pub(super) fn of<'a>(server: &Server, write: &Write<'_>) -> Val<'a> {
         namespace: write.key.namespace().to_owned(),
         name: write.key.name().to_owned(),
         path: String::new(),
+        fields: String::new(),
+        labels: String::new(),
     };
     let user = write.user.clone();
     own(Rights { server: server.clone(), user, request: asked, stage: Stage::Authorizer })
@@ -34,6 +37,8 @@ struct Asked {
     namespace: String,
     name: String,
     path: String,
+    fields: String,
+    labels: String,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +62,11 @@ impl Rights {
     }
 
     fn check(&self, asked: &Asked, verb: &str) -> Decision {
+        // What can't be read narrows nothing down.
+        let fields = Some(&asked.fields).filter(|text| !text.is_empty());
+        let fields = fields.and_then(|text| FieldSelector::parse(text).ok());
+        let labels = Some(&asked.labels).filter(|text| !text.is_empty());
+        let labels = labels.and_then(|text| Selector::parse(text).ok());
         self.server.authorizer().authorize(&Attributes {
             user: &self.user,
             verb,
@@ -66,6 +76,7 @@ impl Rights {
             namespace: &asked.namespace,
             name: &asked.name,
             path: &asked.path,
+            selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
         })
     }
 }
@@ -120,9 +131,11 @@ impl Opaque for Rights {
             (Stage::Check(asked), "name", [name]) => {
                 self.at(Stage::Check(Asked { name: name.clone(), ..asked.clone() }))
             }
-            // Rights do not depend on selectors here.
-            (Stage::Check(_), "fieldSelector" | "labelSelector", [_]) => {
-                self.at(self.stage.clone())
+            (Stage::Check(asked), "fieldSelector", [fields]) => {
+                self.at(Stage::Check(Asked { fields: fields.clone(), ..asked.clone() }))
+            }
+            (Stage::Check(asked), "labelSelector", [labels]) => {
+                self.at(Stage::Check(Asked { labels: labels.clone(), ..asked.clone() }))
             }
             (Stage::Check(asked), "check", [verb]) => own(Answer(self.check(asked, verb))),
             _ => return None,

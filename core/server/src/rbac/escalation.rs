@@ -8,7 +8,7 @@ use super::covers::{describe, missing, quoted};
 use super::{GROUP, Rbac};
 use crate::admission::{Admission, AdmissionRequest, Operation};
 use crate::authorization::MASTERS;
-use crate::{Attributes, Authorizer, Decision};
+use crate::{Attributes, Authorizer, Decision, Selectors};
 
 /// Nobody gives away more than they have: who writes a role must hold its rules or be allowed to
 /// `escalate`, who writes a binding must hold the rules of its role or be allowed to `bind` it.
@@ -31,6 +31,7 @@ impl RbacEscalation {
             namespace: request.key.namespace(),
             name,
             path: "",
+            selectors: Selectors::default(),
         };
         self.0.authorize(&attributes) == Decision::Allow
     }

@@ -164,6 +164,7 @@ mod tests {
                     namespace: "",
                     name,
                     path: "",
+                    selectors: crate::Selectors::default(),
                 };
                 let allowed = rule.allows(&Request::new(&asked));
                 assert_eq!(allowed, expected, "{verb} {group} {resource}/{part} {name}");

@@ -3,10 +3,12 @@ use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
     SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use pinnace_api::Result;
+use pinnace_api::selector::{FieldRequirement, FieldSelector, Selector};
 
 use super::Review;
-use crate::{Attributes, Decision, Server, User};
+use crate::{Attributes, Decision, Selectors, Server, User};
 
 /// Whether somebody may do something.
 pub(super) struct Subject;
@@ -71,6 +73,7 @@ fn decide(
     objects: &Option<ResourceAttributes>,
     others: &Option<NonResourceAttributes>,
 ) -> SubjectAccessReviewStatus {
+    let (fields, labels) = (fields_of(objects), labels_of(objects));
     let asked = match (objects, others) {
         (Some(objects), _) => Attributes {
             user,
@@ -81,6 +84,7 @@ fn decide(
             namespace: text(&objects.namespace),
             name: text(&objects.name),
             path: "",
+            selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
         },
         (None, Some(others)) => Attributes::path(user, text(&others.verb), text(&others.path)),
         // Validation has refused it.
@@ -94,6 +98,45 @@ fn decide(
             ..Default::default()
         },
     }
+}
+
+/// To which objects one would be narrowed down by their fields; what newer clients may know more of
+/// narrows nothing down.
+fn fields_of(objects: &Option<ResourceAttributes>) -> Option<FieldSelector> {
+    let selector = objects.as_ref()?.field_selector.as_ref()?;
+    if let Some(raw) = selector.raw_selector.as_deref().filter(|raw| !raw.is_empty()) {
+        return FieldSelector::parse(raw).ok();
+    }
+    let mut found = Vec::new();
+    for one in selector.requirements.iter().flatten() {
+        let values = one.values.as_deref().unwrap_or_default();
+        let ([value], Some(equals)) = (values, equality(&one.operator)) else { continue };
+        let (field, value) = (one.key.clone(), value.clone());
+        found.push(FieldRequirement { field, equals, value });
+    }
+    (!found.is_empty()).then(|| found.into_iter().collect())
+}
+
+/// Of several operators only two mean something for fields, with one value each.
+fn equality(operator: &str) -> Option<bool> {
+    match operator {
+        "In" => Some(true),
+        "NotIn" => Some(false),
+        _ => None,
+    }
+}
+
+/// As [`fields_of`], by their labels.
+fn labels_of(objects: &Option<ResourceAttributes>) -> Option<Selector> {
+    let selector = objects.as_ref()?.label_selector.as_ref()?;
+    if let Some(raw) = selector.raw_selector.as_deref().filter(|raw| !raw.is_empty()) {
+        return Selector::parse(raw).ok();
+    }
+    let known = ["In", "NotIn", "Exists", "DoesNotExist"];
+    let mut all = selector.requirements.clone().unwrap_or_default();
+    all.retain(|one| known.contains(&one.operator.as_str()));
+    let found = LabelSelector { match_expressions: Some(all), ..LabelSelector::default() };
+    Selector::from_label_selector(&found).ok().filter(|found| !found.is_everything())
 }
 
 fn text(text: &Option<String>) -> &str {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
-use pinnace_server::{Attributes, Authorizer, Authorizers, Decision, NodeAuthorizer, User};
+use pinnace_server::{
+    Attributes, Authorizer, Authorizers, Decision, NodeAuthorizer, Selectors, User,
+};
 use serde_json::json;
 
 use crate::support::World;
@@ -16,7 +18,17 @@ fn node(name: &str) -> User {
 fn decide(by: &impl Authorizer, user: &User, what: [&str; 4], name: &str) -> Decision {
     let [verb, group, resource, namespace] = what;
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let asked = Attributes { user, verb, group, resource, subresource, namespace, name, path: "" };
+    let asked = Attributes {
+        user,
+        verb,
+        group,
+        resource,
+        subresource,
+        namespace,
+        name,
+        path: "",
+        selectors: Selectors::default(),
+    };
     by.authorize(&asked)
 }
 

@@ -6,7 +6,7 @@ use pinnace_api::{Catalog, Kind, Resource, Strategy};
 use pinnace_client::Client;
 use pinnace_env::Env;
 use pinnace_server::rbac::{Rbac, RbacEscalation};
-use pinnace_server::{Attributes, Authorizer, Decision, Server, ServerBuilder, User};
+use pinnace_server::{Attributes, Authorizer, Decision, Selectors, Server, ServerBuilder, User};
 use pinnace_store::Store;
 use serde_json::{Value, json};
 
@@ -96,7 +96,17 @@ impl World {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let path = if group == "/" { resource_path(what[2]) } else { String::new() };
         let asked = if path.is_empty() {
-            Attributes { user, verb, group, resource, subresource, namespace, name, path: "" }
+            Attributes {
+                user,
+                verb,
+                group,
+                resource,
+                subresource,
+                namespace,
+                name,
+                path: "",
+                selectors: Selectors::default(),
+            }
         } else {
             Attributes::path(user, verb, &path)
         };

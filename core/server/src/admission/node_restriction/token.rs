@@ -5,7 +5,7 @@ use pinnace_api::{Key, Result};
 
 use super::Asked;
 use super::pods::node_of;
-use crate::{Attributes, Authorizer, Decision};
+use crate::{Attributes, Authorizer, Decision, Selectors};
 
 impl Asked<'_> {
     /// Nodes get tokens for the pods that they run, and for whom these pods speak to.
@@ -97,6 +97,7 @@ impl Asked<'_> {
             namespace: key.namespace(),
             name: key.name(),
             path: "",
+            selectors: Selectors::default(),
         };
         authorizer.authorize(&asked) == Decision::Allow
     }
