@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 seconds=${1:-20}
 [ $# = 0 ] || shift
-all='json yaml protobuf selector quantity schedule json_patch merge_patch strategic_patch apply request spdy'
+all='json yaml protobuf selector quantity schedule cel json_patch merge_patch strategic_patch apply request spdy'
 targets=${*:-$all}
 host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-$root/target}/fuzz

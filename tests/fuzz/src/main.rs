@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a target says that it has found something")]
 
 mod documents;
+mod expressions;
 mod front;
 mod languages;
 mod patches;
@@ -17,13 +18,14 @@ use libfuzzer_sys::fuzz_target;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 12] = [
+const TARGETS: [(&str, Target); 13] = [
     ("json", documents::json),
     ("yaml", documents::yaml),
     ("protobuf", documents::protobuf),
     ("selector", languages::selector),
     ("quantity", languages::quantity),
     ("schedule", languages::schedule),
+    ("cel", expressions::cel),
     ("json_patch", patches::json),
     ("merge_patch", patches::merge),
     ("strategic_patch", patches::strategic),

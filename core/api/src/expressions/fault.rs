@@ -1,7 +1,9 @@
 //! Why an expression has no result, and how much it may cost.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+
+use regex::Regex;
 
 use super::value::Val;
 
@@ -47,7 +49,15 @@ impl fmt::Display for Fault {
 #[derive(Debug)]
 pub struct Budget {
     left: Cell<u64>,
+    /// Patterns that have been compiled, the last ones; and how many there were.
+    patterns: RefCell<Vec<(Box<str>, Regex)>>,
+    compiled: Cell<usize>,
 }
+
+/// How many patterns are kept, and are compiled for nothing.
+const PATTERNS: usize = 8;
+/// What each further one costs: upstream asks nothing for it, but compiling takes long.
+const PATTERN_COST: u64 = 2000;
 
 impl Budget {
     /// What one expression may cost.
@@ -57,7 +67,7 @@ impl Budget {
 
     /// A budget.
     pub fn new(limit: u64) -> Self {
-        Self { left: Cell::new(limit) }
+        Self { left: Cell::new(limit), patterns: RefCell::default(), compiled: Cell::new(0) }
     }
 
     /// What is left.
@@ -73,6 +83,28 @@ impl Budget {
         let left = self.left.get().checked_sub(cost);
         self.left.set(left.unwrap_or(0));
         left.map(|_| ()).ok_or(Fault::Cost)
+    }
+
+    /// A pattern, compiled once as long as it is among the last ones.
+    pub(super) fn pattern(
+        &self,
+        text: &str,
+        compile: impl FnOnce(&str) -> Result<Regex, Fault>,
+    ) -> Result<Regex, Fault> {
+        let mut kept = self.patterns.borrow_mut();
+        if let Some((_, found)) = kept.iter().find(|(known, _)| **known == *text) {
+            return Ok(found.clone());
+        }
+        if self.compiled.get() >= PATTERNS {
+            self.take(PATTERN_COST)?;
+        }
+        self.compiled.set(self.compiled.get() + 1);
+        let made = compile(text)?;
+        if kept.len() >= PATTERNS {
+            kept.remove(0);
+        }
+        kept.push((text.into(), made.clone()));
+        Ok(made)
     }
 
     /// Takes what it costs to look at a text or a list of a size.

@@ -52,7 +52,9 @@ pub(in super::super) fn is_pattern(text: &str) -> bool {
 fn pattern(within: &str, pattern: &str, budget: &Budget) -> Result<regex::Regex, Fault> {
     budget
         .take((size(within) + 1).div_ceil(10).saturating_mul(size(pattern).div_ceil(4).max(1)))?;
-    compiled(pattern).map_err(|error| Fault::new(format!("error parsing regexp: {error}")))
+    budget.pattern(pattern, |pattern| {
+        compiled(pattern).map_err(|error| Fault::new(format!("error parsing regexp: {error}")))
+    })
 }
 
 pub(super) fn matches<'a>(arguments: &[Val<'a>], budget: &Budget) -> Outcome<'a> {
