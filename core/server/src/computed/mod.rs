@@ -75,7 +75,7 @@ impl Server {
         let Some(computed) = of(resource) else {
             return self.list(user, resource, namespace, options);
         };
-        self.authorize(user, "list", resource, None, namespace.unwrap_or_default(), "")?;
+        self.authorize_several(user, "list", resource, namespace, options)?;
         check_verb(resource, "list")?;
         let wanted = Wanted { resource, filter: Filter::new(resource, namespace, options)? };
         let items = computed.list(self, namespace, &wanted).await?;
