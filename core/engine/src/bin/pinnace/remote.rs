@@ -32,12 +32,13 @@ pub(crate) struct Remote {
     failed: watch::Sender<Option<String>>,
 }
 
+/// A cluster, the namespace of the context, and where is told what cannot be read.
+type Opened = (Remote, Option<String>, watch::Receiver<Option<String>>);
+
 impl Remote {
     /// The cluster of a kubeconfig's current context, and the namespace of that; and where is told what
     /// cannot be read.
-    pub(crate) fn open(
-        path: &Path,
-    ) -> std::result::Result<(Self, Option<String>, watch::Receiver<Option<String>>), String> {
+    pub(crate) fn open(path: &Path) -> std::result::Result<Opened, String> {
         let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;
         let config = manifest::read_one(text.as_bytes()).map_err(|error| about(&error))?;
@@ -204,8 +205,6 @@ struct Kubeconfig<'a> {
     config: &'a Value,
     directory: PathBuf,
 }
-
-type Opened = (Remote, Option<String>, watch::Receiver<Option<String>>);
 
 impl Kubeconfig<'_> {
     fn open(&self) -> std::result::Result<Opened, String> {
