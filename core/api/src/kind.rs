@@ -31,8 +31,38 @@ pub trait Kind: Any + Clone + PartialEq + Serialize + DeserializeOwned + Send + 
     fn erased(self) -> Box<dyn Payload>;
 }
 
-/// Makes [`Kind`]s of types that are described as those of `k8s-openapi` are, by its traits
-/// `Resource` and `Metadata`, and that serde reads and writes.
+/// Makes [`Kind`]s of types that are described as those of `k8s-openapi` are, by its trait
+/// `Resource`, that have a field `metadata`, and that serde reads and writes.
+///
+/// ```
+/// use pinnace_api::{Draft, ObjectMeta, k8s_openapi, kind};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// #[serde(rename_all = "camelCase")]
+/// struct Ship {
+///     api_version: String,
+///     kind: String,
+///     metadata: ObjectMeta,
+///     masts: u8,
+/// }
+///
+/// impl k8s_openapi::Resource for Ship {
+///     const API_VERSION: &'static str = "example.com/v1";
+///     const GROUP: &'static str = "example.com";
+///     const KIND: &'static str = "Ship";
+///     const VERSION: &'static str = "v1";
+///     const URL_PATH_SEGMENT: &'static str = "ships";
+///     type Scope = k8s_openapi::NamespaceResourceScope;
+/// }
+///
+/// kind!(Ship);
+///
+/// let json = br#"{"apiVersion":"example.com/v1","kind":"Ship","metadata":{"name":"a"},"masts":2}"#;
+/// let ship = Draft::from_json(<Ship as pinnace_api::Kind>::codec(), json)?;
+/// assert_eq!(ship.get::<Ship>().map(|ship| ship.masts), Some(2));
+/// # Ok::<(), pinnace_api::ApiError>(())
+/// ```
 #[macro_export]
 macro_rules! kind {
     ($type:ty => $codec:expr) => {

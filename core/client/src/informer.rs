@@ -427,6 +427,11 @@ impl<K: Kind> Lister<K> {
     pub fn owned_by(&self, uid: &str) -> Vec<Typed<K>> {
         self.by_index(BY_CONTROLLER, uid)
     }
+
+    /// How many [`Lister::owned_by`] gives.
+    pub fn count_owned_by(&self, uid: &str) -> usize {
+        self.informer.count_by_index(BY_CONTROLLER, uid)
+    }
 }
 
 fn typed<K: Kind>(objects: Vec<Object>) -> Vec<Typed<K>> {

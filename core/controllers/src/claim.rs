@@ -129,26 +129,36 @@ impl<K: Kind + k8s_openapi::Resource> Claims<K> {
     }
 }
 
+/// How long changes of pods are collected before their owner is looked at: a thousand pods that
+/// become ready in one moment are one look.
+pub(crate) const SETTLE: Duration = Duration::from_millis(5);
+/// How much longer for each pod beyond [`MANY`]: a look goes over all of an owner's pods, and must
+/// not be taken anew for each few that change.
+const SETTLE_PER_POD: Duration = Duration::from_micros(4);
+const MANY: usize = 1000;
+
 /// Has the owners of a pod that changed looked at: the one of kind `K` that controls it, before
-/// and after, or, where nobody does, those that `selects` says would adopt it. Changes are
-/// collected for `settle`: a thousand pods that become ready in one moment are one look.
+/// and after, or, where nobody does, those that `selects` says would adopt it.
 pub(crate) fn enqueue_owners<K: Kind + k8s_openapi::Resource>(
     delta: &Delta,
     queue: &Queue,
     owners: &Lister<K>,
-    settle: Duration,
+    pods: &Lister<Pod>,
     selects: impl Fn(&K) -> Option<Selector>,
 ) {
     for pod in [&delta.old, &delta.new].into_iter().flatten() {
         match pod.controller() {
             Some(owner) if owner.kind == K::KIND && owner.api_version == K::API_VERSION => {
+                let beyond = pods.count_owned_by(&owner.uid).saturating_sub(MANY);
+                let beyond = u32::try_from(beyond).unwrap_or(u32::MAX);
+                let settle = SETTLE.saturating_add(SETTLE_PER_POD.saturating_mul(beyond));
                 queue.add_after(Key::new(pod.namespace(), owner.name.as_str()), settle);
             }
             Some(_) => {}
             None => {
                 for owner in owners.list(Some(pod.namespace())) {
                     if selects(&owner).is_some_and(|selector| selector.matches(pod.labels())) {
-                        queue.add_after(owner.object().key(), settle);
+                        queue.add_after(owner.object().key(), SETTLE);
                     }
                 }
             }

@@ -74,7 +74,9 @@ pub use logs::{LogLine, LogOptions, LogStream};
 pub use manifest::{Applied, Change};
 pub use pinnace_api::patch::Patch;
 pub use pinnace_api::selector::{FieldSelector, Selector};
-pub use pinnace_api::{ApiError, Draft, DynamicObject, Key, Kind, Object, Reason, Resource, Typed};
+pub use pinnace_api::{
+    ApiError, Draft, DynamicObject, Key, Kind, Object, Reason, Resource, Typed, kind,
+};
 pub use pinnace_client::{
     Api, Client, DeleteOptions, DynamicApi, Informer, Informers, List, ListOptions, Lister,
     Preconditions, PropagationPolicy, WatchEvent, WatchStream, WriteOptions,

@@ -20,7 +20,7 @@ use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 
 use crate::Context;
-use crate::claim::{Claims, enqueue_owners};
+use crate::claim::{Claims, SETTLE, enqueue_owners};
 use crate::history::{HASH_LABEL, History, Revisions};
 use crate::pod_control::{BURST, PodControl};
 use crate::written::Written;
@@ -28,9 +28,6 @@ use backoff::Backoffs;
 use look::Look;
 use placement::{Placement, Verdict};
 use plan::Plan;
-
-/// How long changes of pods and nodes are collected before their DaemonSet is looked at.
-const SETTLE: Duration = Duration::from_millis(5);
 
 /// The controller.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
@@ -52,12 +49,13 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         backoffs: Backoffs::default(),
     };
     let (of_pods, of_nodes) = (sets.clone(), sets.clone());
+    let owned = pods.clone();
     let selects = |set: &DaemonSet| selector_of(set).ok();
     Ok(Controller::new(reconciler, &context.env)
         .watches(sets.informer())
         .owns(revisions.informer(), "apps", "DaemonSet")
         .maps(pods.informer(), move |delta, queue| {
-            enqueue_owners(delta, queue, &of_pods, SETTLE, selects)
+            enqueue_owners(delta, queue, &of_pods, &owned, selects)
         })
         .maps(nodes.informer(), move |delta, queue| enqueue_for_node(delta, queue, &of_nodes)))
 }

@@ -88,6 +88,9 @@ impl Shared {
             graph.change(&item, before, after);
             if new.is_none() || to_delete { graph.dependents(object.uid()) } else { Vec::new() }
         };
+        if new.is_none() && !dependents.is_empty() {
+            self.absent.lock().ended(object.uid());
+        }
         for dependent in dependents {
             self.queue.add(dependent);
         }

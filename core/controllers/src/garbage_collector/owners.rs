@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,14 @@ const REMEMBERED: usize = 4096;
 /// How long a dependent waits for its owner's kind to be watched before it is looked at again.
 const UNTIL_JOINED: Duration = Duration::from_secs(1);
 
-/// Owners that are known not to be: by uid, kind, name and the dependent's namespace.
+/// Owners that are known not to be.
 #[derive(Debug, Default)]
-pub(super) struct Absent(HashSet<[String; 4], ahash::RandomState>);
+pub(super) struct Absent {
+    /// Those that were looked for: by uid, kind, name and the dependent's namespace.
+    missed: HashSet<[String; 4], ahash::RandomState>,
+    /// Those that were seen to go: by uid.
+    ended: HashSet<String, ahash::RandomState>,
+}
 
 impl Absent {
     fn name(owner: &OwnerReference, namespace: &str) -> [String; 4] {
@@ -26,12 +32,17 @@ impl Absent {
         [owner.uid.clone(), kind, owner.name.clone(), namespace.to_owned()]
     }
 
-    fn insert(&mut self, owner: [String; 4]) {
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
-        }
-        self.0.insert(owner);
+    /// Notes that an object with this uid has gone.
+    pub(super) fn ended(&mut self, uid: &str) {
+        remember(&mut self.ended, uid.to_owned());
     }
+}
+
+fn remember<T: Eq + Hash>(all: &mut HashSet<T, ahash::RandomState>, one: T) {
+    if all.len() >= REMEMBERED {
+        all.clear();
+    }
+    all.insert(one);
 }
 
 /// The uids that an object's references name.
@@ -84,15 +95,16 @@ impl Shared {
         object: &Object,
     ) -> Result<Option<Object>> {
         let absent = Absent::name(owner, object.namespace());
-        if self.absent.lock().0.contains(&absent) {
+        if self.absent.lock().missed.contains(&absent) {
             return Ok(None);
         }
         let api = self.informers.client().resource(kind.clone());
         let found = api.find(&owner_key(kind, owner, object.namespace())).await?;
         let found = found.filter(|found| found.uid() == owner.uid);
         if found.is_none() {
-            // Once for each owner, so the walk over its kind is no burden.
+            // What was seen to go is nowhere else; the walk over the kind is for the odd one.
             let elsewhere = kind.is_namespaced()
+                && !self.absent.lock().ended.contains(&owner.uid)
                 && self.informer(kind.name()).is_some_and(|informer| {
                     informer.list(None).iter().any(|other| {
                         other.uid() == owner.uid && other.namespace() != object.namespace()
@@ -101,7 +113,7 @@ impl Shared {
             if elsewhere {
                 self.report_namespace(object, owner);
             }
-            self.absent.lock().insert(absent);
+            remember(&mut self.absent.lock().missed, absent);
         }
         Ok(found)
     }

@@ -30,7 +30,7 @@ use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
 use crate::Context;
-use crate::claim::{Claims, enqueue_owners};
+use crate::claim::{Claims, SETTLE, enqueue_owners};
 use crate::pod_control::PodControl;
 use crate::pods::is_terminal;
 use crate::written::Written;
@@ -44,8 +44,6 @@ pub(crate) use ttl::controller as ttl_controller;
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 /// The controller's own name in `spec.managedBy`.
 const MANAGER: &str = "kubernetes.io/job-controller";
-/// How long changes of pods are collected before their Job is looked at.
-const SETTLE: Duration = Duration::from_millis(5);
 /// The index of pods that have the finalizer, by namespace and the name of their Job.
 const TRACKED: &str = "job-tracking";
 
@@ -70,11 +68,12 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         backoffs: Backoffs::default(),
     };
     let by_namespace = jobs.clone();
+    let owned = pods.clone();
     let selects = |job: &Job| selector_of(job).ok();
     Ok(Controller::new(reconciler, &context.env)
         .watches(jobs.informer())
         .maps(pods.informer(), move |delta, queue| {
-            enqueue_owners(delta, queue, &by_namespace, SETTLE, selects)
+            enqueue_owners(delta, queue, &by_namespace, &owned, selects)
         }))
 }
 

@@ -5,7 +5,6 @@ mod kind;
 mod ranking;
 mod status;
 
-use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -22,10 +21,6 @@ use crate::pod_control::{BURST, PodControl};
 use crate::pods;
 use crate::written::Written;
 use kind::ReplicaKind;
-
-/// How long changes of pods are collected before their ReplicaSet is looked at: a thousand pods
-/// that become ready in one moment are one look.
-const SETTLE: Duration = Duration::from_millis(5);
 
 /// The controller of ReplicaSets.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
@@ -51,11 +46,12 @@ fn controller_of<K: ReplicaKind>(context: &Context) -> Result<Controller> {
         written: Written::default(),
     };
     let by_namespace = sets.clone();
+    let owned = pods.clone();
     let selects = |set: &K| set.selector().ok();
     Ok(Controller::new(reconciler, &context.env)
         .watches(sets.informer())
         .maps(pods.informer(), move |delta, queue| {
-            enqueue_owners(delta, queue, &by_namespace, SETTLE, selects)
+            enqueue_owners(delta, queue, &by_namespace, &owned, selects)
         }))
 }
 

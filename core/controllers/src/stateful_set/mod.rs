@@ -7,7 +7,6 @@ mod sync;
 mod volumes;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -19,14 +18,12 @@ use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 
 use crate::Context;
-use crate::claim::{Claims, enqueue_owners};
+use crate::claim::{Claims, SETTLE, enqueue_owners};
 use crate::history::{History, Revisions};
 use crate::written::Written;
 use look::{Look, revision_of};
 use volumes::Volumes;
 
-/// How long changes of pods are collected before their StatefulSet is looked at.
-const SETTLE: Duration = Duration::from_millis(5);
 /// The label by which revisions keep their hash.
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 
@@ -53,12 +50,13 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         own: Written::default(),
     };
     let (of_pods, of_claims) = (sets.clone(), sets.clone());
+    let owned = pods.clone();
     let selects = |set: &StatefulSet| selector_of(set).ok();
     Ok(Controller::new(reconciler, &context.env)
         .watches(sets.informer())
         .owns(revisions.informer(), "apps", "StatefulSet")
         .maps(pods.informer(), move |delta, queue| {
-            enqueue_owners(delta, queue, &of_pods, SETTLE, selects)
+            enqueue_owners(delta, queue, &of_pods, &owned, selects)
         })
         .maps(volume_claims.informer(), move |delta, queue| {
             enqueue_for_claim(delta, queue, &of_claims)
