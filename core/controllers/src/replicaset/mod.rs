@@ -5,7 +5,6 @@ mod kind;
 mod ranking;
 mod status;
 
-
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
