@@ -35,8 +35,10 @@ pub struct AdmissionConfiguration {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Document {
-    api_version: String,
-    kind: String,
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
     #[serde(default)]
     plugins: Vec<Plugin>,
 }
@@ -71,12 +73,15 @@ impl AdmissionConfiguration {
         plugins: &[&str],
         load: impl Fn(&str) -> Result<String, String>,
     ) -> Result<Self> {
-        let document: Document = taken(parsed(text)?).map_err(ApiError::bad_request)?;
-        if document.kind != KIND || !VERSIONS.contains(&document.api_version.as_str()) {
-            let (version, kind) = (&document.api_version, &document.kind);
+        let document = parsed(text)?;
+        if let (Some(kind), Some(version)) =
+            (document["kind"].as_str(), document["apiVersion"].as_str())
+            && (kind != KIND || !VERSIONS.contains(&version))
+        {
             let why = format!("expected {KIND} of {}, not {kind} of {version}", VERSIONS[0]);
             return Err(ApiError::bad_request(why));
         }
+        let document: Document = taken(document).map_err(ApiError::bad_request)?;
         let mut read = Self::default();
         for (index, plugin) in document.plugins.iter().enumerate() {
             let name = &plugin.name;
