@@ -14,11 +14,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use parking_lot::Mutex;
 use pinnace_api::api_services::{self, ALWAYS, MANAGED, ON_START};
-use pinnace_api::{Catalog, Key, Object, Result, Typed};
+use pinnace_api::custom::definition;
+use pinnace_api::{Catalog, Key, Result, Typed};
 use pinnace_client::{Api, DeleteOptions, Lister, Preconditions};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
 use crate::Context;
+
+/// The index of definitions by the versions that they have served.
+const SERVED: &str = "served";
 
 /// The controller; none where nobody looks after these objects.
 pub(crate) fn controller(context: &Context) -> Result<Option<Controller>> {
@@ -27,6 +31,7 @@ pub(crate) fn controller(context: &Context) -> Result<Option<Controller>> {
     }
     let all = context.informers.of::<APIService>()?;
     let definitions = context.informers.of::<CustomResourceDefinition>()?;
+    definitions.informer().index(SERVED, |definition| definition::versions(definition, true));
     let built_in = built_in(context.client().catalog());
     let keys: Vec<Key> = built_in.keys().cloned().collect();
     let reconciler = Registration {
@@ -40,7 +45,8 @@ pub(crate) fn controller(context: &Context) -> Result<Option<Controller>> {
     let controller = Controller::new(reconciler, &context.env).watches(all.informer());
     let controller = controller.maps(definitions.informer(), |delta, queue| {
         for object in [&delta.old, &delta.new].into_iter().flatten() {
-            versions_of(object).into_iter().for_each(|key| queue.add(key));
+            let named = definition::versions(object, false);
+            named.into_iter().for_each(|name| queue.add(Key::cluster(name)));
         }
     });
     keys.into_iter().for_each(|key| controller.queue().add(key));
@@ -55,14 +61,6 @@ fn built_in(catalog: &Catalog) -> HashMap<Key, APIService> {
 
 fn key_of(service: &APIService) -> Key {
     Key::cluster(service.metadata.name.as_deref().unwrap_or_default())
-}
-
-/// What stands for the versions that a definition names.
-fn versions_of(object: &Object) -> Vec<Key> {
-    let Ok(definition) = object.get::<CustomResourceDefinition>() else { return Vec::new() };
-    let spec = &definition.spec;
-    let key = |version: &str| Key::cluster(format!("{version}.{}", spec.group));
-    spec.versions.iter().map(|version| key(&version.name)).collect()
 }
 
 struct Registration {
@@ -119,12 +117,8 @@ impl Registration {
             return Some(wanted.clone());
         }
         let (version, group) = key.name().split_once('.')?;
-        let all = self.definitions.list(None);
-        let mut of_group = all.iter().filter(|definition| definition.spec.group == group);
-        let serves = |definition: &Typed<CustomResourceDefinition>| {
-            definition.spec.versions.iter().any(|one| one.served && one.name == version)
-        };
-        of_group.any(serves).then(|| api_services::custom(group, version))
+        let served = self.definitions.informer().count_by_index(SERVED, key.name());
+        (served > 0).then(|| api_services::custom(group, version))
     }
 
     async fn make(&self, wanted: APIService) -> Result<()> {

@@ -55,6 +55,24 @@ struct Outline {
 #[derive(Deserialize)]
 struct OutlineSpec {
     group: String,
+    #[serde(default)]
+    versions: Vec<OutlineVersion>,
+}
+
+#[derive(Deserialize)]
+struct OutlineVersion {
+    name: String,
+    served: bool,
+}
+
+/// The versions that a definition names, or those of them that it has served, as
+/// `version.group`. Reads no more of it than that.
+pub fn versions(definition: &Object, only_served: bool) -> Vec<String> {
+    let Ok(Outline { spec, .. }) = serde_json::from_slice(definition.json_ref()) else {
+        return Vec::new();
+    };
+    let named = spec.versions.iter().filter(|version| version.served || !only_served);
+    named.map(|version| format!("{}.{}", version.name, spec.group)).collect()
 }
 
 /// What a definition means to the others of its group, as text. Reads no more of it than that.
