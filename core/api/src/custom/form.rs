@@ -23,7 +23,8 @@ pub(crate) struct Form {
 
 impl Form {
     /// # Errors
-    /// `InternalError` for a schema that has no JSON form.
+    /// For a schema that has no JSON form, or one that cannot be read again, as those that are too
+    /// deep: a kind whose objects could not be checked is not served.
     pub(super) fn new(
         group: &str,
         version: &CustomResourceDefinitionVersion,
@@ -32,12 +33,13 @@ impl Form {
         let schema = version.schema.as_ref().and_then(|all| all.open_api_v3_schema.as_ref());
         let text = schema.map(serde_json::to_string).transpose();
         let text = text.map_err(|error| ApiError::encode(&error))?.unwrap_or_default();
+        let schema = read(&text).map_err(|error| ApiError::decode(&error))?;
         Ok(Self {
             group: group.to_owned(),
             version: version.name.clone(),
             kind: kind.to_owned(),
             text: text.into(),
-            has_defaults: schema.is_some_and(|schema| Node::shape_of(schema).has_defaults()),
+            has_defaults: schema.is_some_and(|schema| Node::shape_of(&schema).has_defaults()),
             root: OnceLock::new(),
             ty: OnceLock::new(),
         })
@@ -55,9 +57,9 @@ impl Form {
     /// The schema by which objects are pruned, filled in and checked.
     pub(super) fn root(&self) -> &Node {
         self.root.get_or_init(|| {
-            // The text was written from a schema.
-            let schema = self.text().and_then(|text| serde_json::from_str(text).ok());
-            schema.map_or_else(Node::open, |schema: JSONSchemaProps| Node::of(&schema))
+            // What cannot be read was refused when the form was made.
+            let schema = read(&self.text).ok().flatten();
+            schema.map_or_else(Node::open, |schema| Node::of(&schema))
         })
     }
 
@@ -69,4 +71,8 @@ impl Form {
         };
         self.ty.get_or_init(find).as_ref()
     }
+}
+
+fn read(text: &str) -> serde_json::Result<Option<JSONSchemaProps>> {
+    if text.is_empty() { Ok(None) } else { serde_json::from_str(text).map(Some) }
 }

@@ -1,4 +1,6 @@
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
@@ -144,6 +146,24 @@ fn subresources_and_selectable_fields_follow_their_paths() {
     assert_eq!((&kept["spec"]["color"], &kept["status"]["size"]), (&json!("red"), &json!(9)));
     v1.strategy.set_replicas(&mut new, 7);
     assert_eq!(new.to_value().unwrap()["spec"]["size"], 7);
+}
+
+#[test]
+fn a_kind_whose_schema_cannot_be_read_again_is_not_served() {
+    let nested = |levels: usize| {
+        let list = |items: JSONSchemaProps| JSONSchemaProps {
+            type_: Some("array".to_owned()),
+            items: Some(JSONSchemaPropsOrArray::Schema(Box::new(items))),
+            ..JSONSchemaProps::default()
+        };
+        let schema = (0..levels).fold(JSONSchemaProps::default(), |inner, _| list(inner));
+        let mut definition = definition("shirts", json!([version("v1", true, spec())]));
+        let root = definition.spec.versions[0].schema.as_mut().unwrap();
+        root.open_api_v3_schema = Some(schema);
+        resources(&definition)
+    };
+    assert!(nested(20).is_ok());
+    assert!(nested(200).is_err_and(|error| error.to_string().contains("recursion limit")));
 }
 
 #[test]
