@@ -18,7 +18,7 @@ use crate::directory::Nodes;
 use crate::host::{Host, HostRuntime};
 use crate::slot::{Signals, Slot};
 use crate::sources::Reference;
-use crate::{Error, Result, eviction, heartbeat, images, runtimes, static_pods};
+use crate::{Error, Result, csi, eviction, heartbeat, images, runtimes, static_pods};
 
 /// How many pods a real machine sets up at once, and how many images it pulls at once.
 const STARTS_AT_ONCE: usize = 16;
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) nodes: Api<Node>,
     pub(crate) nodes_cache: Lister<Node>,
     pub(crate) env: Env,
+    pub(crate) csi: csi::Drivers,
     pub(crate) alarms: Alarms,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -114,6 +115,7 @@ impl NodeAgent {
             nodes_cache: config.informers.of()?,
             client,
             env: config.env,
+            csi: csi::Drivers::default(),
             alarms: Alarms::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -160,6 +162,7 @@ async fn make_directories(shared: &Shared) -> Result<()> {
             let made = tokio::fs::create_dir_all(&directory).await;
             made.map_err(Error::io("making the directory", directory))?;
         }
+        shared.csi.recall(state);
     }
     Ok(())
 }
@@ -190,6 +193,7 @@ async fn serve(shared: Arc<Shared>, runtimes: Vec<Arc<HostRuntime>>, pods: Liste
         eviction::run(&shared, is_synced.clone()),
         images::run(&shared, is_synced.clone()),
         static_pods::run(&shared, is_synced.clone()),
+        csi::registration::run(&shared, is_synced.clone()),
     );
 }
 

@@ -86,8 +86,10 @@ async fn write_status(shared: &Arc<Shared>, host: &Arc<Host>) -> pinnace_api::Re
     let health = host.runtime.health();
     let now = shared.env.clock().now_seconds();
     let key = Key::cluster(&*host.name);
+    let in_use = shared.csi.in_use();
     let change = |node: &mut Node| {
-        let status = node::status(host, &shared.machine, &health, node.status.as_ref(), now);
+        let (machine, current) = (&shared.machine, node.status.as_ref());
+        let status = node::status(host, machine, &health, current, in_use.clone(), now);
         node.status = Some(status);
         true
     };

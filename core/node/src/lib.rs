@@ -15,6 +15,7 @@ mod agent;
 mod alarms;
 mod checks;
 mod config;
+mod csi;
 mod directory;
 mod error;
 mod eviction;

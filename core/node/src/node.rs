@@ -26,7 +26,7 @@ pub(crate) fn object(host: &Host, machine: &Machine, health: &Health, now: Times
             taints: (!host.taints.is_empty()).then(|| host.taints.clone()),
             ..NodeSpec::default()
         }),
-        status: Some(status(host, machine, health, None, now)),
+        status: Some(status(host, machine, health, None, Vec::new(), now)),
     };
     adopt(host, &mut node);
     node
@@ -72,6 +72,7 @@ pub(crate) fn status(
     machine: &Machine,
     health: &Health,
     current: Option<&NodeStatus>,
+    volumes_in_use: Vec<String>,
     now: Timestamp,
 ) -> NodeStatus {
     let current = current.cloned().unwrap_or_default();
@@ -103,6 +104,7 @@ pub(crate) fn status(
             swap: None,
             system_uuid: facts.system_uuid,
         }),
+        volumes_in_use: Some(volumes_in_use).filter(|all| !all.is_empty()),
         ..current
     }
 }

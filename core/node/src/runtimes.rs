@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::agent::Shared;
 use crate::host::{Host, HostRuntime};
-use crate::{heartbeat, logs, volumes};
+use crate::{csi, heartbeat, logs, volumes};
 
 /// How long to wait before asking again a runtime that does not answer: at first, and at most.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -167,10 +167,14 @@ async fn remove_orphans(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
     }
     if let Some(state) = shared.machine.state() {
         let (state, agent) = (state.to_owned(), shared.clone());
+        let handle = tokio::runtime::Handle::current();
         // Asked anew for each: a pod is known before it has files.
         let work = shared.tasks.spawn_blocking(move || {
             for uid in volumes::pods_on_disk(&state) {
-                if !agent.knows(&uid)
+                if !agent.knows(&uid) && csi::has_volumes(&state, &uid) {
+                    // Their drivers may not be there yet.
+                    agent.tasks.spawn_on(csi::remove_orphan(agent.clone(), uid), &handle);
+                } else if !agent.knows(&uid)
                     && let Err(error) = volumes::remove(&state, &uid)
                 {
                     tracing::warn!(uid, %error, "orphaned volumes not removed");

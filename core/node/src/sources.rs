@@ -1,6 +1,7 @@
 //! The ConfigMaps and Secrets that a pod refers to.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Volume,
@@ -26,6 +27,8 @@ pub(crate) struct Sources {
     tokens: Vec<Token>,
     /// The volumes that claims are bound to, by the claim's name.
     claims: BTreeMap<String, Result<Typed<PersistentVolume>, String>>,
+    /// Where drivers have put volumes, by the volume's name in the pod.
+    published: BTreeMap<String, PathBuf>,
 }
 
 impl Sources {
@@ -98,6 +101,17 @@ impl Sources {
             Some(Err(why)) => Err(why.clone()),
             None => Err(format!("persistentvolumeclaim {name:?} not found")),
         }
+    }
+
+    /// Adds a volume that a driver has put somewhere.
+    pub(crate) fn with_published(mut self, volume: &str, path: PathBuf) -> Self {
+        self.published.insert(volume.to_owned(), path);
+        self
+    }
+
+    /// Where a driver has put a volume.
+    pub(crate) fn published(&self, volume: &str) -> Option<&PathBuf> {
+        self.published.get(volume)
     }
 
     #[cfg(test)]

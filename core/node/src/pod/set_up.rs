@@ -12,9 +12,9 @@ use super::fields::Surroundings;
 use super::worker::{Cx, Stage, Worker};
 use super::{host_ports, kernel, phase, tokens, unsupported};
 use crate::config::Machine;
-use crate::logs;
 use crate::sources::{self, Sources};
 use crate::volumes::{self, MountError, Prepared};
+use crate::{csi, logs};
 
 /// The reasons of Events about what a pod's containers share.
 const FAILED_SANDBOX: &str = "FailedCreatePodSandBox";
@@ -178,6 +178,7 @@ impl Worker {
         };
         let (found, tokens) = self.busy(cx, more).await.map_err(failed)?;
         self.tokens = tokens;
+        let found = Box::pin(self.publish_volumes(cx, found)).await?;
         let Some(state) = cx.shared.machine.state().map(Path::to_owned) else {
             let around = self.surroundings(cx);
             return volumes::check(self.pod(), &found, &around);
@@ -202,6 +203,38 @@ impl Worker {
         // Images that are mounted already stay.
         self.volumes.extend(prepared);
         Ok(())
+    }
+
+    /// Has drivers put their volumes somewhere; those that are there already stay.
+    async fn publish_volumes(
+        &mut self,
+        cx: &Cx,
+        mut found: Sources,
+    ) -> Result<Sources, MountError> {
+        if cx.shared.machine.state().is_none() {
+            return Ok(found);
+        }
+        let object = self.object();
+        let failed = |error: pinnace_api::ApiError| MountError { message: error.to_string() };
+        let pod = object.get::<Pod>().map_err(failed)?;
+        let shared = cx.shared.clone();
+        for volume in super::record::spec_of(pod).volumes.iter().flatten() {
+            let claim = sources::claim_of(pod, volume);
+            let claimed = claim.and_then(|claim| found.claimed(&claim).ok());
+            let Some(source) = csi::source_of(pod, volume, claimed) else { continue };
+            let path = match self.volumes.get(&volume.name) {
+                Some(path) => path.clone(),
+                None => {
+                    // It is to be undone, even if nothing else is ever made for the pod.
+                    self.made = true;
+                    let publish = csi::publish(&shared, &cx.slot.host.name, pod, &source);
+                    let published = self.busy(cx, Box::pin(publish)).await;
+                    published.map_err(|why| MountError::new(&volume.name, why))?
+                }
+            };
+            found = found.with_published(&volume.name, path);
+        }
+        Ok(found)
     }
 
     /// Brings the volumes of a running pod up to date with what they show.

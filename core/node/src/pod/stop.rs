@@ -11,8 +11,7 @@ use super::record;
 use super::set_up::chain;
 use super::worker::{Cx, Stage, Worker};
 use crate::config::Machine;
-use crate::logs;
-use crate::volumes;
+use crate::{csi, logs, volumes};
 
 /// What a container is given at least to end, as upstream.
 pub(super) const MINIMUM_GRACE: Duration = Duration::from_secs(2);
@@ -158,6 +157,13 @@ impl Worker {
                 return self.not_cleaned(cx, &error);
             }
             self.has_sandbox = false;
+            let shared = cx.shared.clone();
+            let uid = cx.slot.uid.clone();
+            let unpublished = self.busy(cx, csi::unpublish_all(&shared, &uid)).await;
+            if let Err(message) = unpublished {
+                self.event(cx, None, EventType::Warning, "FailedUnmount", message);
+                return self.try_later(cx);
+            }
             if let Machine::Local { state } = &cx.shared.machine {
                 let (state, uid) = (state.clone(), uid.to_string());
                 let work = cx.shared.tasks.spawn_blocking(move || volumes::remove(&state, &uid));

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::record;
 
 /// How long a token is good that does not say how long it should be, as upstream.
-const DEFAULT_SECONDS: i64 = 3600;
+pub(crate) const DEFAULT_SECONDS: i64 = 3600;
 /// What part of its life a token is shown before another takes its place, in percent, and for how
 /// long at most.
 const SHOWN_PERCENT: u32 = 80;
@@ -41,6 +41,8 @@ pub(crate) struct Token {
     pub(crate) wanted: Wanted,
     pub(crate) text: String,
     pub(crate) until: Instant,
+    /// When it ends to be good.
+    pub(crate) ends: jiff::Timestamp,
 }
 
 /// The tokens that a pod's volumes show, each once.
@@ -62,7 +64,9 @@ pub(crate) fn wanted(pod: &Pod) -> Vec<Wanted> {
 pub(crate) fn unread(pod: &Pod) -> Vec<Token> {
     let until = Instant::now();
     let tokens = wanted(pod).into_iter();
-    tokens.map(|wanted| Token { wanted, text: String::new(), until }).collect()
+    tokens
+        .map(|wanted| Token { wanted, text: String::new(), until, ends: jiff::Timestamp::MAX })
+        .collect()
 }
 
 /// Has what is missing or old made anew, bound to the pod.
@@ -87,7 +91,16 @@ pub(crate) async fn renew(
     Ok(tokens)
 }
 
-async fn request(client: &Client, env: &Env, pod: &Pod, wanted: Wanted) -> Result<Token, ApiError> {
+/// Has a token made for the pod's account, bound to the pod.
+///
+/// # Errors
+/// What the API answers.
+pub(crate) async fn request(
+    client: &Client,
+    env: &Env,
+    pod: &Pod,
+    wanted: Wanted,
+) -> Result<Token, ApiError> {
     let meta = &pod.metadata;
     let account = record::spec_of(pod).service_account_name.clone().unwrap_or_default();
     let account = if account.is_empty() { "default".to_owned() } else { account };
@@ -114,5 +127,5 @@ async fn request(client: &Client, env: &Env, pod: &Pod, wanted: Wanted) -> Resul
     };
     let life = env.clock().until(ends.0);
     let shown = (life / 100 * SHOWN_PERCENT).min(SHOWN_AT_MOST);
-    Ok(Token { wanted, text, until: Instant::now() + shown })
+    Ok(Token { wanted, text, until: Instant::now() + shown, ends: ends.0 })
 }

@@ -47,6 +47,11 @@ pub(crate) fn remove(_state: &Path, _uid: &str) -> io::Result<()> {
 }
 
 /// See the Linux side.
+pub(crate) fn give_to_group(_root: &Path, _group: u32) -> io::Result<()> {
+    Err(io::Error::other(NEEDS_LINUX))
+}
+
+/// See the Linux side.
 pub(crate) fn pods_on_disk(_state: &Path) -> Vec<String> {
     Vec::new()
 }

@@ -1,5 +1,6 @@
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
@@ -46,6 +47,9 @@ fn prepare_one(
     found: &Sources,
     around: &Surroundings<'_>,
 ) -> Result<PathBuf, String> {
+    if let Some(path) = found.published(&volume.name) {
+        return Ok(path.clone());
+    }
     let at = |plugin: &str| root.join(plugin).join(&volume.name);
     let context = record::spec_of(pod).security_context.as_ref();
     let group = context.and_then(|context| context.fs_group);
@@ -198,12 +202,15 @@ impl VolumeKind {
         let volume = volumes.into_iter().find(|volume| volume.name == name);
         let read_only = |volume: &Volume| {
             let claim = volume.persistent_volume_claim.as_ref();
+            let inline = volume.csi.as_ref();
             claim.is_some_and(|claim| claim.read_only == Some(true))
+                || inline.is_some_and(|inline| inline.read_only == Some(true))
         };
         let storage = |volume: &Volume| {
             volume.empty_dir.is_some()
                 || volume.host_path.is_some()
                 || volume.ephemeral.is_some()
+                || volume.csi.is_some()
                 || volume.persistent_volume_claim.is_some()
         };
         let writable = |volume: &Volume| storage(volume) && !read_only(volume);
@@ -256,6 +263,30 @@ pub(crate) fn remove(state: &Path, uid: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Gives all files of a volume to a group, which may read and write what the owner may; what is
+/// made in its directories later belongs to it, too. Links are not followed.
+///
+/// # Errors
+/// What cannot be read or changed.
+pub(crate) fn give_to_group(root: &Path, group: u32) -> io::Result<()> {
+    let mut left = vec![root.to_owned()];
+    while let Some(path) = left.pop() {
+        let found = fs::symlink_metadata(&path)?;
+        lchown(&path, None, Some(group))?;
+        if found.is_symlink() {
+            continue;
+        }
+        let more = if found.is_dir() { 0o2770 } else { 0o660 };
+        fs::set_permissions(&path, Permissions::from_mode(found.mode() & 0o7777 | more))?;
+        if found.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The uids of the pods that have something under the state directory.

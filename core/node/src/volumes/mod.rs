@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 pub use local::remove_all;
-pub(crate) use local::{devices, mounts, pods_on_disk, prepare, remove};
+pub(crate) use local::{devices, give_to_group, mounts, pods_on_disk, prepare, remove};
 
 use crate::pod::fields::Surroundings;
 use crate::pod::record;
@@ -36,7 +36,7 @@ pub(crate) struct MountError {
 }
 
 impl MountError {
-    fn new(volume: &str, why: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(volume: &str, why: impl std::fmt::Display) -> Self {
         Self { message: format!("MountVolume.SetUp failed for volume {volume:?} : {why}") }
     }
 }
@@ -74,6 +74,7 @@ pub(crate) fn supported(volume: &Volume) -> Result<(), MountError> {
         || volume.downward_api.is_some()
         || volume.persistent_volume_claim.is_some()
         || volume.ephemeral.is_some()
+        || volume.csi.is_some()
         // Mounted when a container is about to be started that needs it.
         || volume.image.is_some();
     if known {

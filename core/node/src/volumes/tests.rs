@@ -251,7 +251,8 @@ fn tokens_of_service_accounts_are_projected() {
     assert!(world.prepare(&pod).unwrap_err().contains("the token is not there yet"));
     let tokens = wanted.into_iter().map(|wanted| {
         let text = format!("for {}", wanted.audience);
-        crate::pod::tokens::Token { wanted, text, until: tokio::time::Instant::now() }
+        let until = tokio::time::Instant::now();
+        crate::pod::tokens::Token { wanted, text, until, ends: jiff::Timestamp::MAX }
     });
     world.found = std::mem::take(&mut world.found).with_tokens(tokens.collect());
     let at = world.prepare(&pod).unwrap()["v"].clone();

@@ -4,6 +4,8 @@
 
 mod adoption;
 mod connections;
+#[cfg(target_os = "linux")]
+mod csi;
 mod evicting;
 mod images;
 mod lifecycle;
