@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::processes::{end, families, listening_sockets, signal};
-use crate::{find_program, wait_until};
+use crate::{find_program, search_path, wait_until};
 
 /// How long containerd may take to begin or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,9 +64,12 @@ impl PrivateContainerd {
             .append(true)
             .create(true)
             .open(self.directory.path().join("containerd.log"))?;
+        let path = std::env::join_paths(search_path()).map_err(io::Error::other)?;
         let child = Command::new(program)
             .arg("--config")
             .arg(self.directory.path().join("config.toml"))
+            // Where it finds its shim, and the shim finds runc.
+            .env("PATH", path)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

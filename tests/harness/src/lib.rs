@@ -39,14 +39,22 @@ pub fn why_no_registry() -> Option<String> {
     missing.then(|| "docker-registry is not installed".into())
 }
 
-/// Where a program lies, in the usual places and in `PATH`.
+/// The variable with a directory whose containerd, shim and runc are tested in place of those that
+/// are installed. What is missing there is taken from the machine.
+pub const CONTAINERD_DIRECTORY: &str = "PINNACE_TEST_CONTAINERD";
+
+/// Where a program lies: in [`CONTAINERD_DIRECTORY`], in `PATH` and in the usual places.
 pub fn find_program(name: &str) -> Option<PathBuf> {
+    search_path().map(|directory| directory.join(name)).find(|candidate| is_executable(candidate))
+}
+
+/// The directories that programs are looked for in, the first of them first.
+fn search_path() -> impl Iterator<Item = PathBuf> {
+    let chosen = std::env::var_os(CONTAINERD_DIRECTORY).filter(|chosen| !chosen.is_empty());
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let usual = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin", "/sbin"];
-    std::env::split_paths(&path)
-        .chain(usual.map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|candidate| is_executable(candidate))
+    chosen.map(PathBuf::from).into_iter().chain(path).chain(usual.map(PathBuf::from))
 }
 
 fn is_executable(path: &Path) -> bool {
