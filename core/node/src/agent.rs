@@ -174,6 +174,7 @@ async fn serve(shared: Arc<Shared>, runtimes: Vec<Arc<HostRuntime>>, pods: Liste
         // Pods are admitted by what their nodes say.
         heartbeat::register(&shared).await;
         shared.nodes_cache.informer().synced().await;
+        static_pods::prepare(&shared).await;
         let weak = Arc::downgrade(&shared);
         pods.informer().on_change(move |delta| {
             if let Some(shared) = weak.upgrade() {
@@ -231,16 +232,17 @@ impl Shared {
             self.pod_gone(old);
         }
         let Some(pod) = &delta.new else { return };
-        let Some(host) = Slot::is_for(pod).and_then(|name| self.hosts.get(name)) else { return };
+        let Some(host) = self.host_of(pod) else { return };
+        let Some(pod) = static_pods::as_known(self, host, pod) else { return };
         let mut slots = self.slots.lock();
         match slots.get(pod.uid()) {
             Some(slot) => {
                 let slot = slot.clone();
                 drop(slots);
-                slot.offer(self, pod.clone());
+                slot.offer(self, pod);
             }
             None => {
-                let slot = Arc::new(Slot::new(pod.clone(), host.clone()));
+                let slot = Arc::new(Slot::new(pod, host.clone()));
                 slots.insert(slot.uid.clone(), slot.clone());
                 drop(slots);
                 slot.signal(self, |signals| signals.pod = true);
@@ -248,10 +250,21 @@ impl Shared {
         }
     }
 
+    fn host_of(&self, pod: &Object) -> Option<&Arc<Host>> {
+        self.hosts.get(Slot::is_for(pod)?)
+    }
+
     fn pod_gone(self: &Arc<Self>, pod: &Object) {
+        let Some(host) = self.host_of(pod) else { return };
+        if let Some(hash) = static_pods::mirrored_on(host, pod)
+            && host.mirrors.lost(&hash, pod)
+        {
+            return;
+        }
+        let Some(pod) = static_pods::as_known(self, host, pod) else { return };
         let slot = self.slots.lock().get(pod.uid()).cloned();
         if let Some(slot) = slot {
-            slot.offer(self, pod.clone());
+            slot.offer(self, pod);
             slot.signal(self, |signals| signals.gone = true);
         }
     }

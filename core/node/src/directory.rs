@@ -20,6 +20,7 @@ use crate::config::Machine;
 use crate::host::Host;
 use crate::logs::log_path;
 use crate::measure::{self, Detail};
+use crate::static_pods;
 
 /// The nodes of an agent in this process. It does not keep the agent alive.
 #[derive(Clone)]
@@ -60,18 +61,22 @@ impl LocalNode {
     /// The pod as the API has it now: whoever asks has seen no later state.
     async fn pod(&self, reference: &PodReference) -> Result<Typed<Pod>> {
         let key = Key::new(reference.namespace.as_str(), reference.name.as_str());
-        let found = self.shared()?.pods.find(&key).await?;
+        let shared = self.shared()?;
+        let found = shared.pods.find(&key).await?;
         let same = |pod: &Typed<Pod>| {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
             let uid = pod.metadata.uid.as_deref();
             node == Some(&*self.host.name)
                 && (reference.uid.is_empty() || uid == Some(&reference.uid))
         };
-        found.filter(same).ok_or_else(|| {
+        let found = found.filter(same);
+        let known = found.and_then(|pod| static_pods::as_known(&shared, &self.host, pod.object()));
+        let known = known.ok_or_else(|| {
             let message =
                 format!("pod {:?} not found on node {:?}", reference.name, self.host.name);
             ApiError::new(Reason::NotFound, message)
-        })
+        })?;
+        known.typed()
     }
 
     async fn running(&self, reference: &PodReference, container: &str) -> Result<ContainerId> {

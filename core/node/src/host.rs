@@ -15,7 +15,7 @@ use crate::eviction::{Eviction, Pressure};
 use crate::images::{Collector, ImageCollection};
 use crate::measure::Rates;
 use crate::pod::resources::NOTHING;
-use crate::static_pods::StaticPods;
+use crate::static_pods::{Mirrors, StaticPods};
 
 /// One node of an agent.
 pub(crate) struct Host {
@@ -31,6 +31,7 @@ pub(crate) struct Host {
     pub(crate) image_collection: Option<ImageCollection>,
     pub(crate) images: Collector,
     pub(crate) static_pods: Option<StaticPods>,
+    pub(crate) mirrors: Mirrors,
     /// What it suffers from.
     pressures: Mutex<Vec<Pressure>>,
     /// As texts, for they are shown in every pod's status.
@@ -75,6 +76,7 @@ impl Host {
             image_collection: config.settings.images,
             images: Collector::default(),
             static_pods: config.settings.static_pods,
+            mirrors: Mirrors::default(),
             pressures: Mutex::default(),
             capacity: config.capacity,
             ips: config.addresses.iter().map(IpAddr::to_string).collect(),

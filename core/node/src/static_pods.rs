@@ -1,7 +1,10 @@
 //! Pods that a node runs because a file says so. The API shows each as a mirror: it can be looked
 //! at there, and not be changed; one that is deleted comes back as long as its file is there.
+//!
+//! The node knows such a pod by the hash of its file, which is its uid here, whatever uid its
+//! mirror has. So a mirror may go and come while the pod's containers go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -10,9 +13,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use pinnace_api::{ApiError, Key, Reason, Result};
+use parking_lot::Mutex;
+use pinnace_api::{ApiError, Draft, Key, Kind as _, Object, Reason, Result};
 use pinnace_client::{DeleteOptions, ListOptions, Preconditions};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::agent::Shared;
@@ -41,6 +45,77 @@ impl StaticPods {
     }
 }
 
+/// What a node's files ask for.
+#[derive(Default)]
+pub(crate) struct Mirrors {
+    /// The names of the pods, by hash.
+    wanted: Mutex<HashMap<String, Key>>,
+    /// That a mirror has gone or is about to.
+    changed: Notify,
+}
+
+impl Mirrors {
+    fn wants(&self, hash: &str, key: &Key) -> bool {
+        self.wanted.lock().get(hash) == Some(key)
+    }
+
+    /// Takes over what was read. What is still ending is not begun anew before it has ended.
+    /// Returns the hashes that are wanted no more.
+    fn renew(&self, shared: &Shared, pods: &mut BTreeMap<Key, Pod>) -> Vec<String> {
+        let mut wanted = self.wanted.lock();
+        pods.retain(|_, pod| {
+            mirrored(pod).is_some_and(|hash| wanted.contains_key(hash) || !shared.knows(hash))
+        });
+        let entry = |(key, pod): (&Key, &Pod)| Some((mirrored(pod)?.to_owned(), key.clone()));
+        let before = std::mem::replace(&mut *wanted, pods.iter().filter_map(entry).collect());
+        before.into_keys().filter(|hash| !wanted.contains_key(hash)).collect()
+    }
+
+    /// Notes that a mirror has gone; whether its pod is to go on nevertheless.
+    pub(crate) fn lost(&self, hash: &str, pod: &Object) -> bool {
+        self.changed.notify_one();
+        self.wants(hash, &pod.key())
+    }
+}
+
+/// The hash of the file whose pod an object shows, when a node has such files.
+pub(crate) fn mirrored_on(host: &Host, pod: &Object) -> Option<String> {
+    host.static_pods.as_ref()?;
+    mirrored(pod.get().ok()?).map(str::to_owned)
+}
+
+/// A pod of the API as its node knows it: a mirror as the static pod that it shows, which nobody
+/// but the node deletes, and any other pod as it is. `None` for a mirror of nothing.
+pub(crate) fn as_known(shared: &Shared, host: &Host, pod: &Object) -> Option<Object> {
+    let Some(hash) = mirrored_on(host, pod) else { return Some(pod.clone()) };
+    let wanted = host.mirrors.wants(&hash, &pod.key());
+    if wanted && pod.is_deleting() {
+        host.mirrors.changed.notify_one();
+    }
+    // What does not come from a file of this node is no name for directories.
+    if !wanted && !shared.knows(&hash) {
+        return None;
+    }
+    let mut draft = pod.draft().ok()?;
+    let meta = draft.meta_mut();
+    meta.uid = Some(hash);
+    if wanted {
+        (meta.deletion_timestamp, meta.deletion_grace_period_seconds) = (None, None);
+    }
+    Some(draft.freeze())
+}
+
+/// Reads the files for the first time, before any mirror is looked at.
+pub(crate) async fn prepare(shared: &Arc<Shared>) {
+    for host in shared.hosts.values() {
+        if let Some(config) = &host.static_pods
+            && let Some(mut pods) = look(shared, host, config).await
+        {
+            host.mirrors.renew(shared, &mut pods);
+        }
+    }
+}
+
 /// Runs what the files of an agent's nodes say, as long as it is polled.
 pub(crate) async fn run(shared: &Arc<Shared>, mut synced: watch::Receiver<bool>) {
     // The sender lives as long as the agent runs.
@@ -56,14 +131,20 @@ async fn follow(shared: &Arc<Shared>, host: &Arc<Host>, config: &StaticPods) {
     let mut ticks = tokio::time::interval(config.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        let (directory, node) = (config.directory.clone(), host.name.clone());
-        let read = shared.tasks.spawn_blocking(move || wanted(&directory, &node)).await;
-        let Ok(Some(wanted)) = read else { continue };
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = host.mirrors.changed.notified() => {}
+        }
+        let Some(wanted) = look(shared, host, config).await else { continue };
         if let Err(error) = reconcile(shared, host, wanted).await {
             tracing::warn!(node = %host.name, %error, "static pods not brought up to date");
         }
     }
+}
+
+async fn look(shared: &Shared, host: &Host, config: &StaticPods) -> Option<BTreeMap<Key, Pod>> {
+    let (directory, node) = (config.directory.clone(), host.name.clone());
+    shared.tasks.spawn_blocking(move || wanted(&directory, &node)).await.ok().flatten()
 }
 
 /// Makes the mirrors that are missing, and has those end that are no longer wanted.
@@ -72,23 +153,29 @@ async fn reconcile(
     host: &Host,
     mut wanted: BTreeMap<Key, Pod>,
 ) -> Result<()> {
+    let mut unwanted = host.mirrors.renew(shared, &mut wanted);
     let mirrors = shared.pods.list(None, ListOptions::default()).await?;
     for mirror in &mirrors.items {
-        let annotations = mirror.metadata.annotations.as_ref();
-        let Some(hash) = annotations.and_then(|annotations| annotations.get(MIRROR)) else {
-            continue;
-        };
         let node = mirror.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        if node != Some(&*host.name) {
-            continue;
+        let Some(hash) = mirrored(mirror).filter(|_| node == Some(&*host.name)) else { continue };
+        let (object, key) = (mirror.object(), mirror.object().key());
+        let same = wanted.get(&key).is_some_and(|pod| mirrored(pod) == Some(hash));
+        let known = shared.knows(hash);
+        if known {
+            unwanted.retain(|gone| gone != hash);
         }
-        let key = mirror.object().key();
-        let same = wanted.get(&key).is_some_and(|pod| annotation(pod, HASH) == Some(hash));
-        if same {
-            wanted.remove(&key);
-        } else if !mirror.object().is_deleting() {
-            end(shared, &key, mirror.object().uid()).await?;
+        match (same, object.is_deleting()) {
+            (true, false) => drop(wanted.remove(&key)),
+            // Somebody deletes it: it makes room for the next at once.
+            (true, true) => delete(shared, &key, object.uid(), Some(0)).await?,
+            (false, _) if !known => delete(shared, &key, object.uid(), Some(0)).await?,
+            (false, false) => delete(shared, &key, object.uid(), None).await?,
+            (false, true) => {}
         }
+    }
+    // Those whose mirrors have gone already.
+    for hash in unwanted {
+        shared.signal(&hash, |signals| signals.gone = true);
     }
     for (key, pod) in wanted {
         match create(shared, host, pod).await {
@@ -101,8 +188,16 @@ async fn reconcile(
     Ok(())
 }
 
-async fn end(shared: &Arc<Shared>, key: &Key, uid: &str) -> Result<()> {
+/// Has the API delete a pod, within `grace` seconds or those that it asks for itself. One that is
+/// gone already, or has another uid, is left alone.
+pub(crate) async fn delete(
+    shared: &Shared,
+    key: &Key,
+    uid: &str,
+    grace: Option<i64>,
+) -> Result<()> {
     let options = DeleteOptions {
+        grace_period_seconds: grace,
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
         ..DeleteOptions::default()
     };
@@ -127,8 +222,8 @@ async fn create(shared: &Arc<Shared>, host: &Host, mut pod: Pod) -> Result<()> {
     shared.pods.create(pod).await.map(drop)
 }
 
-fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
-    pod.metadata.annotations.as_ref()?.get(name)
+fn mirrored(pod: &Pod) -> Option<&str> {
+    pod.metadata.annotations.as_ref()?.get(MIRROR).map(String::as_str)
 }
 
 /// The pods that files ask for; `None` when they cannot be read now, which ends nothing. Blocks.
@@ -175,9 +270,9 @@ fn read(file: &Path, node: &str) -> Result<Pod> {
         return Err(ApiError::bad_request("it holds no Pod of v1"));
     }
     let hash = hash(&text, file, node);
-    let pod: Pod =
-        serde_json::from_value(value).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    complete(pod, node, hash)
+    let mut draft = Draft::from_value(Pod::codec(), value)?;
+    let pod = draft.get_mut::<Pod>().map(std::mem::take);
+    complete(pod.unwrap_or_default(), node, hash)
 }
 
 /// What identifies a static pod: another text is another pod.

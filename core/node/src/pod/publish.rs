@@ -3,11 +3,12 @@ use std::pin::pin;
 use std::task::Poll;
 
 use k8s_openapi::api::core::v1::Pod;
-use pinnace_client::{DeleteOptions, Preconditions};
+use pinnace_api::{Object, Result};
 
 use super::record;
 use super::status::{self, View};
 use super::worker::{Cx, Stage, Worker};
+use crate::static_pods;
 
 impl Worker {
     /// Waits for `work`, and tells the API meanwhile how the pod stands if it cannot be done at
@@ -50,14 +51,17 @@ impl Worker {
         if known == Some(&wanted) {
             return;
         }
-        let uid = cx.slot.uid.clone();
         let mut new = self.pod().clone();
+        if static_pods::mirrored_on(cx.host(), &self.object()).is_some() {
+            // Its mirror has another.
+            new.metadata.uid = None;
+        }
         new.status = Some(wanted);
         let written = match cx.shared.pods.update_status(new).await {
             // Somebody has changed the pod meanwhile: what is to be said is said on top of that.
             Err(error) if error.is_conflict() => {
                 let change = |pod: &mut Pod| {
-                    if pod.metadata.uid.as_deref() != Some(&*uid) {
+                    if !cx.is_of(pod) {
                         return false;
                     }
                     let wanted = status::status(&view, pod.status.as_ref(), now);
@@ -70,11 +74,12 @@ impl Worker {
             written => written,
         };
         match written {
-            Ok(pod) if pod.metadata.uid.as_deref() == Some(&*uid) => {
-                self.note_written(pod.into_object());
+            // If it is gone, or another has its name, the cache is about to say so.
+            Ok(pod) => {
+                if let Some(pod) = cx.known(pod.object()) {
+                    self.note_written(pod);
+                }
             }
-            // It is gone, or another has its name: the cache is about to say so.
-            Ok(_) => {}
             Err(error) if error.is_not_found() => {}
             Err(error) => {
                 tracing::warn!(pod = %cx.slot.key, %error, "pod status not written");
@@ -89,21 +94,41 @@ impl Worker {
             return;
         }
         self.publish(cx).await;
-        let options = DeleteOptions {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions {
-                uid: Some(cx.slot.uid.to_string()),
-                resource_version: None,
-            }),
-            ..DeleteOptions::default()
+        let done = match cx.uid_in_api(&self.object()).await {
+            Ok(Some(uid)) => static_pods::delete(&cx.shared, &cx.slot.key, &uid, Some(0)).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
-        match cx.shared.pods.delete(&cx.slot.key, options).await {
-            Ok(_) => self.released = true,
-            Err(error) if error.is_not_found() || error.is_conflict() => self.released = true,
+        match done {
+            Ok(()) => self.released = true,
             Err(error) => {
                 tracing::warn!(pod = %cx.slot.key, %error, "pod not deleted");
                 self.try_later(cx);
             }
         }
+    }
+}
+
+impl Cx {
+    /// Whether what the API has under the pod's name is this pod.
+    fn is_of(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_deref() == Some(&*self.slot.uid)
+            || self.known(&Object::new(pod.clone())).is_some()
+    }
+
+    /// An object of the API as the pod of this slot; `None` when it is another's.
+    fn known(&self, pod: &Object) -> Option<Object> {
+        static_pods::as_known(&self.shared, self.host(), pod)
+            .filter(|pod| pod.uid() == &*self.slot.uid)
+    }
+
+    /// The uid that the API knows the pod by; `None` when it has no mirror of it any more.
+    async fn uid_in_api(&self, pod: &Object) -> Result<Option<String>> {
+        if static_pods::mirrored_on(self.host(), pod).is_none() {
+            return Ok(Some(self.slot.uid.to_string()));
+        }
+        let mirror = self.shared.pods.find(&self.slot.key).await?;
+        let mirror = mirror.filter(|mirror| self.known(mirror.object()).is_some());
+        Ok(mirror.map(|mirror| mirror.object().uid().to_owned()))
     }
 }
