@@ -18,6 +18,9 @@ impl Worker {
         if let Poll::Ready(done) = futures::poll!(work.as_mut()) {
             return done;
         }
+        if self.replacing {
+            return work.await;
+        }
         // Boxed, so that the many who are seldom made to wait stay small.
         let (done, ()) = tokio::join!(work, Box::pin(self.publish(cx)));
         done

@@ -257,9 +257,7 @@ impl Worker {
 
     /// Brings a resize as far as it gets now.
     pub(super) async fn resize(&mut self, cx: &Cx) {
-        let mut resize = self.resize.take().unwrap_or_default();
-        self.grant(cx, &mut resize);
-        self.resize = Some(resize);
+        self.consider_resize(cx);
         let failed = self.enact(cx).await.err();
         let Some(mut resize) = self.resize.take() else { return };
         if failed.is_some() {
@@ -277,6 +275,13 @@ impl Worker {
             self.event(cx, None, EventType::Normal, "ResizeCompleted", message);
         }
         self.resize = (resize.pending.is_some() || resize.progress.is_some()).then_some(resize);
+    }
+
+    /// Asks the node for what the pod asks for now.
+    pub(super) fn consider_resize(&mut self, cx: &Cx) {
+        let mut resize = self.resize.take().unwrap_or_default();
+        self.grant(cx, &mut resize);
+        self.resize = Some(resize);
     }
 
     /// Whether a container still has, or waits to be started with, what is not granted any more.

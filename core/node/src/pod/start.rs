@@ -371,6 +371,13 @@ impl Worker {
             cx.shared.tasks.spawn_blocking(move || logs::read_head(&path, MAX_TERMINATION_MESSAGE));
         let mut words = words.await.ok().flatten().unwrap_or_default();
         if words.is_empty() && from_log && failed {
+            // What it wrote last, and a line without an end above all, may not be there yet.
+            if let Some(id) = &ended.id {
+                let complete = cx.runtime().wait_container(id).await;
+                if let Err(error) = complete {
+                    tracing::debug!(container = %id, %error, "the end of a log is not awaited");
+                }
+            }
             words = logs::last_lines(&log).await;
         }
         if !words.is_empty() {
@@ -397,6 +404,7 @@ impl Worker {
     pub(super) async fn replace(&mut self, cx: &Cx, index: usize) {
         let Some(id) = self.records[index].running().cloned() else { return };
         let name = self.container(index).name.clone();
+        self.replacing = true;
         self.replace_because(
             cx,
             index,

@@ -73,6 +73,9 @@ pub(crate) struct Worker {
     pub(super) pod_level: PodLevel,
     /// How far a change of its resources has got.
     pub(super) resize: Option<Box<Resize>>,
+    /// Whether a container has made way for itself in another form, and has not started yet:
+    /// nothing is told of the pod then.
+    pub(super) replacing: bool,
     /// What it was given of its node.
     pub(super) reserved: Option<Capacity>,
     /// Whether something may exist for it outside of this worker.
@@ -174,6 +177,10 @@ impl Worker {
             }
         }
         if self.stage == Stage::Active {
+            if self.is_resizing() {
+                // Before anything is told of the pod as it is now.
+                self.consider_resize(cx);
+            }
             if signals.runtime {
                 let changed = self.observe(cx).await;
                 let alone = signals == Signals { runtime: true, ..Signals::default() };
@@ -191,12 +198,21 @@ impl Worker {
             let before = self.stage;
             self.end_if_due(cx);
             self.step(cx).await;
-            if self.stage == before || self.stage == Stage::Gone {
-                break;
+            if self.stage == Stage::Gone {
+                return;
             }
-        }
-        if self.stage != Stage::Gone && !self.gone {
-            Box::pin(self.publish(cx)).await;
+            if self.stage != before {
+                continue;
+            }
+            if !self.gone {
+                Box::pin(self.publish(cx)).await;
+            }
+            // What it has learnt of the pod meanwhile, that it is deleted above all, nobody tells
+            // it again.
+            self.end_if_due(cx);
+            if self.stage == before {
+                return;
+            }
         }
     }
 
@@ -247,6 +263,11 @@ impl Worker {
     }
 
     async fn run_containers(&mut self, cx: &Cx) {
+        self.run_due_containers(cx).await;
+        self.replacing = false;
+    }
+
+    async fn run_due_containers(&mut self, cx: &Cx) {
         loop {
             let spec = record::spec_of(self.pod());
             let plan = plan(spec, &self.records, Instant::now());
@@ -261,6 +282,7 @@ impl Worker {
                 match action {
                     Action::Start(index) => {
                         self.start(cx, index).await;
+                        self.replacing = false;
                         changed = true;
                     }
                     Action::BackOff(index, until) => self.back_off(cx, index, until),

@@ -57,7 +57,12 @@ async fn a_running_container_gets_other_limits_without_a_restart() {
     ask(&world, json!({"requests": {"cpu": "1500m"}, "limits": {"cpu": "3"}})).await;
     let pod = world.until("it is resized", |pod| cpu(pod)[0] == "1500m" && is_settled(pod)).await;
     assert_eq!(container(&pod, "c").unwrap().restart_count, 0);
-    assert_eq!(pod.status.as_ref().unwrap().observed_generation, Some(2));
+    let seen = |pod: &Pod| pod.status.as_ref().and_then(|status| status.observed_generation);
+    assert_eq!(seen(&pod), Some(2));
+    let versions = world.versions().await;
+    let before = versions.iter().filter(|pod| seen(pod) == Some(2) && cpu(pod)[2] != "1500m");
+    let told = |pod: &Typed<Pod>| !condition(pod, "PodResizeInProgress").is_empty();
+    assert!(before.into_iter().all(told), "nobody may take it for done before it has begun");
     let pods = world.runtime.list_pods().await.unwrap();
     let limits = [&pods[0].config.resources, &pods[0].containers[0].config.resources];
     assert_eq!(limits.map(|of| (of.cpu_request_millis, of.cpu_limit_millis)), [(1500, 3000); 2]);

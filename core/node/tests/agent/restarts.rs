@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use crate::world::{World, container, phase, script, state};
+use crate::world::{World, condition, container, phase, script, state};
 
 #[tokio::test(start_paused = true)]
 async fn a_crashing_container_is_restarted_ever_more_slowly() {
@@ -106,6 +107,7 @@ async fn a_command_that_does_not_exist_is_a_start_error() {
 #[tokio::test(start_paused = true)]
 async fn another_image_replaces_the_container() {
     let world = World::with_node().await;
+    world.runtime.set_image_script("i:2", script("pull-delay=1s"));
     world.pod(json!({"containers": [{"name": "c", "image": "i:1"}]})).await;
     world.until_phase("Running").await;
     world
@@ -124,6 +126,25 @@ async fn another_image_replaces_the_container() {
         .await;
     assert_eq!(pod.status.as_ref().unwrap().observed_generation, Some(2));
     assert_eq!(world.runtime.running()[0].config.image, "i:2");
+    let versions = world.versions().await;
+    let mut running = versions.iter().skip_while(|pod| condition(pod, "Ready") != "True");
+    assert!(running.all(|pod| condition(pod, "Ready") == "True"), "the change is told when done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_deleted_while_a_container_is_replaced_goes() {
+    let world = World::with_node().await;
+    world.runtime.set_image_script("i:2", script("pull-delay=2s"));
+    world.pod(json!({"containers": [{"name": "c", "image": "i:1"}]})).await;
+    world.until_phase("Running").await;
+    let change = |pod: &mut Pod| {
+        pod.spec.as_mut().unwrap().containers[0].image = Some("i:2".to_owned());
+        true
+    };
+    world.pods().modify(&crate::world::key("p"), change).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.delete(None).await;
+    world.until_gone().await;
 }
 
 #[tokio::test(start_paused = true)]
