@@ -279,7 +279,7 @@ impl Transport for InProcess {
         if let Some(other) = self.elsewhere(&resource) {
             return noted.watch(other.watch(&resource, namespace, &options).await);
         }
-        let stream = self.server.watch(&self.user, resource.clone(), namespace, &options);
+        let stream = self.server.watch(&self.user, resource.clone(), namespace, &options).await;
         noted.watch(stream.map(|stream| self.server.served_events(resource, stream)))
     }
 

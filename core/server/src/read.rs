@@ -36,18 +36,6 @@ impl Server {
         }
     }
 
-    pub(crate) fn list(
-        &self,
-        user: &User,
-        resource: &Resource,
-        namespace: Option<&str>,
-        options: &ListOptions,
-    ) -> Result<List<Object>> {
-        self.authorize_several(user, "list", resource, namespace, options)?;
-        check_verb(resource, "list")?;
-        self.select(resource, namespace, options)
-    }
-
     /// The objects that a list gives, without asking who may see them.
     pub(crate) fn select(
         &self,

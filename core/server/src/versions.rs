@@ -13,6 +13,8 @@ use futures::StreamExt as _;
 use pinnace_api::{Draft, Object, Resource, Result};
 use pinnace_client::{List, Subresource, Target, WatchEvent, WatchStream};
 
+pub(crate) use outside::selects_converted;
+
 use crate::Server;
 
 impl Server {

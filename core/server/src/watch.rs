@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::create::storage_error;
 use crate::read::{Filter, check_verb};
+use crate::versions::selects_converted;
 use crate::{Server, User};
 
 /// The table of the definitions of custom kinds, which are named as the tables of their objects.
@@ -18,7 +19,7 @@ const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Server {
-    pub(crate) fn watch(
+    pub(crate) async fn watch(
         &self,
         user: &User,
         resource: Arc<Resource>,
@@ -28,19 +29,17 @@ impl Server {
         self.authorize_several(user, "watch", &resource, namespace, options)?;
         check_verb(&resource, "watch")?;
         let filter = Filter::new(&resource, namespace, options)?;
+        let converter = selects_converted(&resource, options).then(|| self.clone());
         let mut initial = VecDeque::new();
         let from = match options.resource_version {
             Some(revision) if revision > 0 && !options.initial_events => revision,
             _ => {
-                let list = self.select(
-                    &resource,
-                    namespace,
-                    &ListOptions {
-                        labels: options.labels.clone(),
-                        fields: options.fields.clone(),
-                        ..ListOptions::default()
-                    },
-                )?;
+                let all = ListOptions {
+                    labels: options.labels.clone(),
+                    fields: options.fields.clone(),
+                    ..ListOptions::default()
+                };
+                let list = self.selected(&resource, namespace, &all).await?;
                 initial.extend(list.items.into_iter().map(WatchEvent::Added));
                 if options.initial_events && options.bookmarks {
                     initial.push_back(WatchEvent::Bookmark(list.revision, true));
@@ -52,14 +51,24 @@ impl Server {
             self.store().watch(resource.table(), from).map_err(|error| storage_error(&error))?;
         let next_bookmark = options.bookmarks.then(|| Instant::now() + BOOKMARK_INTERVAL);
         let definition = Definition::of(&resource, self.store())?;
-        let state =
-            Watch { definition, resource, filter, initial, cursor, next_bookmark, ended: false };
+        let state = Watch {
+            definition,
+            converter,
+            resource,
+            filter,
+            initial,
+            cursor,
+            next_bookmark,
+            ended: false,
+        };
         Ok(futures::stream::unfold(state, Watch::step).boxed())
     }
 }
 
 struct Watch {
     definition: Option<Definition>,
+    /// Who converts objects before they are looked at, where that matters.
+    converter: Option<Server>,
     resource: Arc<Resource>,
     filter: Filter,
     initial: VecDeque<WatchEvent>,
@@ -91,8 +100,20 @@ impl Watch {
                     return Some((Ok(WatchEvent::Bookmark(revision, false)), self));
                 }
                 Some(Ok(event)) => {
-                    if let Some(event) = self.show(&event) {
-                        return Some((Ok(event), self));
+                    let shown = match &self.converter {
+                        None => Ok(self.show(&event)),
+                        Some(server) => {
+                            let converted = server.loaded_event(&self.resource, &event).await;
+                            converted.map(|event| self.show(&event))
+                        }
+                    };
+                    match shown {
+                        Ok(None) => {}
+                        Ok(Some(event)) => return Some((Ok(event), self)),
+                        Err(error) => {
+                            self.ended = true;
+                            return Some((Err(error), self));
+                        }
                     }
                 }
                 Some(Err(error)) => {

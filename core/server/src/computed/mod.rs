@@ -72,11 +72,11 @@ impl Server {
         namespace: Option<&str>,
         options: &ListOptions,
     ) -> Result<List<Object>> {
-        let Some(computed) = of(resource) else {
-            return self.list(user, resource, namespace, options);
-        };
         self.authorize_several(user, "list", resource, namespace, options)?;
         check_verb(resource, "list")?;
+        let Some(computed) = of(resource) else {
+            return self.selected(resource, namespace, options).await;
+        };
         let wanted = Wanted { resource, filter: Filter::new(resource, namespace, options)? };
         let items = computed.list(self, namespace, &wanted).await?;
         let revision = self.store().revision();

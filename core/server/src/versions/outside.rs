@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use pinnace_api::custom::{ConversionWebhook, Desired};
 use pinnace_api::{ApiError, Draft, DynamicObject, Object, Reason, Resource, Result};
+use pinnace_client::{List, ListOptions};
+use pinnace_store::Event;
 use serde_json::Value;
 
 use crate::Server;
 use crate::extension::ExtensionConfig;
+use crate::list_token::ListToken;
+use crate::read::Filter;
 
 /// How long a webhook may take for a conversion.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +65,43 @@ impl Server {
         Ok(objects)
     }
 
+    /// As [`Server::select`]; where a selector is about fields that only the version of the request
+    /// has, what is stored is converted before it is looked at.
+    pub(crate) async fn selected(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: &ListOptions,
+    ) -> Result<List<Object>> {
+        if !selects_converted(resource, options) {
+            return self.select(resource, namespace, options);
+        }
+        let filter = Filter::new(resource, namespace, options)?;
+        let all = ListOptions { fields: None, limit: None, ..options.clone() };
+        let mut list = self.select(resource, namespace, &all)?;
+        let mut items = self.loaded_all(resource, list.items).await?;
+        items.retain(|object| filter.matches(resource, object));
+        let limit = options.limit.and_then(|limit| usize::try_from(limit).ok());
+        if let Some(limit) = limit.filter(|limit| (1..items.len()).contains(limit)) {
+            items.truncate(limit);
+            let last = items.last().map(Object::key);
+            let token = last.map(|last| ListToken::new(Some(list.revision), &last).encode());
+            list.continue_token = token;
+        }
+        list.items = items;
+        Ok(list)
+    }
+
+    /// An event with its objects in the version of the request.
+    pub(crate) async fn loaded_event(&self, resource: &Resource, event: &Event) -> Result<Event> {
+        let previous = match event.previous.clone() {
+            None => None,
+            Some(previous) => Some(self.loaded(resource, previous).await?),
+        };
+        let object = self.loaded(resource, event.object.clone()).await?;
+        Ok(Event { object, previous, key: event.key.clone(), ..*event })
+    }
+
     /// What is about to be stored, in the version that is stored.
     ///
     /// # Errors
@@ -105,4 +146,13 @@ impl Server {
 /// What callers are told, who can do nothing about it.
 fn wrong(why: String) -> ApiError {
     ApiError::new(Reason::InternalError, why)
+}
+
+/// Whether a selector is about fields that an object may only have in the version of the request.
+pub(crate) fn selects_converted(resource: &Resource, options: &ListOptions) -> bool {
+    let fields = options.fields.as_ref();
+    resource.conversion_webhook().is_some()
+        && fields.is_some_and(|fields| {
+            fields.requirements().iter().any(|one| !one.field.starts_with("metadata."))
+        })
 }

@@ -11,8 +11,11 @@ use crate::support::{World, check_error, ok, patched};
 
 fn definition(storage: &str) -> CustomResourceDefinition {
     let version = |name: &str, spec: Value| {
+        let field = if name == "v1" { ".spec.host" } else { ".spec.hostPort" };
+        let selectable = json!([{"jsonPath": field}]);
         json!({
             "name": name, "served": true, "storage": name == storage,
+            "selectableFields": selectable,
             "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}}},
         })
     };
@@ -179,6 +182,27 @@ async fn lists_are_converted_at_once_and_watches_event_by_event() {
     make(&beta, "d", json!({"hostPort": "h:7"})).await.unwrap();
     let Some(Ok(WatchEvent::Added(seen))) = watch.next().await else { panic!("nothing was seen") };
     assert_eq!(spec(&seen), json!({"host": "h", "port": 7}));
+}
+
+#[tokio::test]
+async fn fields_are_selected_in_the_version_of_the_request() {
+    let (_world, v1, beta) = sites().await;
+    for (name, host) in [("a", "h:8"), ("b", "g:8"), ("c", "h:9")] {
+        make(&beta, name, json!({"hostPort": host})).await.unwrap();
+    }
+    let on_h = || ListOptions::default().fields("spec.host=h").unwrap();
+    let list = v1.list(None, ListOptions { limit: Some(1), ..on_h() }).await.unwrap();
+    assert_eq!(list.items[0].name(), "a");
+    let rest = ListOptions { continue_token: list.continue_token, ..on_h() };
+    let rest = v1.list(None, rest).await.unwrap();
+    assert_eq!(rest.items.iter().map(Object::name).collect::<Vec<_>>(), ["c"]);
+    let mut watch = v1.watch(None, on_h().after(rest.revision)).await.unwrap();
+    let patch = Patch::Merge(json!({"spec": {"hostPort": "h:7"}}));
+    beta.patch(&key("b"), patch, WriteOptions::default()).await.unwrap();
+    let Some(Ok(WatchEvent::Added(seen))) = watch.next().await else { panic!("nothing was seen") };
+    assert_eq!((seen.name(), spec(&seen)), ("b", json!({"host": "h", "port": 7})));
+    v1.delete_collection(None, on_h(), DeleteOptions::default()).await.unwrap();
+    assert!(beta.list(None, ListOptions::default()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]
