@@ -141,7 +141,7 @@ impl Server {
     ) -> Result<List<Object>> {
         self.authorize_several(user, "deletecollection", &resource, namespace, &selection)?;
         check_verb(&resource, "deletecollection")?;
-        let mut list = self.select(&resource, namespace, &selection)?;
+        let mut list = self.selected(&resource, namespace, &selection).await?;
         let mut deleted = Vec::with_capacity(list.items.len());
         for object in list.items {
             let target = Target::new(resource.clone(), object.key());
@@ -200,7 +200,11 @@ impl Server {
     }
 }
 
-fn check_preconditions(resource: &Resource, old: &Object, options: &DeleteOptions) -> Result<()> {
+pub(crate) fn check_preconditions(
+    resource: &Resource,
+    old: &Object,
+    options: &DeleteOptions,
+) -> Result<()> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
     let found = old.meta();
     let checks = [

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     Condition, DeleteOptions as DeleteDocument, StatusCause, Time,
@@ -12,6 +12,7 @@ use pinnace_client::{
 };
 use std::time::Duration;
 
+use crate::delete::check_preconditions;
 use crate::server::WRITE_ATTEMPTS;
 use crate::write::Write;
 use crate::{Operation, Server, User};
@@ -75,7 +76,7 @@ impl Server {
             if !is_over(pod) {
                 pin(&mut options, &object);
             }
-            match self.delete_admitted(user, whole.clone(), options).await {
+            match self.mark_and_delete(user, whole.clone(), options).await {
                 Err(error) if error.is_conflict() && !versioned => {}
                 done => return done,
             }
@@ -92,16 +93,46 @@ impl Server {
     ) -> Result<Object> {
         let verdict = self.ask_budget(object, options.dry_run).await?;
         let Verdict::Unhealthy(budget) = verdict else {
-            return self.delete_admitted(user, target, options).await;
+            return self.mark_and_delete(user, target, options).await;
         };
         let versioned = (options.preconditions.as_ref())
             .is_some_and(|preconditions| preconditions.resource_version.is_some());
         let mut pinned = options;
         pin(&mut pinned, object);
-        match self.delete_admitted(user, target, pinned).await {
+        match self.mark_and_delete(user, target, pinned).await {
             Err(error) if error.is_conflict() && !versioned => Err(out_of_date(&budget)),
             done => done,
         }
+    }
+
+    /// Says in a pod's status why it goes, and deletes it.
+    async fn mark_and_delete(
+        &self,
+        user: &User,
+        target: Target,
+        mut options: DeleteOptions,
+    ) -> Result<Object> {
+        if !options.dry_run {
+            let resource = &*target.resource;
+            let now = Time(self.env().clock().now_seconds());
+            let marked = |old: Object| {
+                check_preconditions(resource, &old, &options)?;
+                let mut draft = old.draft()?;
+                if let Some(pod) = draft.get_mut::<Pod>() {
+                    mark(pod, &now);
+                }
+                Ok(draft)
+            };
+            let write = WriteOptions::default();
+            let marked =
+                self.rewrite(&target, &write, |old| std::future::ready(marked(old))).await?;
+            // Whoever asks for a version means the one before this.
+            let asked = options.preconditions.as_mut().map(|asked| &mut asked.resource_version);
+            if let Some(version) = asked.filter(|version| version.is_some()) {
+                version.clone_from(&marked.meta().resource_version);
+            }
+        }
+        self.delete_admitted(user, target, options).await
     }
 
     async fn ask_budget(&self, object: &Object, dry_run: bool) -> Result<Verdict> {
@@ -174,6 +205,24 @@ fn delete_options(document: Option<&DeleteDocument>, dry_run: bool) -> Result<De
         dry_run: dry_run || dry_too,
         ..DeleteOptions::default()
     })
+}
+
+fn mark(pod: &mut Pod, now: &Time) {
+    const DISRUPTED: &str = "DisruptionTarget";
+    let generation = pod.metadata.generation;
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let before = conditions.iter().find(|one| one.type_ == DISRUPTED && one.status == "True");
+    let since = before.and_then(|one| one.last_transition_time.clone());
+    conditions.retain(|one| one.type_ != DISRUPTED);
+    conditions.push(PodCondition {
+        type_: DISRUPTED.to_owned(),
+        status: "True".to_owned(),
+        reason: Some("EvictionByEvictionAPI".to_owned()),
+        message: Some("Eviction API: evicting".to_owned()),
+        observed_generation: generation,
+        last_transition_time: since.or_else(|| Some(now.clone())),
+        last_probe_time: None,
+    });
 }
 
 /// Deletes only the version that was looked at.

@@ -103,6 +103,21 @@ async fn a_runtime_says_what_it_costs_and_where_it_is() {
 }
 
 #[tokio::test]
+async fn tolerations_of_failing_nodes_come_back_when_a_change_leaves_them_out() {
+    let client = client().await;
+    create(&client, "pod", pod(json!({}))).await.unwrap();
+    let pods = client.named("pod").unwrap();
+    let other = json!([{"key": "a", "operator": "Exists", "effect": "NoSchedule"}]);
+    let patch = Patch::Merge(json!({"spec": {"tolerations": other}}));
+    let options = WriteOptions::default();
+    let patched = pods.patch(&Key::new("default", "p"), patch, options).await.unwrap();
+    let patched = patched.to_value().unwrap();
+    let tolerations = patched["spec"]["tolerations"].as_array().unwrap().iter();
+    let keys: Vec<_> = tolerations.map(|one| one["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["a", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
+}
+
+#[tokio::test]
 async fn limit_ranges_fill_in_and_refuse() {
     let client = client().await;
     let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [

@@ -140,7 +140,10 @@ async fn an_eviction_is_charged_to_the_budget() {
     let status = json!({"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2,
                         "desiredHealthy": 1, "expectedPods": 2});
     fixture.budget(Value::Null, status).await;
-    fixture.evict("p").await.unwrap();
+    let gone = fixture.evict("p").await.unwrap();
+    let conditions = gone.get::<Pod>().unwrap().status.clone().unwrap().conditions.unwrap();
+    let told = conditions.iter().find(|one| one.type_ == "DisruptionTarget").unwrap();
+    assert_eq!(told.reason.as_deref(), Some("EvictionByEvictionAPI"));
     let budgets: Api<PodDisruptionBudget> = fixture.client.of().unwrap();
     let budget = budgets.get(&key("b")).await.unwrap();
     let status = budget.status.as_ref().unwrap();

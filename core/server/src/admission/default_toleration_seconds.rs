@@ -16,7 +16,9 @@ impl Admission for DefaultTolerationSeconds {
     }
 
     fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()> {
-        if request.operation != Operation::Create || request.subresource.is_some() {
+        // A change that leaves them out has them come back: tolerations are only ever added.
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if !writes || request.subresource.is_some() {
             return Ok(());
         }
         let spec = request.new.as_mut().and_then(|new| new.get_mut::<Pod>()?.spec.as_mut());
