@@ -151,8 +151,10 @@ impl Reconciler for Attachments {
         }
         let in_use = self.in_use(node);
         for attachment in there.iter().filter(|one| !wanted.contains_key(one.object().name())) {
-            let going = attachment.object().is_deleting();
-            if !going && !self.unique_name(attachment).is_some_and(|name| in_use.contains(&name)) {
+            // Others may attach volumes, too, under names of their own.
+            let (name, going) = (attachment.object().name(), attachment.object().is_deleting());
+            let used = self.unique_name(attachment).is_some_and(|name| in_use.contains(&name));
+            if is_ours(name) && !going && !used {
                 match self.api.delete(&attachment.object().key(), DeleteOptions::default()).await {
                     Err(error) if !error.is_not_found() => return Err(error.into()),
                     _ => {}
@@ -294,6 +296,7 @@ impl Attachments {
     }
 }
 
+/// The name by which nodes know a volume.
 fn unique_name(source: &CSIPersistentVolumeSource) -> String {
     format!("kubernetes.io/csi/{}^{}", source.driver, source.volume_handle)
 }
@@ -306,4 +309,10 @@ fn attachment_name(source: &CSIPersistentVolumeSource, node: &str) -> String {
     hash.update(node);
     let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("csi-{digits}")
+}
+
+/// Whether a name is of the form that the controller gives.
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix("csi-")
+        .is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

@@ -377,11 +377,16 @@ async fn volumes_of_drivers_are_attached_where_pods_use_them() {
     let attached = node.status.clone().unwrap().volumes_attached.unwrap();
     assert_eq!(attached[0].name, "kubernetes.io/csi/csi.example.com^h");
     assert_eq!(cluster.events("SuccessfulAttachVolume").await.len(), 1);
+    let source = json!({"persistentVolumeName": "unknown"});
+    let spec = json!({"attacher": "csi.example.com", "nodeName": "n1", "source": source});
+    cluster.make::<VolumeAttachment>(json!({"metadata": {"name": "other"}, "spec": spec})).await;
     cluster.delete::<Pod>("default/one", Background).await;
     cluster.run_pods("n1", |_| false).await;
     cluster.pass(5).await;
-    let all = cluster.all::<VolumeAttachment>().await;
+    let mut all = cluster.all::<VolumeAttachment>().await;
+    all.retain(|one| one.object().name() != "other");
     let nodes: Vec<_> = all.iter().map(|one| one.spec.node_name.clone()).collect();
     assert_eq!(nodes, ["n2"], "the other pod's turn");
+    cluster.get::<VolumeAttachment>("other").await;
     cluster.stop().await;
 }
