@@ -51,7 +51,21 @@ fn text_of(manifest: &[u8]) -> Result<&str> {
 /// # Errors
 /// As [`read`]; also when there is none or more than one.
 pub fn read_one(document: &[u8]) -> Result<Value> {
-    let mut documents = documents(text_of(document)?)?;
+    only(documents(text_of(document)?)?)
+}
+
+/// As [`read_one`], for what is applied to an object.
+///
+/// # Errors
+/// Those of [`read_one`], in upstream's words for this: `error decoding YAML: yaml: line 7: …`.
+pub fn read_applied(document: &[u8]) -> Result<Value> {
+    let documents = documents(text_of(document)?);
+    only(documents.map_err(|Problem { line, what, .. }| {
+        ApiError::bad_request(format!("error decoding YAML: yaml: line {line}: {what}"))
+    })?)
+}
+
+fn only(mut documents: Vec<Value>) -> Result<Value> {
     match (documents.pop(), documents.is_empty()) {
         (Some(document), true) => Ok(document),
         (None, _) => Err(ApiError::bad_request("the body holds no object")),

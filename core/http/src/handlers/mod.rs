@@ -96,7 +96,9 @@ impl Call<'_> {
 
     fn accepted(&self) -> Result<Accepted> {
         let protobuf = self.asks_for_protobuf();
-        Accepted::negotiate(self.headers, self.query, Can { shapes: true, stream: false, protobuf })
+        // What is only asked, such as a review, is no object that has a table.
+        let shapes = self.resource.verbs.0 != ["create"];
+        Accepted::negotiate(self.headers, self.query, Can { shapes, stream: false, protobuf })
     }
 
     /// Whether the client takes protobuf, and what it asks for has such a form.

@@ -128,6 +128,7 @@ impl Call<'_> {
             Document::read(format, &body, (&expected.api_version(), &expected.kind))?;
         expected.check(&mut document.value)?;
         document.check_fields(expected.schema(), options)?;
+        document.fill_in_times(expected.schema());
         expected.decode(document.value)
     }
 

@@ -4,6 +4,7 @@
 //! Documents are large and rarely asked for, so they are made on demand; only the last one is kept.
 //! Their hashes are taken from what they are made of, so that the index needs none of them.
 
+mod custom;
 mod operations;
 mod parameters;
 mod render;

@@ -10,6 +10,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::custom;
 use super::operations::TypeName;
 
 /// Which OpenAPI is written.
@@ -66,9 +67,9 @@ impl Types {
             KindSchema::Type(of) => target(of(&mut self.generator).as_value()),
             KindSchema::Text(schema) => {
                 let schema = serde_json::from_str(schema).unwrap_or_else(|_| any());
-                self.custom(resource, schema)
+                self.custom(resource, Some(schema))
             }
-            KindSchema::Any => self.custom(resource, any()),
+            KindSchema::Any => self.custom(resource, None),
         };
         self.kinds.entry(name.clone()).or_default().insert(kind.clone());
         // What is only created, such as a review, is never listed.
@@ -111,21 +112,30 @@ impl Types {
         self.generator.definitions()[of]["properties"][field].clone()
     }
 
-    fn custom(&mut self, resource: &Resource, mut schema: Value) -> String {
+    /// The type of a kind that came with a definition. One that says nothing of its fields has none
+    /// here either, not even the usual ones: kubectl would take all others for mistakes.
+    fn custom(&mut self, resource: &Resource, schema: Option<Value>) -> String {
         let group: Vec<_> = resource.group.rsplit('.').collect();
         let name = format!("{}.{}.{}", group.join("."), resource.version, resource.kind);
-        let meta = target(self.generator.subschema_for::<meta::ObjectMeta>().as_value());
-        let plain = self.generator.subschema_for::<meta::APIResourceList>();
-        let of = target(plain.as_value());
-        if let Some(schema) = schema.as_object_mut() {
-            let properties = schema.entry("properties").or_insert_with(|| json!({}));
-            properties["apiVersion"] = self.described(&of, "apiVersion");
-            properties["kind"] = self.described(&of, "kind");
-            properties["metadata"] = json!({
-                "$ref": self.reference(&meta),
-                "description": "Standard metadata of objects.",
-            });
-        }
+        let free = |schema: &Value| self.flavor == Flavor::V2 && custom::preserves(schema);
+        let schema = match schema.filter(|schema| !free(schema)) {
+            None => any(),
+            Some(mut schema) => {
+                let meta = target(self.generator.subschema_for::<meta::ObjectMeta>().as_value());
+                let plain = self.generator.subschema_for::<meta::APIResourceList>();
+                let of = target(plain.as_value());
+                let usual = custom::Usual {
+                    api_version: self.described(&of, "apiVersion"),
+                    kind: self.described(&of, "kind"),
+                    metadata: json!({
+                        "$ref": self.reference(&meta),
+                        "description": custom::METADATA,
+                    }),
+                };
+                custom::publish(&mut schema, &usual, self.flavor);
+                schema
+            }
+        };
         self.others.insert(name.clone(), schema);
         name
     }

@@ -102,6 +102,9 @@ fn unsupported(accepted: &[&str]) -> ApiError {
     )
 }
 
+/// The time that is none.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
 /// A document with what is to be said of its fields.
 #[derive(Debug)]
 pub(crate) struct Document {
@@ -153,6 +156,22 @@ impl Document {
         warn_or(problems, options, |problems| strict_error(&self.value, problems))
     }
 
+    /// Gives conditions that say nothing of when they changed Go's zero time: clients in Go write
+    /// `null` for it, which the type of the field does not have.
+    pub(crate) fn fill_in_times(&mut self, kind: Option<TypeRef<'_>>) {
+        let ty = kind.and_then(|kind| kind.field("status")?.field("conditions")?.item());
+        if ty.is_none_or(|ty| ty.name() != "meta.v1.Condition") {
+            return;
+        }
+        let conditions = self.value.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let time = condition.entry("lastTransitionTime").or_insert(Value::Null);
+            if time.is_null() {
+                *time = ZERO_TIME.into();
+            }
+        }
+    }
+
     /// As [`Document::check_fields`], for what is to be merged into an object of this kind.
     ///
     /// # Errors
@@ -177,11 +196,13 @@ impl Document {
         if options.field_validation == FieldValidation::Ignore {
             return Vec::new();
         }
-        let mut problems = std::mem::take(&mut self.duplicates);
-        if let Some(kind) = kind {
-            problems.extend(unknown_fields(kind, &self.value));
-        }
-        problems
+        let duplicates = std::mem::take(&mut self.duplicates);
+        let Some(kind) = kind else { return duplicates };
+        let unknown = unknown_fields(kind, &self.value);
+        // As upstream: custom kinds are looked at for unknown fields after they have been read.
+        let custom = kind.name().is_empty();
+        let [first, then] = if custom { [duplicates, unknown] } else { [unknown, duplicates] };
+        first.into_iter().chain(then).collect()
     }
 }
 
@@ -298,12 +319,10 @@ impl PatchType {
                 Ok(merge(document.value))
             }
             Self::Apply => {
-                let value = manifest::read_one(body).map_err(|error| {
-                    ApiError::bad_request(format!("error decoding YAML: {}", error.message()))
-                })?;
-                let mut document = Document { value, duplicates: Vec::new() };
-                document.check_fields(kind, options)?;
-                Ok(Patch::Apply(document.value))
+                let value = manifest::read_applied(body)?;
+                // Fields that its type does not have are refused when it is applied, whatever
+                // validation was asked for: nobody could own them.
+                Ok(Patch::Apply(value))
             }
         }
     }

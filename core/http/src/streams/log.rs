@@ -1,11 +1,18 @@
-use futures::StreamExt as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
 use http::{Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::{ApiError, Result};
-use pinnace_client::nodes::LogOptions;
+use pinnace_client::nodes::{self, LogOptions};
+
+use tokio_tungstenite::tungstenite::Message;
 
 use super::Connect;
 use super::containers::container_of;
+use super::web_socket::{self, is_web_socket};
 use crate::request::Query;
 use crate::request::options::invalid_named;
 use crate::response::reply;
@@ -13,20 +20,63 @@ use crate::{Body, BoxError};
 
 const TEXT: &str = "text/plain";
 
+/// How bytes are put into the messages of a WebSocket that has one channel.
+#[derive(Clone, Copy, Debug)]
+enum Wire {
+    Binary,
+    Base64,
+}
+
+const PROTOCOLS: [(&str, Wire); 3] =
+    [("", Wire::Binary), ("binary.k8s.io", Wire::Binary), ("base64.binary.k8s.io", Wire::Base64)];
+
+impl Wire {
+    fn message(self, bytes: Bytes) -> Message {
+        match self {
+            Self::Binary => Message::Binary(bytes),
+            Self::Base64 => Message::Text(STANDARD.encode(bytes).into()),
+        }
+    }
+}
+
 impl Connect<'_> {
-    pub(super) async fn log(&self) -> Result<Response<Body>> {
+    /// A container's log, as the body of the answer or over a WebSocket.
+    pub(super) async fn log(&self, upgrade: Option<OnUpgrade>) -> Result<Response<Body>> {
         let options = log_options(self.query, &self.info.name, self.server.env().now())?;
         let place = self.place()?;
         let container = container_of(&place.pod, self.query.text("container"))?;
         // As upstream: what has not been placed has said nothing yet.
-        let Some(node) = self.node(&place.pod)? else {
-            return Ok(reply(StatusCode::OK, TEXT, Body::empty()));
+        let lines = match self.node(&place.pod)? {
+            None => futures::stream::empty().boxed(),
+            Some(node) => node.logs(&place.reference, &container, options).await?,
         };
-        let lines = node.logs(&place.reference, &container, options).await?;
-        let stop = self.peer.stop.clone().cancelled_owned();
-        let body = lines.map(|bytes| bytes.map_err(BoxError::from)).take_until(stop);
-        Ok(reply(StatusCode::OK, TEXT, Body::stream(body)))
+        let stop = self.peer.stop.clone();
+        let Some(upgrade) = upgrade.filter(|_| is_web_socket(self.headers)) else {
+            let body = lines.map(|bytes| bytes.map_err(BoxError::from));
+            let body = body.take_until(stop.cancelled_owned());
+            return Ok(reply(StatusCode::OK, TEXT, Body::stream(body)));
+        };
+        let (response, wire) = web_socket::accept(self.headers, &PROTOCOLS)?;
+        self.peer.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = send(upgrade, lines, wire) => {}
+            }
+        });
+        Ok(response)
     }
+}
+
+/// Sends a log until it ends or the client goes. One that reads nothing holds it up.
+async fn send(upgrade: OnUpgrade, mut lines: nodes::Bytes, wire: Wire) {
+    let Some(mut socket) = web_socket::open(upgrade).await else { return };
+    while let Some(Ok(bytes)) = lines.next().await {
+        if socket.send(wire.message(bytes)).await.is_err() {
+            return;
+        }
+    }
+    // Best effort: the client may have gone.
+    let _ = socket.send(web_socket::normal_close()).await;
 }
 
 /// `PodLogOptions`, from the parameters of a request.

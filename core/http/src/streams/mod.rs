@@ -83,7 +83,7 @@ impl Connect<'_> {
             return Err(no_such_resource());
         }
         match (&*self.info.subresource, method) {
-            ("log", &Method::GET) => self.log().await,
+            ("log", &Method::GET) => self.log(upgrade).await,
             ("exec" | "attach" | "portforward", &Method::GET | &Method::POST) => {
                 // To run something is more than to read, however the request is made.
                 if method == Method::GET {

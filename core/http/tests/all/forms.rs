@@ -117,3 +117,44 @@ async fn unknown_fields_of_patches_are_told_or_refused() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["warning"], "299 - \"unknown field \\\"datum\\\"\"");
 }
+
+#[tokio::test]
+async fn what_is_applied_must_have_the_fields_of_its_kind_once() {
+    let world = World::start().await;
+    let admin = world.admin().with("content-type", "application/apply-patch+yaml");
+    let path = format!("{CONFIG_MAPS}/a?fieldManager=me");
+    let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let cases = [
+        ("datum: {}\n", ".datum: field not declared in schema"),
+        ("data: {}\ndata: {}\n", "line 5: key \"data\" already set in map"),
+    ];
+    for (more, expected) in cases {
+        let response = admin.open(Method::PATCH, &path, format!("{head}{more}")).await;
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert!(status["message"].as_str().unwrap().contains(expected), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_review_has_no_table() {
+    let world = World::start().await;
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let table = world.admin().with("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    assert_eq!(table.send(Method::POST, path, &review).await.0, 406);
+    assert_eq!(world.admin().send(Method::POST, path, &review).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_condition_may_say_nothing_of_when_it_changed() {
+    let world = World::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}});
+    let (_, mut service) = world.admin().send(Method::POST, services, &service).await;
+    service["status"]["conditions"] = json!([{"type": "A", "status": "True", "reason": "B",
+        "message": "", "lastTransitionTime": null}]);
+    let path = format!("{services}/a/status");
+    let (code, put) = world.admin().send(Method::PUT, &path, &service).await;
+    assert_eq!(code, 200, "{put}");
+}

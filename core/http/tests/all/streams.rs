@@ -88,6 +88,20 @@ async fn logs_are_read() {
 }
 
 #[tokio::test]
+async fn logs_are_read_over_a_web_socket() {
+    let world = world().await;
+    let cases =
+        [("binary.k8s.io", "web main None\n"), ("base64.binary.k8s.io", "d2ViIG1haW4gTm9uZQo=")];
+    for (protocol, expected) in cases {
+        let mut socket = web_socket(&world.admin(), &format!("{POD}/log"), protocol).await;
+        let message = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+        assert_eq!(message.unwrap().unwrap().into_data(), expected.as_bytes());
+        let end = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+        assert!(matches!(end, Some(Ok(Message::Close(_)))), "{end:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_command_is_run_over_a_web_socket() {
     let world = world().await;
     let path = format!("{POD}/exec?command=cat&command=-&stdin=1&stdout=1&stderr=1");
