@@ -70,6 +70,9 @@ struct Cluster {
     /// How many nodes; more than one needs the simulated runtime.
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
+    /// Imports images from an OCI archive or directory before anything is run.
+    #[arg(long, value_name = "ARCHIVE")]
+    import_image: Vec<PathBuf>,
     /// An AdmissionConfiguration; files that it names are looked for beside it.
     #[arg(long, value_name = "F")]
     admission_config: Option<PathBuf>,
@@ -97,9 +100,6 @@ struct Run {
     /// Prints the logs of all containers as they come.
     #[arg(short = 'F', long)]
     follow: bool,
-    /// Imports images from an OCI archive or directory before anything is applied.
-    #[arg(long, value_name = "ARCHIVE")]
-    import_image: Vec<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -160,6 +160,15 @@ impl Cluster {
         }
         Ok(builder.start().await?)
     }
+
+    async fn import(&self, engine: &Engine) -> Result<(), Failure> {
+        for archive in &self.import_image {
+            for image in engine.import_image(archive).await? {
+                println!("# image {image} imported");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Up {
@@ -179,6 +188,7 @@ impl Up {
             unix: self.unix.clone(),
             names: self.name.clone(),
         };
+        self.cluster.import(engine).await?;
         let serving = engine.serve(config).await?;
         let path = match (&self.kubeconfig, &self.cluster.data_dir) {
             (Some(path), _) => path.clone(),
@@ -221,11 +231,7 @@ impl Run {
     }
 
     async fn follow_engine(&self, engine: &Engine, manifests: &[String]) -> Result<(), Failure> {
-        for archive in &self.import_image {
-            for image in engine.import_image(archive).await? {
-                println!("image {image} imported");
-            }
-        }
+        self.cluster.import(engine).await?;
         // Watched from before the first apply, so that nothing is missed.
         let mut pods = engine.client().named("pods")?.watch(None, ListOptions::default()).await?;
         for manifest in manifests {
