@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{
-    Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus,
+    Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Secret,
 };
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, VolumeAttachment};
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ struct Request {
     staging: String,
     #[prost(bytes, tag = "4")]
     fourth: Vec<u8>,
+    #[prost(map = "string, string", tag = "7")]
+    secrets: std::collections::HashMap<String, String>,
     #[prost(map = "string, string", tag = "8")]
     context: std::collections::HashMap<String, String>,
 }
@@ -299,5 +301,42 @@ async fn a_volume_waits_for_its_attachment() {
     assert_eq!(context, b"\x0a\x06device\x12\x02d1");
     world.delete(Some(0)).await;
     until("the volume is unmounted", async || mounts_below(directory.path()) == 0).await;
+    world.stop_agent().await;
+}
+
+#[tokio::test]
+async fn an_inline_volume_is_published_with_secrets_and_never_staged() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = json!({"podInfoOnMount": true, "volumeLifecycleModes": ["Ephemeral"]});
+    let mut world = world(directory.path(), spec).await;
+    let data = json!({"key": "c2VjcmV0"});
+    let metadata = json!({"name": "s", "namespace": "default"});
+    world.create::<Secret>(json!({"metadata": metadata, "data": data})).await;
+    let csi =
+        json!({"driver": "test.csi", "readOnly": true, "nodePublishSecretRef": {"name": "s"}});
+    world
+        .pod(json!({
+            "volumes": [{"name": "v", "csi": csi}],
+            "containers": [{"name": "c", "image": "i:1"}]
+        }))
+        .await;
+    until("it is told that there is no driver", async || {
+        let told = world.events().await;
+        told.iter().any(|(reason, message)| {
+            reason == "FailedMount"
+                && message.contains("test.csi not found in the list of registered")
+        })
+    })
+    .await;
+    let driver = Driver::start(directory.path());
+    world.until_phase("Running").await;
+    assert_eq!(driver.last("NodeStageVolume"), None);
+    let published = driver.last("NodePublishVolume").unwrap();
+    assert!(published.volume_id.starts_with("csi-"), "{}", published.volume_id);
+    assert_eq!(published.context["csi.storage.k8s.io/ephemeral"], "true");
+    assert_eq!(published.secrets["key"], "secret");
+    world.delete(Some(0)).await;
+    until("it is unpublished", async || driver.last("NodeUnpublishVolume").is_some()).await;
+    assert_eq!(driver.last("NodeUnstageVolume"), None);
     world.stop_agent().await;
 }
