@@ -28,6 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause between two attempts to hear oneself.
 const GREETING_PAUSE: Duration = Duration::from_millis(20);
+/// How long a shim may take to repeat what it could not tell while containerd was away. It tries
+/// after 1, 2, 3, 4 and 5 seconds.
+const LATE_EXIT: Duration = Duration::from_secs(6);
 
 /// A topic of our own, by which a new subscription shows that it has begun.
 const GREETING_TOPIC: &str = "/pinnace/subscribed";
@@ -36,9 +39,10 @@ impl Core {
     /// Follows containerd's events until the end, across its restarts.
     pub(super) async fn follow(self: Arc<Self>, ready: watch::Sender<bool>) {
         let mut pause = FIRST_PAUSE;
+        let mut late = Duration::ZERO;
         loop {
             match self.subscribe().await {
-                Ok(stream) => match self.resynchronize().await {
+                Ok(stream) => match self.resynchronize(late).await {
                     Ok(()) => {
                         pause = FIRST_PAUSE;
                         if ready.send_replace(true) {
@@ -48,6 +52,7 @@ impl Core {
                         let error = self.connection.unavailable(&status);
                         tracing::warn!(%error, "containerd is lost");
                         self.emit(RuntimeEvent::Lost { message: error.to_string() });
+                        late = LATE_EXIT;
                     }
                     Err(error) => tracing::debug!(%error, "containerd is not usable yet"),
                 },
@@ -147,8 +152,8 @@ impl Core {
     }
 
     /// Brings what this process believes in line with what containerd has: events may have been
-    /// missed.
-    pub(super) async fn resynchronize(self: &Arc<Self>) -> Result<()> {
+    /// missed. How a container ended whose task is gone may still be told within `late`.
+    async fn resynchronize(self: &Arc<Self>, late: Duration) -> Result<()> {
         let request = self.connection.request(ListTasksRequest::default());
         let tasks = self.connection.tasks().list(request).await;
         let tasks = tasks.map_err(|status| self.connection.error("list tasks", &status))?;
@@ -156,7 +161,7 @@ impl Core {
             tasks.into_inner().tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
         for container in self.table.containers() {
             let task = tasks.get(&container.id.0);
-            self.compare(&container, task).await?;
+            self.compare(&container, task, late).await?;
         }
         Ok(())
     }
@@ -165,13 +170,14 @@ impl Core {
         self: &Arc<Self>,
         container: &Arc<Container>,
         task: Option<&Process>,
+        late: Duration,
     ) -> Result<()> {
         let phase = container.phase.borrow().clone();
         let status = task.map(Process::status);
         match (phase, status) {
             // It may have started after the list was made, so look again.
             (ContainerPhase::Running { .. }, None) if self.task(&container.id).await?.is_none() => {
-                self.vanished(container).await;
+                self.vanished_after(container, late).await;
             }
             (ContainerPhase::Exited(_), Some(TaskStatus::Stopped)) => {
                 self.clean_up_later(container)
@@ -193,6 +199,23 @@ impl Core {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Gives a container up whose task is gone. Since 1.7 containerd deletes tasks that ended while
+    /// it was away, and how they did is known from their shim alone.
+    async fn vanished_after(self: &Arc<Self>, container: &Arc<Container>, late: Duration) {
+        if late.is_zero() {
+            return self.vanished(container).await;
+        }
+        let (core, container) = (self.clone(), container.clone());
+        self.tasks.spawn(async move {
+            let mut phase = container.phase.subscribe();
+            let told = phase.wait_for(|phase| matches!(phase, ContainerPhase::Exited(_)));
+            let told = tokio::time::timeout(late, told).await.is_ok();
+            if !told {
+                core.vanished(&container).await;
+            }
+        });
     }
 
     async fn task(&self, id: &ContainerId) -> Result<Option<Process>> {
