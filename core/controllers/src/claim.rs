@@ -21,6 +21,8 @@ pub(crate) struct Claims<K> {
     owners: Api<K>,
     pods: Lister<Pod>,
     pod_api: Api<Pod>,
+    /// What goes with the ownership.
+    finalizer: Option<&'static str>,
 }
 
 impl<K: Kind + k8s_openapi::Resource> Claims<K> {
@@ -33,7 +35,14 @@ impl<K: Kind + k8s_openapi::Resource> Claims<K> {
         pods.informer().index(ORPHANS, |pod| {
             if pod.controller().is_none() { vec![pod.namespace().to_owned()] } else { vec![] }
         });
-        Ok(Self { owners: context.client().of()?, pods, pod_api: context.client().of()? })
+        let (owners, pod_api) = (context.client().of()?, context.client().of()?);
+        Ok(Self { owners, pods, pod_api, finalizer: None })
+    }
+
+    /// The same for owners that hold their pods by a finalizer: nobody else would take it from one
+    /// that was released.
+    pub(crate) fn with_finalizer(self, finalizer: &'static str) -> Self {
+        Self { finalizer: Some(finalizer), ..self }
     }
 
     /// The cache of pods.
@@ -119,7 +128,11 @@ impl<K: Kind + k8s_openapi::Resource> Claims<K> {
             let owners = pod.metadata.owner_references.get_or_insert_default();
             let before = owners.len();
             owners.retain(|owner| owner.uid != uid);
-            before != owners.len()
+            let released = before != owners.len();
+            if let (Some(all), true) = (&mut pod.metadata.finalizers, released) {
+                all.retain(|one| self.finalizer != Some(one));
+            }
+            released
         });
         match released.await {
             Ok(_) => Ok(()),

@@ -50,7 +50,7 @@ const TRACKED: &str = "job-tracking";
 /// The controller.
 pub(crate) fn controller(context: &Context) -> Result<Controller> {
     let jobs = context.informers.of::<Job>()?;
-    let claims = Claims::new(context)?;
+    let claims = Claims::new(context)?.with_finalizer(TRACKING);
     claims.pods().informer().index(TRACKED, |pod| match pod.controller() {
         Some(owner) if owner.kind == "Job" && has_finalizer(pod.meta()) => {
             vec![format!("{}/{}", pod.namespace(), owner.name)]

@@ -216,6 +216,21 @@ async fn a_finished_job_goes_in_its_time_and_a_deleted_one_lets_its_pods_go() {
     cluster.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_released_is_held_no_longer() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"parallelism": 1})).await;
+    cluster.pass(1).await;
+    let pod = active(&cluster).await.remove(0);
+    let pods = cluster.client.of::<Pod>().unwrap();
+    let unlabelled = |pod: &mut Pod| pod.metadata.labels.take().is_some();
+    pods.modify(&pod.object().key(), unlabelled).await.unwrap();
+    cluster.pass(1).await;
+    let meta = pods.get(&pod.object().key()).await.unwrap().metadata.clone();
+    assert_eq!((meta.owner_references, meta.finalizers), (Some(vec![]), Some(vec![])));
+    cluster.stop().await;
+}
+
 async fn cron(cluster: &Cluster, more: Value) {
     let mut spec = json!({"schedule": "*/10 * * * *", "jobTemplate": {"spec": {"template":
         {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}});
