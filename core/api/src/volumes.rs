@@ -1,8 +1,11 @@
-//! How claims and persistent volumes find each other: what the controllers and the scheduler must
-//! agree on.
+//! How claims and persistent volumes find each other, and how volumes of drivers are called: what the
+//! controllers, the scheduler and the node agent must agree on.
+
+use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::api::storage::v1::StorageClass;
+use sha2::{Digest as _, Sha256};
 
 use crate::quantity::Quantity;
 use crate::selector::{NodeTerm, Selector};
@@ -206,6 +209,34 @@ pub fn is_made_for(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
             .any(|owner| Some(&owner.uid) == pod.metadata.uid.as_ref())
 }
 
+/// The name by which a node's status knows a volume of a CSI driver.
+pub fn unique_name(driver: &str, handle: &str) -> String {
+    format!("kubernetes.io/csi/{driver}^{handle}")
+}
+
+/// The name of the VolumeAttachment of a volume of a CSI driver at a node, which attachers and people
+/// know.
+pub fn attachment_name(driver: &str, handle: &str, node: &str) -> String {
+    format!("csi-{}", digest(&[handle, driver, node]))
+}
+
+/// Whether a VolumeAttachment has a name as [`attachment_name`] gives it; others may attach, too.
+pub fn is_attachment_name(name: &str) -> bool {
+    name.strip_prefix("csi-")
+        .is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The SHA-256 of some texts one after the other, in hexadecimal digits, as it stands in names of
+/// volumes.
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +295,17 @@ mod tests {
         let (a, b) = (node("a"), node("b"));
         check(json!({}), &local, Seeker::OnNode(&a), None);
         check(json!({}), &local, Seeker::OnNode(&b), Some("local"));
+    }
+
+    #[test]
+    fn volumes_of_drivers_have_upstreams_names() {
+        assert_eq!(unique_name("test.csi", "v1"), "kubernetes.io/csi/test.csi^v1");
+        let name = attachment_name("test.csi", "v1", "n1");
+        assert_eq!(name, "csi-501575ef2162beb9211312b16f6fa2e67ed893689735a49071f13f29afabf8c0");
+        assert!(is_attachment_name(&name));
+        for other in ["csi-501575", "mine", &name.replace("f8c0", "f8cx")] {
+            assert!(!is_attachment_name(other), "{other}");
+        }
     }
 
     #[test]

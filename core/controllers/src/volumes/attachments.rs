@@ -14,7 +14,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_api::{Key, Object, Result, Typed, volumes};
 use pinnace_client::{Api, DeleteOptions, EventType, Lister, Recorder};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
-use sha2::{Digest as _, Sha256};
 
 use super::{claim_keys, pods_by_claim};
 use crate::Context;
@@ -154,7 +153,7 @@ impl Reconciler for Attachments {
             // Others may attach volumes, too, under names of their own.
             let (name, going) = (attachment.object().name(), attachment.object().is_deleting());
             let used = self.unique_name(attachment).is_some_and(|name| in_use.contains(&name));
-            if is_ours(name) && !going && !used {
+            if volumes::is_attachment_name(name) && !going && !used {
                 match self.api.delete(&attachment.object().key(), DeleteOptions::default()).await {
                     Err(error) if !error.is_not_found() => return Err(error.into()),
                     _ => {}
@@ -184,7 +183,7 @@ impl Attachments {
                 if driver.is_some_and(|driver| driver.spec.attach_required == Some(false)) {
                     continue;
                 }
-                let name = attachment_name(&source, node);
+                let name = volumes::attachment_name(&source.driver, &source.volume_handle, node);
                 let one =
                     wanted.entry(name).or_insert_with(|| Wanted { volume, source, pods: vec![] });
                 one.pods.push(pod.clone());
@@ -250,7 +249,8 @@ impl Attachments {
     fn unique_name(&self, attachment: &VolumeAttachment) -> Option<String> {
         let name = attachment.spec.source.persistent_volume_name.as_deref()?;
         let volume = self.volumes.get(&Key::cluster(name))?;
-        Some(unique_name(volume.spec.as_ref()?.csi.as_ref()?))
+        let source = volume.spec.as_ref()?.csi.as_ref()?;
+        Some(volumes::unique_name(&source.driver, &source.volume_handle))
     }
 
     /// Writes into a node's status what is attached to it, and tells the pods.
@@ -294,25 +294,4 @@ impl Attachments {
             _ => Ok(()),
         }
     }
-}
-
-/// The name by which nodes know a volume.
-fn unique_name(source: &CSIPersistentVolumeSource) -> String {
-    format!("kubernetes.io/csi/{}^{}", source.driver, source.volume_handle)
-}
-
-/// Upstream's name, by which attachers and people find the attachment.
-fn attachment_name(source: &CSIPersistentVolumeSource, node: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(&source.volume_handle);
-    hash.update(&source.driver);
-    hash.update(node);
-    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("csi-{digits}")
-}
-
-/// Whether a name is of the form that the controller gives.
-fn is_ours(name: &str) -> bool {
-    name.strip_prefix("csi-")
-        .is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
