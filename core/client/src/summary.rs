@@ -266,10 +266,20 @@ pub struct VolumeUse {
     /// The claim that it is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pvc_ref: Option<ClaimRef>,
+    /// Whether it is well, where its driver says so.
+    #[serde(default, rename = "volumeHealthStats", skip_serializing_if = "Option::is_none")]
+    pub health: Option<VolumeHealth>,
+}
+
+/// Whether a volume is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeHealth {
+    /// It is not.
+    pub abnormal: bool,
 }
 
 /// A claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClaimRef {
     /// `metadata.name`.
     pub name: String,

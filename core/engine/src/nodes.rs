@@ -228,7 +228,7 @@ async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place
         runtimes: vec![runtime],
         networks: vec![network],
         configs: if count == 0 { Vec::new() } else { vec![config] },
-        machine: Machine::Local { state: place.directory.join("pods") },
+        machine: Machine::Local { state: place.directory.join("pods"), plugins: None },
         logs: place.directory.join("logs"),
         volumes: Some(place.directory.join("volumes")),
         temporary: place.temporary(),

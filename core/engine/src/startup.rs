@@ -131,7 +131,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         runtimes: nodes.runtimes,
         networks: nodes.networks,
         volumes: match &nodes.machine {
-            Machine::Local { state } => Some(state.clone()),
+            Machine::Local { state, .. } => Some(state.clone()),
             Machine::Simulated => None,
         },
         temporary: nodes.temporary,

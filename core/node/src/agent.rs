@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use parking_lot::Mutex;
 use pinnace_api::Object;
 use pinnace_client::{Api, Client, Delta, Informers, Lister};
@@ -66,16 +68,17 @@ pub(crate) struct Shared {
     references: Mutex<References>,
 }
 
-/// A ConfigMap or Secret of a namespace.
+/// A reference with the namespace that it is in; empty where there is none.
 type Place = (Arc<str>, Reference);
 
 #[derive(Default)]
 struct References {
-    /// Which pods refer to what; the namespace belongs to the reference.
+    /// Which pods refer to what.
     users: HashMap<Place, HashSet<Arc<str>>>,
     /// The other way round.
     of: HashMap<Arc<str>, Vec<Place>>,
-    watched: bool,
+    /// The kinds of references that are watched.
+    watched: HashSet<Discriminant<Reference>>,
 }
 
 impl NodeAgent {
@@ -157,7 +160,7 @@ impl NodeAgent {
 }
 
 async fn make_directories(shared: &Shared) -> Result<()> {
-    if let Machine::Local { state } = &shared.machine {
+    if let Machine::Local { state, .. } = &shared.machine {
         for directory in [state.join("pods"), shared.logs.clone()] {
             let made = tokio::fs::create_dir_all(&directory).await;
             made.map_err(Error::io("making the directory", directory))?;
@@ -195,6 +198,7 @@ async fn serve(shared: Arc<Shared>, runtimes: Vec<Arc<HostRuntime>>, pods: Liste
         images::run(&shared, is_synced.clone()),
         static_pods::run(&shared, is_synced.clone()),
         csi::registration::run(&shared, is_synced.clone()),
+        csi::upkeep::run(&shared),
     );
 }
 
@@ -262,8 +266,7 @@ impl Shared {
             return;
         }
         let Some(pod) = static_pods::as_known(self, host, pod) else { return };
-        let slot = self.slots.lock().get(pod.uid()).cloned();
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot(pod.uid()) {
             slot.offer(self, pod);
             slot.signal(self, |signals| signals.gone = true);
         }
@@ -287,10 +290,14 @@ impl Shared {
         }
     }
 
+    /// The place of a pod.
+    pub(crate) fn slot(&self, uid: &str) -> Option<Arc<Slot>> {
+        self.slots.lock().get(uid).cloned()
+    }
+
     /// Has one pod looked at.
     pub(crate) fn signal(self: &Arc<Self>, uid: &str, change: impl FnOnce(&mut Signals)) {
-        let slot = self.slots.lock().get(uid).cloned();
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot(uid) {
             slot.signal(self, change);
         }
     }
@@ -336,23 +343,41 @@ impl Shared {
 
     /// Has a pod looked at when anything changes that it refers to.
     pub(crate) fn watch_references(self: &Arc<Self>, slot: &Slot, references: Vec<Reference>) {
+        self.watch_also(&slot.uid, slot.key.namespace(), references);
+    }
+
+    /// As [`Shared::watch_references`], for what shows only later that it is referred to.
+    pub(crate) fn watch_also(
+        self: &Arc<Self>,
+        uid: &str,
+        namespace: &str,
+        references: Vec<Reference>,
+    ) {
         if references.is_empty() {
             return;
         }
-        let first = {
-            let mut known = self.references.lock();
-            let namespace: Arc<str> = slot.key.namespace().into();
-            let places: Vec<Place> =
-                references.into_iter().map(|reference| (namespace.clone(), reference)).collect();
-            for place in &places {
-                known.users.entry(place.clone()).or_default().insert(slot.uid.clone());
+        let mut new = Vec::new();
+        {
+            let known = &mut *self.references.lock();
+            let (uid, namespace): (Arc<str>, Arc<str>) = (uid.into(), namespace.into());
+            for reference in references {
+                let kind = discriminant(&reference);
+                if known.watched.insert(kind) {
+                    new.push(reference.clone());
+                }
+                let place = (namespace.clone(), reference);
+                if known.users.entry(place.clone()).or_default().insert(uid.clone()) {
+                    known.of.entry(uid.clone()).or_default().push(place);
+                }
             }
-            known.of.insert(slot.uid.clone(), places);
-            !std::mem::replace(&mut known.watched, true)
-        };
-        if first {
-            self.watch::<ConfigMap>(Reference::ConfigMap);
-            self.watch::<Secret>(Reference::Secret);
+        }
+        for reference in new {
+            match reference {
+                Reference::ConfigMap(_) => self.watch::<ConfigMap>(Reference::ConfigMap),
+                Reference::Secret(_) => self.watch::<Secret>(Reference::Secret),
+                Reference::Claim(_) => self.watch::<PersistentVolumeClaim>(Reference::Claim),
+                Reference::Attachment(_) => self.watch::<VolumeAttachment>(Reference::Attachment),
+            }
         }
     }
 
@@ -383,13 +408,17 @@ impl Shared {
     }
 
     fn reference_changed(self: &Arc<Self>, object: &Object, reference: fn(String) -> Reference) {
-        let key = (object.namespace().into(), reference(object.name().to_owned()));
+        let key: Place = (object.namespace().into(), reference(object.name().to_owned()));
         let users: Vec<Arc<str>> = {
             let references = self.references.lock();
             references.users.get(&key).into_iter().flatten().cloned().collect()
         };
+        let content = matches!(key.1, Reference::ConfigMap(_) | Reference::Secret(_));
         for uid in users {
-            self.signal(&uid, |signals| signals.references = true);
+            self.signal(&uid, |signals| match content {
+                true => signals.references = true,
+                false => signals.claims = true,
+            });
         }
     }
 }

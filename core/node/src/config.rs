@@ -126,6 +126,10 @@ pub enum Machine {
         /// Where volumes and other belongings of pods are kept, gone with the pod. Made when it
         /// does not exist; one agent's alone.
         state: PathBuf,
+        /// Where CSI drivers register, by Unix sockets; made when it does not exist.
+        /// `plugins_registry` below `state` when not set. The path of a socket has 107 bytes at
+        /// most.
+        plugins: Option<PathBuf>,
     },
 }
 
@@ -133,7 +137,17 @@ impl Machine {
     pub(crate) fn state(&self) -> Option<&Path> {
         match self {
             Self::Simulated => None,
-            Self::Local { state } => Some(state),
+            Self::Local { state, .. } => Some(state),
+        }
+    }
+
+    /// Where CSI drivers register.
+    pub(crate) fn plugins(&self) -> Option<PathBuf> {
+        match self {
+            Self::Simulated => None,
+            Self::Local { plugins: Some(directory), .. } => Some(directory.clone()),
+            // As upstream's below the kubelet's directory.
+            Self::Local { state, plugins: None } => Some(state.join("plugins_registry")),
         }
     }
 }

@@ -82,14 +82,22 @@ async fn write_node(shared: &Arc<Shared>, host: &Arc<Host>) -> pinnace_api::Resu
     Ok(())
 }
 
-async fn write_status(shared: &Arc<Shared>, host: &Arc<Host>) -> pinnace_api::Result<()> {
+/// Writes the status of a node.
+///
+/// # Errors
+/// What the API answers.
+pub(crate) async fn write_status(
+    shared: &Arc<Shared>,
+    host: &Arc<Host>,
+) -> pinnace_api::Result<()> {
     let health = host.runtime.health();
     let now = shared.env.clock().now_seconds();
     let key = Key::cluster(&*host.name);
-    let in_use = shared.csi.in_use();
     let change = |node: &mut Node| {
+        // Read with the node: what is written then is newer than what another writer has written.
+        let in_use = shared.csi.in_use();
         let (machine, current) = (&shared.machine, node.status.as_ref());
-        let status = node::status(host, machine, &health, current, in_use.clone(), now);
+        let status = node::status(host, machine, &health, current, in_use, now);
         node.status = Some(status);
         true
     };

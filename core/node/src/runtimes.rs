@@ -171,7 +171,7 @@ async fn remove_orphans(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
         // Asked anew for each: a pod is known before it has files.
         let work = shared.tasks.spawn_blocking(move || {
             for uid in volumes::pods_on_disk(&state) {
-                if !agent.knows(&uid) && csi::has_volumes(&state, &uid) {
+                if !agent.knows(&uid) && agent.csi.has_volumes(&uid) {
                     // Their drivers may not be there yet.
                     agent.tasks.spawn_on(csi::remove_orphan(agent.clone(), uid), &handle);
                 } else if !agent.knows(&uid)

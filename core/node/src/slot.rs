@@ -61,6 +61,8 @@ pub(crate) struct Signals {
     pub(crate) runtime: bool,
     /// The ConfigMaps and Secrets that the pod refers to.
     pub(crate) references: bool,
+    /// The claims of the pod, and how its volumes are attached.
+    pub(crate) claims: bool,
     /// What probes have found out.
     pub(crate) probes: bool,
     /// The time.

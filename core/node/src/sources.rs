@@ -1,4 +1,4 @@
-//! The ConfigMaps and Secrets that a pod refers to.
+//! What a pod refers to: ConfigMaps, Secrets and claims.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,17 +6,21 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Volume,
 };
-use pinnace_api::{ApiError, Key, Typed};
+use pinnace_api::{ApiError, Key, Typed, volumes};
 use pinnace_client::Client;
 
 use crate::pod::record;
 use crate::pod::tokens::{Token, Wanted};
 
-/// A ConfigMap or a Secret by its name; the namespace is the pod's.
+/// What a pod depends on, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Reference {
     ConfigMap(String),
     Secret(String),
+    /// A PersistentVolumeClaim.
+    Claim(String),
+    /// A VolumeAttachment, which has no namespace.
+    Attachment(String),
 }
 
 /// What was found of them.
@@ -154,13 +158,9 @@ pub(crate) fn secret_value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]
     secret.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice())
 }
 
-/// The claim of a volume; one that is made for the pod bears both names.
+/// The claim of a volume.
 pub(crate) fn claim_of(pod: &Pod, volume: &Volume) -> Option<String> {
-    if let Some(source) = &volume.persistent_volume_claim {
-        return Some(source.claim_name.clone());
-    }
-    volume.ephemeral.as_ref()?;
-    Some(format!("{}-{}", pod.metadata.name.as_deref().unwrap_or_default(), volume.name))
+    volumes::claim_of(pod, volume).map(|(name, _)| name)
 }
 
 async fn bound_to(
@@ -215,7 +215,9 @@ pub(crate) fn of_volumes(pod: &Pod) -> impl Iterator<Item = Reference> {
 /// All that a pod refers to, each once.
 pub(crate) fn of_pod(pod: &Pod) -> Vec<Reference> {
     let environments = record::containers(record::spec_of(pod)).flat_map(of_environment);
-    let mut all: Vec<Reference> = of_volumes(pod).chain(environments).collect();
+    let volumes = record::spec_of(pod).volumes.iter().flatten();
+    let claims = volumes.filter_map(|volume| claim_of(pod, volume)).map(Reference::Claim);
+    let mut all: Vec<Reference> = of_volumes(pod).chain(environments).chain(claims).collect();
     all.sort();
     all.dedup();
     all

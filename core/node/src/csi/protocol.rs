@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use tonic::transport::Endpoint;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
 /// How long a driver has for one call, as upstream.
@@ -76,8 +76,18 @@ pub(super) struct Rpc {
     pub(super) kind: i32,
 }
 
+impl Capabilities {
+    pub(super) fn have(&self, kind: i32) -> bool {
+        let is = |one: &Capability| one.rpc.as_ref().is_some_and(|rpc| rpc.kind == kind);
+        self.capabilities.iter().any(is)
+    }
+}
+
 /// What a driver's node service can do beyond publishing, by number.
 pub(super) const STAGE_UNSTAGE_VOLUME: i32 = 1;
+pub(super) const GET_VOLUME_STATS: i32 = 2;
+pub(super) const EXPAND_VOLUME: i32 = 3;
+pub(super) const VOLUME_CONDITION: i32 = 4;
 pub(super) const SINGLE_NODE_MULTI_WRITER: i32 = 5;
 pub(super) const VOLUME_MOUNT_GROUP: i32 = 6;
 
@@ -153,26 +163,129 @@ pub(super) struct UndoRequest {
     pub(super) path: String,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ExpandRequest {
+    #[prost(string, tag = "1")]
+    pub(super) volume_id: String,
+    #[prost(string, tag = "2")]
+    pub(super) volume_path: String,
+    #[prost(message, optional, tag = "3")]
+    pub(super) capacity_range: Option<CapacityRange>,
+    #[prost(string, tag = "4")]
+    pub(super) staging_target_path: String,
+    #[prost(message, optional, tag = "5")]
+    pub(super) volume_capability: Option<VolumeCapability>,
+    #[prost(map = "string, string", tag = "6")]
+    pub(super) secrets: Map,
+}
+
+/// In bytes; 0 where there is no limit.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CapacityRange {
+    #[prost(int64, tag = "1")]
+    pub(super) required_bytes: i64,
+    #[prost(int64, tag = "2")]
+    pub(super) limit_bytes: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Expanded {
+    #[prost(int64, tag = "1")]
+    pub(super) capacity_bytes: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct StatsRequest {
+    #[prost(string, tag = "1")]
+    pub(super) volume_id: String,
+    #[prost(string, tag = "2")]
+    pub(super) volume_path: String,
+    #[prost(string, tag = "3")]
+    pub(super) staging_target_path: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Stats {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) usage: Vec<Usage>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) condition: Option<Condition>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Usage {
+    #[prost(int64, tag = "1")]
+    pub(super) available: i64,
+    #[prost(int64, tag = "2")]
+    pub(super) total: i64,
+    #[prost(int64, tag = "3")]
+    pub(super) used: i64,
+    #[prost(int32, tag = "4")]
+    pub(super) unit: i32,
+}
+
+/// What a [`Usage`] counts.
+pub(super) const BYTES: i32 = 1;
+pub(super) const INODES: i32 = 2;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Condition {
+    #[prost(bool, tag = "1")]
+    pub(super) abnormal: bool,
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+}
+
+/// Why a call has failed, in upstream's words.
+#[derive(Debug, thiserror::Error)]
+#[error("rpc error: code = {:?} desc = {}", .0.code(), .0.message())]
+pub(super) struct Failure(Status);
+
+impl Failure {
+    /// A call that has taken too long.
+    pub(super) fn late() -> Self {
+        Self(Status::deadline_exceeded("context deadline exceeded"))
+    }
+
+    pub(super) fn code(&self) -> Code {
+        self.0.code()
+    }
+
+    /// Whether the driver is not at work at it any more, as upstream judges by the code.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(
+            self.code(),
+            Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Unavailable
+                | Code::ResourceExhausted
+                | Code::Aborted
+        )
+    }
+}
+
+impl From<Failure> for String {
+    fn from(failure: Failure) -> Self {
+        failure.to_string()
+    }
+}
+
 /// Calls a method of a service that listens on a Unix socket, within `limit`.
 ///
 /// # Errors
-/// In the words of upstream's: `rpc error: code = … desc = …`.
+/// What the service answers, or that it does not.
 pub(super) async fn call<I, O>(
     socket: &Path,
     method: &'static str,
     request: I,
     limit: Duration,
-) -> Result<O, String>
+) -> Result<O, Failure>
 where
     I: prost::Message + 'static,
     O: prost::Message + Default + 'static,
 {
-    let asked = tokio::time::timeout(limit, ask(socket, method, request));
-    let late = |_| Status::deadline_exceeded("context deadline exceeded");
-    asked.await.map_err(late).flatten().map_err(|status| {
-        let code = format!("{:?}", status.code());
-        format!("rpc error: code = {code} desc = {}", status.message())
-    })
+    let asked = tokio::time::timeout(limit, ask(socket, method, request)).await;
+    asked.map_err(|_| Failure::late())?.map_err(Failure)
 }
 
 async fn ask<I, O>(socket: &Path, method: &'static str, request: I) -> Result<O, Status>

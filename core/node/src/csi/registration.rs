@@ -17,8 +17,6 @@ use tokio::time::Instant;
 use super::protocol::{self, CALL_TIMEOUT, Empty, NodeInfo, PluginInfo, REGISTRATION_TIMEOUT};
 use crate::agent::Shared;
 
-/// Below the agent's state directory, as upstream's is below the kubelet's.
-const DIRECTORY: &str = "plugins_registry";
 /// How often the directory is looked at, as upstream's reconciler does.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before a plugin is asked again that failed: at first, and at most.
@@ -41,7 +39,7 @@ struct Plugin {
 
 /// Registers drivers and lets them go, as long as it is polled.
 pub(crate) async fn run(shared: &Arc<Shared>, mut synced: watch::Receiver<bool>) {
-    let Some(directory) = shared.machine.state().map(|state| state.join(DIRECTORY)) else { return };
+    let Some(directory) = shared.machine.plugins() else { return };
     let _ = synced.wait_for(|synced| *synced).await;
     if let Err(error) = tokio::fs::create_dir_all(&directory).await {
         tracing::warn!(directory = %directory.display(), %error, "no CSI drivers: not made");
@@ -122,7 +120,7 @@ async fn register(shared: &Arc<Shared>, socket: &Path) -> Result<String, String>
     registered?;
     // The driver works, whether it has listened or not.
     if let Err(error) = told {
-        tracing::warn!(driver = info.name, error, "CSI driver not told that it is registered");
+        tracing::warn!(driver = info.name, %error, "CSI driver not told that it is registered");
     }
     Ok(info.name)
 }

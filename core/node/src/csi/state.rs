@@ -1,13 +1,14 @@
 //! What is kept on disk of a pod's CSI volumes, beside where each is mounted, so that whoever
-//! comes after a restart can unmount them: upstream's `vol_data.json` with two fields more.
+//! comes after a restart can unmount them: upstream's `vol_data.json` with three fields more.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pinnace_api::volumes;
 use serde::{Deserialize, Serialize};
 
-use crate::volumes::{pod_directory, pods_on_disk};
+use crate::volumes::pod_directory;
 
 const PLUGIN: &str = "kubernetes.io~csi";
 const FILE: &str = "vol_data.json";
@@ -20,6 +21,9 @@ const LENGTH_AT_MOST: u64 = 64 << 10;
 pub(crate) struct Published {
     #[serde(rename = "specVolID")]
     pub(super) name: String,
+    /// What the pod calls it.
+    #[serde(default)]
+    pub(super) volume: String,
     pub(super) volume_handle: String,
     pub(super) driver_name: String,
     pub(super) target_path: PathBuf,
@@ -31,7 +35,7 @@ pub(crate) struct Published {
 impl Published {
     /// Upstream's name for the volume in a node's status.
     pub(super) fn unique_name(&self) -> String {
-        format!("kubernetes.io/csi/{}^{}", self.driver_name, self.volume_handle)
+        volumes::unique_name(&self.driver_name, &self.volume_handle)
     }
 }
 
@@ -56,16 +60,11 @@ pub(super) fn forget(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The CSI volumes of a pod, each with its directory. Blocks.
-pub(crate) fn volumes_of(state: &Path, uid: &str) -> Vec<(PathBuf, Published)> {
+/// The CSI volumes of a pod. Blocks.
+pub(super) fn volumes_of(state: &Path, uid: &str) -> Vec<Published> {
     let all = pod_directory(state, uid).join("volumes").join(PLUGIN);
     let entries = fs::read_dir(all).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Some((entry.path(), read(&entry.path())?))).collect()
-}
-
-/// Whether a driver has mounted something for a pod. Blocks.
-pub(crate) fn has_volumes(state: &Path, uid: &str) -> bool {
-    !volumes_of(state, uid).is_empty()
+    entries.filter_map(|entry| read(&entry.path())).collect()
 }
 
 fn read(directory: &Path) -> Option<Published> {
@@ -73,10 +72,4 @@ fn read(directory: &Path) -> Option<Published> {
     let length = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
     let bytes = (length <= LENGTH_AT_MOST).then(|| fs::read(&path).ok()).flatten()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// Whether another pod has a volume staged at the same place. Blocks.
-pub(super) fn is_staged_for_another(state: &Path, uid: &str, staging: &Path) -> bool {
-    let others = pods_on_disk(state).into_iter().filter(|other| other != uid);
-    others.flat_map(|other| volumes_of(state, &other)).any(|(_, one)| one.staging_path == staging)
 }

@@ -1,10 +1,11 @@
 //! The pages of a kubelet.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use pinnace_client::nodes::Document;
-use pinnace_client::summary::{ContainerUse, PodUse, Summary};
+use pinnace_client::summary::{ClaimRef, ContainerUse, PodUse, Summary, VolumeUse};
 use serde_json::json;
 
 use super::{Detail, milliseconds, summary};
@@ -50,7 +51,11 @@ pub(crate) async fn document(
             Document { media_type: FIGURES, body }
         }
         "/metrics/cadvisor" => {
-            let body = container_figures(&summary(shared, host, Detail::Full).await?);
+            let body = container_figures(&summary(shared, host, Detail::Of(|_| true)).await?);
+            Document { media_type: FIGURES, body }
+        }
+        "/metrics" => {
+            let body = volume_figures(&summary(shared, host, Detail::Full).await?);
             Document { media_type: FIGURES, body }
         }
         _ => return Ok(None),
@@ -278,6 +283,44 @@ fn container_figures(summary: &Summary) -> String {
                     let labels = [("interface", &*interface.name), namespace, pod_name];
                     let at = pod.network.as_ref().map(|network| milliseconds(network.time));
                     one(&labels, of(interface) as f64, at);
+                }
+            }
+        });
+    }
+    figures.0
+}
+
+/// `/metrics`, as far as it is about volumes of claims: each once, whoever has it.
+fn volume_figures(summary: &Summary) -> String {
+    let volumes = summary.pods.iter().flat_map(|pod| &pod.volumes);
+    let claimed = volumes.filter_map(|volume| Some((volume.pvc_ref.as_ref()?, volume)));
+    let claims: BTreeMap<&ClaimRef, &VolumeUse> = claimed.collect();
+    type Of = fn(&VolumeUse) -> Option<u64>;
+    let each: [(&str, &str, Of); 7] = [
+        ("capacity_bytes", "Capacity in bytes of the volume", |one| one.fs.capacity_bytes),
+        ("available_bytes", "Number of available bytes in the volume", |one| {
+            one.fs.available_bytes
+        }),
+        ("used_bytes", "Number of used bytes in the volume", |one| one.fs.used_bytes),
+        ("inodes", "Maximum number of inodes in the volume", |one| one.fs.inodes),
+        ("inodes_free", "Number of free inodes in the volume", |one| one.fs.inodes_free),
+        ("inodes_used", "Number of used inodes in the volume", |one| one.fs.inodes_used),
+        (
+            "health_status_abnormal",
+            "Abnormal volume health status. The count is either 1 or 0. 1 indicates the volume is \
+             unhealthy, 0 indicates volume is healthy",
+            |one| one.health.map(|health| health.abnormal.into()),
+        ),
+    ];
+    let mut figures = Figures::default();
+    for (name, help, of) in each {
+        let (name, help) = (format!("kubelet_volume_stats_{name}"), format!("[ALPHA] {help}"));
+        figures.of(&name, "gauge", &help, |one| {
+            for (claim, volume) in &claims {
+                let labels =
+                    [("namespace", &*claim.namespace), ("persistentvolumeclaim", &*claim.name)];
+                if let Some(value) = of(volume) {
+                    one(&labels, value as f64, None);
                 }
             }
         });

@@ -1,6 +1,7 @@
 //! What nodes, pods and containers use: upstream's `Summary`, and the pages that a kubelet makes
 //! of it.
 
+mod claims;
 #[cfg(target_os = "linux")]
 pub(crate) mod disk;
 #[cfg(not(target_os = "linux"))]
@@ -39,7 +40,7 @@ pub(crate) enum Detail {
     Quick,
     /// And what is on disks of the pods of which this says so.
     Of(fn(&Pod) -> bool),
-    /// Everything.
+    /// Everything, volumes of claims included, for which drivers are asked.
     Full,
 }
 
@@ -78,6 +79,10 @@ pub(crate) async fn summary(
         }
         return Ok(summary);
     };
+    let claims = match detail {
+        Detail::Full => claims::find(shared, &measured).await,
+        _ => claims::Claims::default(),
+    };
     let (host, logs, now) = (host.clone(), shared.logs.clone(), shared.env.now());
     let work = move || {
         let images = images.and_then(|images| images.directory).unwrap_or_else(|| state.clone());
@@ -90,6 +95,7 @@ pub(crate) async fn summary(
             if detail.has(&one.pod) {
                 pods::add_disk(pod, one, &state, &logs, now);
             }
+            claims.add(pod, &one.pod, now);
         }
         summary
     };

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use pinnace_api::quantity::Quantity;
 use pinnace_client::summary::{
-    ClaimRef, ContainerUse, CpuUse, FsUse, InterfaceUse, MemoryUse, NetworkUse, PodRef, PodUse,
-    ProcessUse, VolumeUse,
+    ContainerUse, CpuUse, FsUse, InterfaceUse, MemoryUse, NetworkUse, PodRef, PodUse, ProcessUse,
+    VolumeUse,
 };
 use pinnace_runtime::{ContainerStats, InterfaceStats, Usage, Written};
 
@@ -84,8 +84,8 @@ pub(super) fn add_disk(
             inodes_used: Some(written.inodes),
             ..disk::file_system(&path, now)
         };
-        let pvc_ref = None::<ClaimRef>;
-        pod.volumes.push(VolumeUse { fs, name: volume.name.clone(), pvc_ref });
+        let name = volume.name.clone();
+        pod.volumes.push(VolumeUse { fs, name, pvc_ref: None, health: None });
     }
     pod.ephemeral_storage = Some(within(whole));
 }

@@ -8,7 +8,6 @@ use super::record::{self, Ended, Record, State};
 use super::resize;
 use super::status::ended_from;
 use super::worker::{Cx, Worker};
-use crate::sources;
 
 /// What is said of a container that was lost together with its sandbox.
 const LOST: &str = "The container could not be located when the pod was terminated";
@@ -53,9 +52,7 @@ impl Worker {
             .into_iter()
             .flat_map(|status| status.pod_ips.iter().flatten().map(|ip| ip.ip.clone()))
             .collect();
-        if let Some(pod) = pod {
-            cx.shared.watch_references(&cx.slot, sources::of_pod(pod));
-        }
+        self.watch_references(cx);
         for index in 0..self.records.len() {
             self.probe(cx, index);
         }

@@ -57,7 +57,7 @@ impl Worker {
         match admitted {
             Ok(()) => {
                 self.reserved = Some(requests);
-                cx.shared.watch_references(&cx.slot, sources::of_pod(self.pod()));
+                self.watch_references(cx);
                 self.go_to(Stage::SettingUp);
             }
             Err(verdict) => {
@@ -68,6 +68,16 @@ impl Worker {
                 self.go_to(Stage::Cleaning);
             }
         }
+    }
+
+    /// Has the pod looked at when anything changes that it refers to.
+    pub(super) fn watch_references(&self, cx: &Cx) {
+        let mut all = sources::of_pod(self.pod());
+        if cx.shared.machine.state().is_none() {
+            // Claims are for real volumes.
+            all.retain(|one| !matches!(one, sources::Reference::Claim(_)));
+        }
+        cx.shared.watch_references(&cx.slot, all);
     }
 
     /// Makes what the containers share: volumes, sandbox and network.
@@ -172,7 +182,7 @@ impl Worker {
             if !local {
                 return Ok((found.with_tokens(tokens::unread(pod)), Vec::new()));
             }
-            let tokens = tokens::renew(&client, &env, pod, &known).await?;
+            let tokens = tokens::renew(&client, &env, pod, tokens::wanted(pod), &known).await?;
             let found = found.with_tokens(tokens.clone()).with_claims(&client, pod).await?;
             Ok((found, tokens))
         };
@@ -227,9 +237,9 @@ impl Worker {
                 None => {
                     // It is to be undone, even if nothing else is ever made for the pod.
                     self.made = true;
+                    let source = Arc::new(source);
                     let publish = csi::publish(&shared, &cx.slot.host.name, pod, &source);
-                    let published = self.busy(cx, Box::pin(publish)).await;
-                    published.map_err(|why| MountError::new(&volume.name, why))?
+                    self.busy(cx, Box::pin(publish)).await?
                 }
             };
             found = found.with_published(&volume.name, path);

@@ -10,7 +10,6 @@ use super::hooks::{self, Hook};
 use super::record;
 use super::set_up::chain;
 use super::worker::{Cx, Stage, Worker};
-use crate::config::Machine;
 use crate::{csi, logs, volumes};
 
 /// What a container is given at least to end, as upstream.
@@ -164,8 +163,8 @@ impl Worker {
                 self.event(cx, None, EventType::Warning, "FailedUnmount", message);
                 return self.try_later(cx);
             }
-            if let Machine::Local { state } = &cx.shared.machine {
-                let (state, uid) = (state.clone(), uid.to_string());
+            if let Some(state) = cx.shared.machine.state() {
+                let (state, uid) = (state.to_owned(), uid.to_string());
                 let work = cx.shared.tasks.spawn_blocking(move || volumes::remove(&state, &uid));
                 match self.busy(cx, work).await {
                     Ok(Ok(())) => {}

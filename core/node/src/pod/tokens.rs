@@ -77,11 +77,12 @@ pub(crate) async fn renew(
     client: &Client,
     env: &Env,
     pod: &Pod,
+    wanted: Vec<Wanted>,
     known: &[Token],
 ) -> Result<Vec<Token>, ApiError> {
     let now = Instant::now();
     let mut tokens = Vec::new();
-    for wanted in wanted(pod) {
+    for wanted in wanted {
         let fresh = known.iter().find(|token| token.wanted == wanted && token.until > now);
         match fresh {
             Some(token) => tokens.push(token.clone()),
@@ -95,12 +96,7 @@ pub(crate) async fn renew(
 ///
 /// # Errors
 /// What the API answers.
-pub(crate) async fn request(
-    client: &Client,
-    env: &Env,
-    pod: &Pod,
-    wanted: Wanted,
-) -> Result<Token, ApiError> {
+async fn request(client: &Client, env: &Env, pod: &Pod, wanted: Wanted) -> Result<Token, ApiError> {
     let meta = &pod.metadata;
     let account = record::spec_of(pod).service_account_name.clone().unwrap_or_default();
     let account = if account.is_empty() { "default".to_owned() } else { account };

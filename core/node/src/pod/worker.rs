@@ -17,10 +17,10 @@ use super::tokens::Token;
 use super::{phase, resources};
 use crate::agent::Shared;
 use crate::config::Capacity;
-use crate::eviction;
 use crate::host::Host;
 use crate::slot::{Evict, News, Signals, Slot};
 use crate::volumes::Prepared;
+use crate::{csi, eviction};
 
 /// How long to wait before trying again what failed for no fault of the pod: at first, and at
 /// most.
@@ -175,6 +175,9 @@ impl Worker {
             for record in &mut self.records {
                 record.hold.take_if(|hold| hold.reason == "CreateContainerConfigError");
             }
+        }
+        if signals.claims && self.stage < Stage::Stopping {
+            csi::expansion::look(&cx.shared, &cx.slot.uid);
         }
         if self.stage == Stage::Active {
             if self.is_resizing() {

@@ -37,7 +37,12 @@ pub(crate) struct MountError {
 
 impl MountError {
     pub(crate) fn new(volume: &str, why: impl std::fmt::Display) -> Self {
-        Self { message: format!("MountVolume.SetUp failed for volume {volume:?} : {why}") }
+        Self::of("MountVolume.SetUp failed", volume, why)
+    }
+
+    /// As [`MountError::new`], of another step than the last.
+    pub(crate) fn of(what: &str, volume: &str, why: impl std::fmt::Display) -> Self {
+        Self { message: format!("{what} for volume {volume:?} : {why}") }
     }
 }
 

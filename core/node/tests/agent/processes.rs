@@ -26,7 +26,7 @@ async fn until_empty(runtime: &Process) {
 /// An agent for this machine, whose containers are processes.
 async fn with_processes(world: &mut World, directory: &std::path::Path) -> Arc<Process> {
     world.env = pinnace_env::Env::system();
-    world.machine = Machine::Local { state: directory.join("state") };
+    world.machine = Machine::Local { state: directory.join("state"), plugins: None };
     world.logs = directory.join("logs");
     // What a runtime finds of its namespace is its own, so no two tests share one.
     let namespace = format!("node-test-{}", pinnace_env::Random::from_os().suffix(8));
@@ -100,7 +100,7 @@ async fn a_command_that_does_not_exist_ends_a_pod_that_never_restarts() {
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new().await;
     world.env = pinnace_env::Env::system();
-    world.machine = Machine::Local { state: directory.path().join("state") };
+    world.machine = Machine::Local { state: directory.path().join("state"), plugins: None };
     world.logs = directory.path().join("logs");
     // What a runtime finds of its namespace is its own, so no two tests share one.
     let namespace = format!("node-test-{}", world.env.random().suffix(8));

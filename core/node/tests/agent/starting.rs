@@ -79,7 +79,7 @@ async fn on_a_real_machine_volumes_are_files_and_follow_their_source() {
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new().await;
     let state_directory = directory.path().join("state");
-    world.machine = Machine::Local { state: state_directory.clone() };
+    world.machine = Machine::Local { state: state_directory.clone(), plugins: None };
     world.logs = directory.path().join("logs");
     world.start_agent(vec![world.node("n1")]);
     let metadata = json!({"name": "map", "namespace": "default"});
@@ -130,7 +130,7 @@ async fn on_a_real_machine_volumes_are_files_and_follow_their_source() {
 async fn what_a_real_machine_cannot_do_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new().await;
-    world.machine = Machine::Local { state: directory.path().join("state") };
+    world.machine = Machine::Local { state: directory.path().join("state"), plugins: None };
     world.logs = directory.path().join("logs");
     world.start_agent(vec![world.node("n1")]);
     world.pod(json!({"hostUsers": false, "containers": [{"name": "c", "image": "i"}]})).await;
