@@ -30,6 +30,7 @@ pub mod bootstrap_token;
 mod catalog;
 mod conversion;
 pub mod custom;
+pub mod disruption;
 mod dynamic;
 pub mod elsewhere;
 mod error;

@@ -5,15 +5,16 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pinnace_api::disruption::Disruption;
 use pinnace_api::{Key, Result, Typed};
 use pinnace_client::{Api, DeleteOptions, Lister, Preconditions};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 
 use crate::Context;
-use crate::{condition, pods, taints};
+use crate::{pods, taints};
 
 /// How long a node must be missing before its pods go.
 const QUARANTINE: Duration = Duration::from_secs(40);
@@ -138,7 +139,7 @@ impl PodGc {
             Some(_) => Ok(()),
             // The cache may be behind; a pod that is taken for lost wrongly is lost.
             None if pods.is_empty() || self.node_api.find(key).await?.is_some() => Ok(()),
-            None => self.collect(pods.into_iter(), Some(&self.node_is_gone())).await,
+            None => self.collect(pods.into_iter(), Some(Disruption::NodeGone)).await,
         }
     }
 
@@ -168,7 +169,7 @@ impl PodGc {
     async fn collect(
         &self,
         pods: impl Iterator<Item = Typed<Pod>> + Send,
-        why: Option<&PodCondition>,
+        why: Option<Disruption<'static>>,
     ) -> Result<()> {
         let mut failure = Ok(());
         for (count, pod) in pods.enumerate() {
@@ -183,17 +184,21 @@ impl PodGc {
     }
 
     /// No node agent will ever say how the pod has ended, so this does, for those who count on it.
-    async fn fail_and_delete(&self, pod: &Typed<Pod>, why: Option<&PodCondition>) -> Result<()> {
+    async fn fail_and_delete(
+        &self,
+        pod: &Typed<Pod>,
+        why: Option<Disruption<'static>>,
+    ) -> Result<()> {
         let key = pod.object().key();
+        let now = Time(self.env.clock().now_seconds());
         let uid = pod.metadata.uid.clone();
         let failed = self.pod_api.modify_status(&key, |pod| {
             if pod.metadata.uid != uid || pods::is_terminal(pod) {
                 return false;
             }
-            let status = pod.status.get_or_insert_default();
-            status.phase = Some("Failed".to_owned());
+            pod.status.get_or_insert_default().phase = Some("Failed".to_owned());
             if let Some(why) = why {
-                condition::set(&mut status.conditions, why.clone());
+                why.mark(pod, &now);
             }
             true
         });
@@ -209,17 +214,6 @@ impl PodGc {
         match gone {
             Err(error) if error.is_not_found() => Ok(()),
             gone => gone,
-        }
-    }
-
-    fn node_is_gone(&self) -> PodCondition {
-        PodCondition {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-            reason: Some("DeletionByPodGC".to_owned()),
-            message: Some("PodGC: node no longer exists".to_owned()),
-            last_transition_time: Some(Time(self.env.clock().now_seconds())),
-            ..Default::default()
         }
     }
 }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
+use pinnace_api::disruption::Disruption;
 use pinnace_api::{Key, Object, Result, Typed};
 use pinnace_client::{Api, DeleteOptions, EventType, Informer, Lister, Preconditions, Recorder};
 use pinnace_env::Env;
@@ -133,19 +134,11 @@ impl TaintEviction {
         let message = format!("Marking for deletion Pod {key}");
         self.recorder.record(pod.object(), EventType::Normal, REASON, message);
         let uid = pod.metadata.uid.clone();
-        let target = PodCondition {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-            reason: Some("DeletionByTaintManager".to_owned()),
-            message: Some("Taint manager: deleting due to NoExecute taint".to_owned()),
-            last_transition_time: Some(Time(self.env.clock().now_seconds())),
-            ..Default::default()
-        };
+        let now = Time(self.env.clock().now_seconds());
         let noted = self.api.modify_status(key, |pod| {
             let same = pod.metadata.uid == uid;
             if same {
-                let status = pod.status.get_or_insert_default();
-                condition::set(&mut status.conditions, target.clone());
+                Disruption::Taint.mark(pod, &now);
             }
             same
         });

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_api::Typed;
+use pinnace_api::disruption::Disruption;
 use pinnace_client::{Api, DeleteOptions, EventType, Preconditions, Recorder};
 use pinnace_env::Env;
 use tokio::sync::Semaphore;
@@ -91,17 +92,7 @@ impl Eviction {
         let scheduler = self.preemptor.pod().spec.as_ref();
         let scheduler = scheduler.and_then(|spec| spec.scheduler_name.as_deref());
         let scheduler = scheduler.unwrap_or(crate::DEFAULT_SCHEDULER);
-        let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-        conditions.retain(|one| one.type_ != "DisruptionTarget");
-        conditions.push(PodCondition {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-            reason: Some("PreemptionByScheduler".to_owned()),
-            message: Some(format!("{scheduler}: preempting to accommodate a higher priority pod")),
-            observed_generation: pod.metadata.generation,
-            last_transition_time: Some(now.clone()),
-            last_probe_time: None,
-        });
+        Disruption::Preemption(scheduler).mark(pod, now);
         true
     }
 }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     Condition, DeleteOptions as DeleteDocument, StatusCause, Time,
 };
+use pinnace_api::disruption::Disruption;
 use pinnace_api::selector::Selector;
 use pinnace_api::{ApiError, Draft, Object, Reason, Result};
 use pinnace_client::{
@@ -119,7 +120,7 @@ impl Server {
                 check_preconditions(resource, &old, &options)?;
                 let mut draft = old.draft()?;
                 if let Some(pod) = draft.get_mut::<Pod>() {
-                    mark(pod, &now);
+                    Disruption::Eviction.mark(pod, &now);
                 }
                 Ok(draft)
             };
@@ -205,24 +206,6 @@ fn delete_options(document: Option<&DeleteDocument>, dry_run: bool) -> Result<De
         dry_run: dry_run || dry_too,
         ..DeleteOptions::default()
     })
-}
-
-fn mark(pod: &mut Pod, now: &Time) {
-    const DISRUPTED: &str = "DisruptionTarget";
-    let generation = pod.metadata.generation;
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    let before = conditions.iter().find(|one| one.type_ == DISRUPTED && one.status == "True");
-    let since = before.and_then(|one| one.last_transition_time.clone());
-    conditions.retain(|one| one.type_ != DISRUPTED);
-    conditions.push(PodCondition {
-        type_: DISRUPTED.to_owned(),
-        status: "True".to_owned(),
-        reason: Some("EvictionByEvictionAPI".to_owned()),
-        message: Some("Eviction API: evicting".to_owned()),
-        observed_generation: generation,
-        last_transition_time: since.or_else(|| Some(now.clone())),
-        last_probe_time: None,
-    });
 }
 
 /// Deletes only the version that was looked at.

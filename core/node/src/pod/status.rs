@@ -1,10 +1,10 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
-    VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodIP, PodStatus, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pinnace_api::disruption::Disruption;
 use pinnace_api::kinds::qos;
 
 use super::pod_level::PodLevel;
@@ -69,14 +69,11 @@ pub(crate) fn status(view: &View<'_>, current: Option<&PodStatus>, now: Timestam
         let generation = view.pod.metadata.generation;
         wanted.extend(view.resize.into_iter().flat_map(|resize| resize.conditions(generation)));
     }
-    wanted.extend(view.verdict.filter(|_| view.disrupted).map(|verdict| PodCondition {
-        type_: "DisruptionTarget".to_owned(),
-        status: "True".to_owned(),
-        reason: Some("TerminationByKubelet".to_owned()),
-        message: Some(verdict.message.clone()),
-        observed_generation: view.pod.metadata.generation,
-        ..PodCondition::default()
-    }));
+    wanted.extend(
+        view.verdict
+            .filter(|_| view.disrupted)
+            .map(|verdict| Disruption::NodeAgent(&verdict.message).condition(view.pod)),
+    );
     let init_count = record::init_count(spec);
     let mut init: Vec<ContainerStatus> = record::containers(spec)
         .zip(view.records)

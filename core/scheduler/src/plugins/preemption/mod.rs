@@ -8,6 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use pinnace_api::Typed;
+use pinnace_api::disruption::Disruption;
 
 use crate::cluster::{NodeIndex, PodRecord};
 use crate::decision::Attempt;
@@ -143,10 +144,6 @@ fn not_eligible(attempt: &Attempt<'_>) -> Option<&'static str> {
 }
 
 fn is_being_preempted(record: &PodRecord) -> bool {
-    let pod: &Pod = record.pod();
-    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    record.pod().object().is_deleting()
-        && conditions.find(|one| one.type_ == "DisruptionTarget").is_some_and(|one| {
-            one.status == "True" && one.reason.as_deref() == Some("PreemptionByScheduler")
-        })
+    // Which scheduler does it is told by the message alone.
+    record.pod().object().is_deleting() && Disruption::Preemption("").holds(record.pod())
 }
