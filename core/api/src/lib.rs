@@ -31,6 +31,7 @@ mod catalog;
 mod conversion;
 pub mod custom;
 pub mod disruption;
+mod duration;
 mod dynamic;
 pub mod elsewhere;
 mod error;

@@ -3,32 +3,46 @@
 //! The dialect is that of upstream: five fields (minute, hour, day of month, month, day of week)
 //! with `*`, `?`, lists, ranges and steps, names of months and days, and the descriptors `@yearly`,
 //! `@monthly`, `@weekly`, `@daily`, `@hourly` and `@every 1h30m`. Where day of month and day of
-//! week are both given, either will do.
+//! week are both given, either will do. A zone may stand before all that, as `TZ=` or `CRON_TZ=`.
+//!
+//! Where clocks are changed, every moment counts at which the clock on the wall shows a time that
+//! the fields name: one that is left out does not come, one that is shown twice comes twice.
+
+mod fields;
+
+use std::ops::Range;
 
 use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::duration;
 
 /// The longest schedule that is read, in bytes.
 const MOST_TEXT: usize = 1024;
-/// What a field may be made of beside names.
-const SIGNS: &[u8] = b"*?-,/";
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+/// How many years ahead the next time is looked for.
+const MOST_YEARS: i16 = 5;
 
-/// A schedule.
+/// A schedule, in a time zone.
 #[derive(Clone, Debug)]
-pub struct Schedule(Times);
+pub struct Schedule {
+    times: Times,
+    zone: TimeZone,
+    /// Whether the text itself says which zone it is.
+    zoned: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Times {
+    /// On the days and minutes that a pattern names.
     Fields(Box<Cron>),
     Every(SignedDuration),
+    /// On a day that no month has.
+    Never,
 }
 
 impl Schedule {
-    /// Reads a schedule.
+    /// Reads a schedule. It is in UTC, unless it says otherwise.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
@@ -39,146 +53,157 @@ impl Schedule {
         if text.len() > MOST_TEXT {
             return Err(format!("longer than {MOST_TEXT} bytes"));
         }
-        let fields = match text.strip_prefix('@') {
-            None => text,
-            Some("yearly" | "annually") => "0 0 1 1 *",
-            Some("monthly") => "0 0 1 * *",
-            Some("weekly") => "0 0 * * 0",
-            Some("daily" | "midnight") => "0 0 * * *",
-            Some("hourly") => "0 * * * *",
-            Some(other) => return every(text, other),
+        let (zone, rest) = match text.strip_prefix("CRON_TZ=").or(text.strip_prefix("TZ=")) {
+            Some(rest) => {
+                let found = rest.split_once(' ');
+                let (name, rest) =
+                    found.ok_or("invalid schedule format: nothing follows the time zone")?;
+                (Some(zone_of(name)?), rest.trim())
+            }
+            None => (None, text),
         };
-        let parts: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let &[minute, hour, day, month, weekday] = &parts[..] else {
-            let found = parts.len();
-            return Err(format!("expected exactly 5 fields, found {found}: {parts:?}"));
-        };
-        check(minute, 0, 59, &[])?;
-        check(hour, 0, 23, &[])?;
-        check(day, 1, 31, &[])?;
-        check(month, 1, 12, &MONTHS)?;
-        check(weekday, 0, 6, &DAYS)?;
-        let parser = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
-            .dom_and_dow(false)
-            .build();
-        let cron = parser.parse(&fields.replace('?', "*"));
-        cron.map(|cron| Self(Times::Fields(Box::new(cron)))).map_err(|error| error.to_string())
+        let zoned = zone.is_some();
+        Ok(Self { times: times(rest)?, zone: zone.unwrap_or(TimeZone::UTC), zoned })
     }
 
-    /// The first time after `after`, in its time zone; `None` if there is none for years.
-    pub fn next(&self, after: &Zoned) -> Option<Zoned> {
-        match &self.0 {
-            Times::Fields(cron) => cron.find_next_occurrence(after, false).ok(),
+    /// The same in a zone, unless its text says another.
+    pub fn in_zone(mut self, zone: TimeZone) -> Self {
+        if !self.zoned {
+            self.zone = zone;
+        }
+        self
+    }
+
+    /// The first time after `now`; `None` if there is none for years. Intervals are counted from
+    /// `since` on, which is no later than `now`.
+    pub fn next(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        match &self.times {
+            Times::Fields(cron) => self.next_shown(cron, now),
             Times::Every(interval) => {
-                let whole = Timestamp::from_second(after.timestamp().as_second()).ok()?;
-                let next = whole.checked_add(*interval).ok()?;
-                Some(next.to_zoned(after.time_zone().clone()))
+                let times = intervals(since, now, *interval).checked_add(1)?;
+                after(since, *interval, times)
             }
+            Times::Never => None,
         }
     }
+
+    /// The last of the times within `missed`, whose end counts and whose start does not, and
+    /// whether there are more than `many`, which are never looked at one by one. Intervals are
+    /// counted from `since` on, which is no later than the start.
+    pub fn latest(&self, since: Timestamp, missed: Range<Timestamp>, many: usize) -> Latest {
+        match &self.times {
+            Times::Fields(cron) => self.latest_shown(cron, missed.start, missed.end, many),
+            Times::Every(interval) => {
+                let times = intervals(since, missed.end, *interval);
+                let count = times - intervals(since, missed.start, *interval);
+                let at = if count > 0 { after(since, *interval, times) } else { None };
+                Latest { at, many: usize::try_from(count).is_ok_and(|count| count > many) }
+            }
+            Times::Never => Latest::default(),
+        }
+    }
+
+    /// The first moment after another at which the clock shows a time of a pattern. Between two
+    /// changes of the clock that is a search in a zone where none is ever changed.
+    fn next_shown(&self, cron: &Cron, now: Timestamp) -> Option<Timestamp> {
+        let mut from = Timestamp::from_second(now.as_second()).ok()?;
+        let last_year = from.to_zoned(self.zone.clone()).year().checked_add(MOST_YEARS)?;
+        let mut inclusive = false;
+        loop {
+            let offset = SignedDuration::from(self.zone.to_offset(from));
+            let change = self.zone.following(from).next().map(|change| change.timestamp());
+            let shown = from.checked_add(offset).ok()?.to_zoned(TimeZone::UTC);
+            let found = cron.find_next_occurrence(&shown, inclusive).ok()?;
+            if found.year() > last_year {
+                return None;
+            }
+            let at = found.timestamp().checked_sub(offset).ok()?;
+            match change {
+                Some(change) if at >= change => from = change,
+                _ => return Some(at),
+            }
+            inclusive = true;
+        }
+    }
+
+    fn latest_shown(&self, cron: &Cron, since: Timestamp, now: Timestamp, many: usize) -> Latest {
+        let times = |from: Timestamp| {
+            let mut at = from;
+            std::iter::from_fn(move || {
+                at = self.next_shown(cron, at)?;
+                Some(at)
+            })
+            .take_while(|time| *time <= now)
+        };
+        let (mut count, mut at) = (0, None);
+        for time in times(since).take(many + 1) {
+            (count, at) = (count + 1, Some(time));
+        }
+        if count <= many {
+            return Latest { at, many: false };
+        }
+        let recent = WINDOWS.into_iter().find_map(|seconds| {
+            let from = now.checked_sub(SignedDuration::from_secs(seconds)).ok()?;
+            times(from.max(since)).last()
+        });
+        Latest { at: recent.or(at), many: true }
+    }
+}
+
+/// What [`Schedule::latest`] finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latest {
+    /// The last time that has come, if one has.
+    pub at: Option<Timestamp>,
+    /// Whether there are many.
+    pub many: bool,
+}
+
+/// How far back the latest time is looked for, when there are many; in seconds.
+const WINDOWS: [i64; 5] = [3600, 86_400, 31 * 86_400, 366 * 86_400, 10 * 366 * 86_400];
+
+/// How often an interval has passed. Intervals begin on whole seconds.
+fn intervals(since: Timestamp, now: Timestamp, interval: SignedDuration) -> i64 {
+    (now.as_second().saturating_sub(since.as_second()).max(0)) / interval.as_secs().max(1)
+}
+
+/// The moment so many intervals after another.
+fn after(since: Timestamp, interval: SignedDuration, times: i64) -> Option<Timestamp> {
+    let seconds = interval.as_secs().checked_mul(times)?;
+    Timestamp::from_second(since.as_second().checked_add(seconds)?).ok()
+}
+
+fn zone_of(name: &str) -> Result<TimeZone, String> {
+    match name {
+        "" | "UTC" => Ok(TimeZone::UTC),
+        name => TimeZone::get(name)
+            .map_err(|_| format!("provided bad location {name}: unknown time zone {name}")),
+    }
+}
+
+fn times(text: &str) -> Result<Times, String> {
+    let fields = match text.strip_prefix('@') {
+        None => text,
+        Some("yearly" | "annually") => "0 0 1 1 *",
+        Some("monthly") => "0 0 1 * *",
+        Some("weekly") => "0 0 * * 0",
+        Some("daily" | "midnight") => "0 0 * * *",
+        Some("hourly") => "0 * * * *",
+        Some(other) => return every(text, other),
+    };
+    Ok(fields::parse(fields)?.map_or(Times::Never, |cron| Times::Fields(Box::new(cron))))
 }
 
 /// `@every` and a duration, in whole seconds and at least one.
-fn every(text: &str, descriptor: &str) -> Result<Schedule, String> {
-    let Some(duration) = descriptor.strip_prefix("every ") else {
+fn every(text: &str, descriptor: &str) -> Result<Times, String> {
+    let Some(length) = descriptor.strip_prefix("every ") else {
         return Err(format!("unrecognized descriptor: {text}"));
     };
-    let broken = |why: String| format!("failed to parse duration {text}: {why}");
-    let parsed: SignedDuration =
-        duration.parse().map_err(|error: jiff::Error| broken(error.to_string()))?;
-    Ok(Schedule(Times::Every(SignedDuration::from_secs(parsed.as_secs().max(1)))))
-}
-
-/// Checks one field: a list of values and ranges, each with an optional step.
-fn check(field: &str, least: u32, most: u32, names: &[&str]) -> Result<(), String> {
-    for item in field.split(',') {
-        let (range, step) = match item.split_once('/') {
-            Some((range, step)) => (range, Some(step)),
-            None => (item, None),
-        };
-        if !range.bytes().all(|byte| byte.is_ascii_alphanumeric() || SIGNS.contains(&byte)) {
-            return Err(format!("failed to parse int from {range}"));
-        }
-        if !matches!(range, "*" | "?") {
-            let (start, end) = match range.split_once('-') {
-                Some((start, end)) => (start, Some(end)),
-                None => (range, None),
-            };
-            let start = value(start, names)?;
-            let end = end.map_or(Ok(start), |end| value(end, names))?;
-            if start < least {
-                return Err(format!(
-                    "beginning of range ({start}) below minimum ({least}): {item}"
-                ));
-            }
-            if end > most {
-                return Err(format!("end of range ({end}) above maximum ({most}): {item}"));
-            }
-            if start > end {
-                let why = format!("beginning of range ({start}) beyond end of range ({end})");
-                return Err(format!("{why}: {item}"));
-            }
-        }
-        if let Some(step) = step
-            && value(step, &[])? == 0
-        {
-            return Err(format!("step of range should be a positive number: {item}"));
-        }
-    }
-    Ok(())
-}
-
-fn value(text: &str, names: &[&str]) -> Result<u32, String> {
-    if let Some(index) = names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
-        let first = if names.len() == MONTHS.len() { 1 } else { 0 };
-        return Ok(u32::try_from(index).unwrap_or(0) + first);
-    }
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|_| digits);
-    number.ok_or_else(|| format!("failed to parse int from {text}"))
+    let interval = duration::parse(length).ok_or_else(|| {
+        format!("failed to parse duration {text}: time: invalid duration {length:?}")
+    })?;
+    Ok(Times::Every(SignedDuration::from_secs(interval.as_secs().max(1))))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check_next(schedule: &str, after: &str, expected: &str) {
-        let after: Zoned = after.parse().unwrap();
-        let next = Schedule::parse(schedule).unwrap().next(&after).unwrap();
-        assert_eq!(next, expected.parse::<Zoned>().unwrap(), "{schedule}");
-    }
-
-    #[test]
-    fn the_next_time_is_found_in_the_zone() {
-        check_next("*/5 * * * *", "2026-01-01T00:02[UTC]", "2026-01-01T00:05[UTC]");
-        check_next("30 4 1,15 * 5", "2026-01-01T05:00[UTC]", "2026-01-02T04:30[UTC]");
-        check_next(
-            "0 9 * * MON-FRI",
-            "2026-01-02T10:00[Europe/Berlin]",
-            "2026-01-05T09:00[Europe/Berlin]",
-        );
-        check_next("@hourly", "2026-01-01T00:00[UTC]", "2026-01-01T01:00[UTC]");
-        check_next("@every 1h30m", "2026-01-01T00:00:10[UTC]", "2026-01-01T01:30:10[UTC]");
-        check_next("0 0 29 2 *", "2026-03-01T00:00[UTC]", "2028-02-29T00:00[UTC]");
-    }
-
-    #[test]
-    fn what_upstream_does_not_take_is_refused() {
-        for (schedule, why) in [
-            ("", "empty spec string"),
-            ("* * * *", "expected exactly 5 fields, found 4: [\"*\", \"*\", \"*\", \"*\"]"),
-            ("60 * * * *", "end of range (60) above maximum (59): 60"),
-            ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
-            ("* * * * 7", "end of range (7) above maximum (6): 7"),
-            ("* * L * *", "failed to parse int from L"),
-            ("*/0 * * * *", "step of range should be a positive number: */0"),
-            ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
-            ("@often", "unrecognized descriptor: @often"),
-        ] {
-            assert_eq!(Schedule::parse(schedule).unwrap_err(), why, "{schedule}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! CronJobs: Jobs at certain times.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use pinnace_api::schedule::Schedule;
+use parking_lot::Mutex;
+use pinnace_api::schedule::{Latest, Schedule};
 use pinnace_api::{Key, Result, Typed};
 use pinnace_client::{Api, DeleteOptions, EventType, Lister, PropagationPolicy, Recorder};
 use pinnace_env::Env;
@@ -21,10 +24,8 @@ use crate::written::Written;
 
 /// For which time a Job was made.
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
-/// How many missed times are looked through one by one, and said to be many.
+/// More missed times than these are said to be many.
 const MANY_MISSED: usize = 100;
-/// How far back the latest missed time is looked for, when there are many.
-const WINDOWS: [i64; 5] = [3600, 86_400, 31 * 86_400, 366 * 86_400, 10 * 366 * 86_400];
 /// How long after its time a Job is made: so that a clock that is a little behind misses none.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -41,6 +42,7 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         env: context.env.clone(),
         written: Written::default(),
         written_status: Written::default(),
+        schedules: Mutex::default(),
     };
     let controller = Controller::new(reconciler, &context.env);
     Ok(controller.watches(crons.informer()).owns(jobs.informer(), "batch", "CronJob"))
@@ -55,7 +57,12 @@ struct CronJobs {
     env: Env,
     written: Written,
     written_status: Written,
+    /// What each CronJob's schedule and zone mean.
+    schedules: Mutex<HashMap<Key, (Named, Arc<Schedule>), ahash::RandomState>>,
 }
+
+/// A schedule and the name of its zone, as they are written.
+type Named = (String, Option<String>);
 
 #[async_trait]
 impl Reconciler for CronJobs {
@@ -67,6 +74,7 @@ impl Reconciler for CronJobs {
         self.written.seen_by(self.jobs.informer(), key).await;
         self.written_status.seen_by(self.crons.informer(), key).await;
         let Some(cron) = self.crons.get(key).filter(|cron| !cron.object().is_deleting()) else {
+            self.schedules.lock().remove(key);
             return Ok(Action::Done);
         };
         let jobs = self.jobs.owned_by(cron.object().uid());
@@ -211,17 +219,23 @@ impl CronJobs {
         jobs: &[Typed<Job>],
         status: &mut CronJobStatus,
     ) -> Result<Option<Duration>> {
+        let Some(zone) = self.zone(cron) else { return Ok(None) };
         if cron.spec.suspend == Some(true) {
             return Ok(None);
         }
-        let Some((schedule, zone)) = self.times(cron) else { return Ok(None) };
+        let Some(schedule) = self.schedule(cron, &zone) else { return Ok(None) };
         let now = self.env.now();
-        let next = schedule
-            .next(&now.to_zoned(zone.clone()))
-            .and_then(|next| Duration::try_from(next.timestamp().duration_since(now)).ok())
-            .map(|wait| wait + LATE);
-        let earliest = earliest(cron, status, now);
-        let (latest, many) = latest_missed(&schedule, &zone, earliest, now);
+        let made = cron.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+        let since = status.last_schedule_time.as_ref().map_or(made, |time| time.0).min(now);
+        let Some(next) = schedule.next(since, now) else {
+            let why = "time difference between two schedules is less than 1 second";
+            let message = format!("invalid schedule: {} : {why}", cron.spec.schedule);
+            self.tell(cron, EventType::Warning, "InvalidSchedule", message);
+            return Ok(None);
+        };
+        let next = Duration::try_from(next.duration_since(now)).ok().map(|wait| wait + LATE);
+        let missed = earliest(&cron.spec, since, now)..now;
+        let Latest { at: latest, many } = schedule.latest(since, missed, MANY_MISSED);
         if many {
             let message = "too many missed start times. Set or decrease \
                            .spec.startingDeadlineSeconds or check clock skew";
@@ -264,29 +278,47 @@ impl CronJobs {
         Ok(next)
     }
 
-    /// The schedule and its zone; says so where they make no sense.
-    fn times(&self, cron: &Typed<CronJob>) -> Option<(Schedule, TimeZone)> {
-        let spec = &cron.spec;
-        let schedule = match Schedule::parse(&spec.schedule) {
-            Ok(schedule) => schedule,
-            Err(why) => {
-                let message = format!("unparseable schedule: {:?} : {why}", spec.schedule);
-                self.tell(cron, EventType::Warning, "UnparseableSchedule", message);
-                return None;
+    /// The zone that the times are in; says so where there is none of the name.
+    fn zone(&self, cron: &Typed<CronJob>) -> Option<TimeZone> {
+        let Some(name) = cron.spec.time_zone.as_deref() else { return Some(TimeZone::UTC) };
+        let zone = TimeZone::get(name).ok();
+        if zone.is_none() {
+            let message = format!("invalid timeZone: {name:?}: unknown time zone {name}");
+            self.tell(cron, EventType::Warning, "UnknownTimeZone", message);
+        }
+        zone
+    }
+
+    /// The schedule, read once for as long as it stays what it is; says so where it makes no sense.
+    fn schedule(&self, cron: &Typed<CronJob>, zone: &TimeZone) -> Option<Arc<Schedule>> {
+        let text = &cron.spec.schedule;
+        if text.contains("TZ") {
+            let message = format!(
+                "CRON_TZ or TZ used in schedule {text:?} is not officially supported, see \
+                 https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more \
+                 details"
+            );
+            self.tell(cron, EventType::Warning, "UnsupportedSchedule", message);
+        }
+        let key = cron.object().key();
+        let named = (text.clone(), cron.spec.time_zone.clone());
+        if let Some((known, schedule)) = self.schedules.lock().get(&key)
+            && *known == named
+        {
+            return Some(schedule.clone());
+        }
+        match Schedule::parse(text) {
+            Ok(schedule) => {
+                let schedule = Arc::new(schedule.in_zone(zone.clone()));
+                self.schedules.lock().insert(key, (named, schedule.clone()));
+                Some(schedule)
             }
-        };
-        let zone = match spec.time_zone.as_deref() {
-            None => TimeZone::UTC,
-            Some(name) => match TimeZone::get(name) {
-                Ok(zone) => zone,
-                Err(_) => {
-                    let message = format!("invalid timeZone: {name:?}: unknown time zone {name}");
-                    self.tell(cron, EventType::Warning, "UnknownTimeZone", message);
-                    return None;
-                }
-            },
-        };
-        Some((schedule, zone))
+            Err(why) => {
+                let message = format!("unparseable schedule: {text:?} : {why}");
+                self.tell(cron, EventType::Warning, "UnparseableSchedule", message);
+                None
+            }
+        }
     }
 
     /// Makes the Job of a time. `None` if there is one of its name that is not ours.
@@ -334,41 +366,12 @@ impl CronJobs {
     }
 }
 
-/// From when on times may have been missed.
-fn earliest(cron: &CronJob, status: &CronJobStatus, now: Timestamp) -> Timestamp {
-    let made = cron.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let last = status.last_schedule_time.as_ref().map_or(made, |time| time.0);
-    let deadline = cron
-        .spec
+/// From when on times may have been missed: those of before the deadline do not count.
+fn earliest(spec: &CronJobSpec, since: Timestamp, now: Timestamp) -> Timestamp {
+    let deadline = spec
         .starting_deadline_seconds
         .and_then(|seconds| now.checked_sub(SignedDuration::from_secs(seconds)).ok());
-    deadline.map_or(last, |deadline| last.max(deadline))
-}
-
-/// The latest time after `earliest` that has come, and whether there are many before it.
-fn latest_missed(
-    schedule: &Schedule,
-    zone: &TimeZone,
-    earliest: Timestamp,
-    now: Timestamp,
-) -> (Option<Timestamp>, bool) {
-    let after = |from: Timestamp| {
-        let mut at = from.to_zoned(zone.clone());
-        std::iter::from_fn(move || {
-            at = schedule.next(&at)?;
-            Some(at.timestamp())
-        })
-        .take_while(|time| *time <= now)
-    };
-    let few: Vec<Timestamp> = after(earliest).take(MANY_MISSED + 1).collect();
-    if few.len() <= MANY_MISSED {
-        return (few.last().copied(), false);
-    }
-    let latest = WINDOWS.into_iter().find_map(|seconds| {
-        let from = now.checked_sub(SignedDuration::from_secs(seconds)).ok()?;
-        after(from.max(earliest)).last()
-    });
-    (latest.or(few.last().copied()), true)
+    deadline.map_or(since, |deadline| since.max(deadline))
 }
 
 fn is_too_late(spec: &CronJobSpec, time: Timestamp, now: Timestamp) -> bool {

@@ -84,6 +84,9 @@ async fn a_schedule_that_never_comes_makes_nothing() {
     cluster.make::<CronJob>(cron("never")).await;
     cluster.pass(3 * 24 * 3600).await;
     assert!(cluster.all::<Job>().await.is_empty());
+    let why = "invalid schedule: 0 0 31 2 * : time difference between two schedules is less than 1 \
+               second";
+    assert_eq!(cluster.events("InvalidSchedule").await, [why]);
     let long = serde_json::from_value(cron(&"x".repeat(53))).unwrap();
     let error = cluster.api::<CronJob>().create(long).await.unwrap_err();
     assert!(error.message().contains("must be no more than 52 characters"), "{error}");

@@ -114,7 +114,7 @@ fn validate_schedule(
     if schedule.is_empty() {
         return errors.required(path, "");
     }
-    if let Err(why) = Schedule::parse(without_zone(schedule)) {
+    if let Err(why) = Schedule::parse(schedule) {
         errors.invalid(path, schedule, &why);
     }
     // A zone in a schedule that was stored when this was still allowed may stay.
@@ -130,14 +130,6 @@ fn validate_schedule(
         }
         _ => {}
     }
-}
-
-/// A schedule without the zone in front of it, which is complained of by itself.
-fn without_zone(schedule: &str) -> &str {
-    if !schedule.starts_with("TZ=") && !schedule.starts_with("CRON_TZ=") {
-        return schedule;
-    }
-    schedule.split_once(' ').map_or("", |(_, rest)| rest.trim())
 }
 
 fn validate_zone(zone: &str, path: &Path<'_>, errors: &mut ErrorList) {
