@@ -52,8 +52,9 @@ impl Backoffs {
         let failures = after(known, count);
         let mut indexes = HashMap::new();
         if spec.backoff_limit_per_index.is_some() {
-            for (index, (times, last)) in &count.failures_of_index {
-                let left = left(Failures { in_a_row: *times, last: *last }, now);
+            for (index, failures) in &count.failures_of_index {
+                let failures = Failures { in_a_row: failures.all(), last: failures.last };
+                let left = left(failures, now);
                 indexes.insert(*index, left);
             }
             return Delay { all: Duration::ZERO, indexes };

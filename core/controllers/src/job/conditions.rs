@@ -94,6 +94,17 @@ impl Jobs {
     pub(super) fn tell_end(&self, job: &Typed<Job>, condition: &JobCondition) {
         let recorder = self.control.recorder();
         if condition.type_ == "Complete" {
+            let completions = job.spec.as_ref().and_then(|spec| spec.completions);
+            let succeeded = job.status.as_ref().and_then(|status| status.succeeded);
+            if completions.is_some_and(|wanted| succeeded.unwrap_or(0) > wanted) {
+                let message = "Too many succeeded pods running after completion count reached";
+                recorder.record(
+                    job.object(),
+                    EventType::Warning,
+                    "TooManySucceededPods",
+                    message.to_owned(),
+                );
+            }
             let message = "Job completed".to_owned();
             recorder.record(job.object(), EventType::Normal, "Completed", message);
         } else {

@@ -38,8 +38,23 @@ pub(super) struct Count {
     pub(super) ignored: HashSet<String>,
     /// Noted pods that still have the finalizer.
     pub(super) noted: Vec<Typed<Pod>>,
-    /// The latest failed pod of each index, with how often it has failed.
-    pub(super) failures_of_index: BTreeMap<u32, (u32, Timestamp)>,
+    /// How often each index has failed.
+    pub(super) failures_of_index: BTreeMap<u32, IndexFailures>,
+}
+
+/// How often an index has failed, and when last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct IndexFailures {
+    pub(super) counted: u32,
+    /// Those that a policy does not count.
+    pub(super) ignored: u32,
+    pub(super) last: Timestamp,
+}
+
+impl IndexFailures {
+    pub(super) fn all(self) -> u32 {
+        self.counted.saturating_add(self.ignored)
+    }
 }
 
 impl Count {
@@ -82,9 +97,14 @@ impl Count {
         let succeeded = pods::phase(pod) == "Succeeded";
         let failed = !succeeded && is_failed(spec, pod);
         if failed && let Some(index) = below(pod, completions).next() {
-            let (times, at) = self.failures_of_index.entry(index).or_default();
-            *times = (*times).max(policies::index_failures(pod) + 1);
-            *at = (*at).max(policies::finished_at(pod));
+            let known = self.failures_of_index.entry(index).or_default();
+            let mut failures = policies::failures_with(spec, pod);
+            failures.last = failures.last.max(known.last);
+            if failures.all() >= known.all() {
+                *known = failures;
+            } else {
+                known.last = failures.last;
+            }
         }
         if succeeded || failed {
             match (tracked, noted) {
@@ -187,7 +207,7 @@ impl Jobs {
         }
         if job.status.as_ref() != Some(&status) {
             let finished = conditions::finished(&status);
-            self.store(&job, &status).await?;
+            let job = self.store(&job, &status).await?;
             if let Some(condition) = finished {
                 self.tell_end(&job, &condition);
             }

@@ -170,7 +170,9 @@ impl Jobs {
         let now = self.env.clock().now_seconds();
         let mut status = job.status.clone().unwrap_or_default();
         let mut count = Count::take(spec, &status, &pods);
-        self.note_start(job, spec, &mut status, now);
+        if status.start_time.is_none() && !is_suspended(spec) {
+            status.start_time = Some(Time(now));
+        }
         let verdict = policies::judge(spec, &status, &count, &pods, now);
         if let Some(verdict) = &verdict {
             conditions::promise(&mut status, verdict, now);
@@ -188,6 +190,9 @@ impl Jobs {
             failed = error;
             wait = sooner(wait, more);
         }
+        if verdict.is_none() && !deleting {
+            self.note_suspension(job, spec, &mut status, now);
+        }
         self.write(job, spec, status, &count, verdict.as_ref(), now).await?;
         match failed {
             Some(error) => Err(error),
@@ -195,20 +200,19 @@ impl Jobs {
         }
     }
 
-    /// The start of a Job, or of what follows a suspension, and the condition that tells of it.
-    fn note_start(&self, job: &Typed<Job>, spec: &JobSpec, status: &mut JobStatus, now: Timestamp) {
+    /// Notes and tells that a Job was suspended or goes on, from where its time counts anew.
+    fn note_suspension(
+        &self,
+        job: &Typed<Job>,
+        spec: &JobSpec,
+        status: &mut JobStatus,
+        now: Timestamp,
+    ) {
         let suspended = is_suspended(spec);
-        if let Some((reason, message)) = conditions::suspend(status, suspended, now) {
-            self.control.recorder().record(
-                job.object(),
-                EventType::Normal,
-                reason,
-                message.to_owned(),
-            );
-            status.start_time = (!suspended).then_some(Time(now));
-        } else if status.start_time.is_none() && !suspended {
-            status.start_time = Some(Time(now));
-        }
+        let Some((reason, message)) = conditions::suspend(status, suspended, now) else { return };
+        let recorder = self.control.recorder();
+        recorder.record(job.object(), EventType::Normal, reason, message.to_owned());
+        status.start_time = (!suspended).then_some(Time(now));
     }
 }
 

@@ -11,7 +11,7 @@ use pinnace_api::{ApiError, Typed};
 use super::backoff::Delay;
 use super::counting::Count;
 use super::indexes::{INDEX, index_of};
-use super::policies::INDEX_FAILURES;
+use super::policies::{INDEX_FAILURES, INDEX_IGNORED_FAILURES};
 use super::{Jobs, TRACKING, is_indexed, size, sooner};
 use crate::claim::controller_reference;
 use crate::pod_control::BURST;
@@ -168,9 +168,13 @@ fn pod_of(job: &Job, index: Option<u32>, count: &Count) -> Pod {
         give_index(&mut pod, name, index);
         let per_index = spec.is_some_and(|spec| spec.backoff_limit_per_index.is_some());
         if per_index {
-            let failures = count.failures_of_index.get(&index).map_or(0, |(times, _)| *times);
+            let failures = count.failures_of_index.get(&index).copied().unwrap_or_default();
             let annotations = pod.metadata.annotations.get_or_insert_default();
-            annotations.insert(INDEX_FAILURES.to_owned(), failures.to_string());
+            annotations.insert(INDEX_FAILURES.to_owned(), failures.counted.to_string());
+            if failures.ignored > 0 {
+                let ignored = failures.ignored.to_string();
+                annotations.insert(INDEX_IGNORED_FAILURES.to_owned(), ignored);
+            }
         }
     }
     pod

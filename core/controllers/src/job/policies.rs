@@ -5,12 +5,15 @@ use k8s_openapi::api::batch::v1::{JobSpec, JobStatus, PodFailurePolicyRule};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use pinnace_api::Typed;
 
-use super::counting::Count;
+use super::counting::{Count, IndexFailures};
 use super::{conditions, indexes, is_indexed, size};
 use crate::pods;
 
-/// How often the index of a pod had failed before it, and how often of that was not counted.
+/// How often the index of a pod had failed before it, and how often beside that a policy did not
+/// count it.
 pub(super) const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+pub(super) const INDEX_IGNORED_FAILURES: &str =
+    "batch.kubernetes.io/job-index-ignored-failure-count";
 
 /// How a Job ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +43,8 @@ pub(super) fn judge(
 ) -> Option<Verdict> {
     written(status)
         .or_else(|| failed_by_policy(spec, count))
-        .or_else(|| past_deadline(spec, status, now))
         .or_else(|| past_backoff(spec, count, pods))
+        .or_else(|| past_deadline(spec, status, now))
         .or_else(|| failed_indexes(spec, count))
         .or_else(|| by_success_policy(spec, count))
         .or_else(|| completed(spec, count))
@@ -56,7 +59,7 @@ fn written(status: &JobStatus) -> Option<Verdict> {
             message: condition.message.clone().unwrap_or_default(),
         })
     };
-    promised("FailureTarget", false).or_else(|| promised("SuccessCriteriaMet", true))
+    promised("SuccessCriteriaMet", true).or_else(|| promised("FailureTarget", false))
 }
 
 /// The reasons that this controller gives.
@@ -199,7 +202,9 @@ fn matched<'a>(spec: &'a JobSpec, pod: &Pod) -> Option<(&'a PodFailurePolicyRule
 
 fn matching_container(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<(String, i32)> {
     let codes = rule.on_exit_codes.as_ref()?;
-    statuses(pod).find_map(|status| {
+    let status = pod.status.as_ref()?;
+    let main = status.container_statuses.iter().flatten();
+    main.chain(status.init_container_statuses.iter().flatten()).find_map(|status| {
         if codes.container_name.as_ref().is_some_and(|name| *name != status.name) {
             return None;
         }
@@ -228,8 +233,22 @@ fn matching_condition(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> 
 
 /// How often the index of a pod had failed when the pod was made.
 pub(super) fn index_failures(pod: &Pod) -> u32 {
+    annotated(pod, INDEX_FAILURES)
+}
+
+fn annotated(pod: &Pod, name: &str) -> u32 {
     let annotations = pod.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(INDEX_FAILURES)?.parse().ok()).unwrap_or(0)
+    annotations.and_then(|all| all.get(name)?.parse().ok()).unwrap_or(0)
+}
+
+/// How often the index of a failed pod has failed, this pod included.
+pub(super) fn failures_with(spec: &JobSpec, pod: &Pod) -> IndexFailures {
+    let ignored = is_ignored(spec, pod);
+    IndexFailures {
+        counted: index_failures(pod).saturating_add(u32::from(!ignored)),
+        ignored: annotated(pod, INDEX_IGNORED_FAILURES).saturating_add(u32::from(ignored)),
+        last: finished_at(pod),
+    }
 }
 
 /// When a pod ended: its last container's end, or when it began to go.

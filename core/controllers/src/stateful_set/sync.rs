@@ -7,7 +7,7 @@
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use pinnace_api::{Result, Typed};
+use pinnace_api::{ApiError, Result, Typed};
 use pinnace_client::{DeleteOptions, EventType, Preconditions};
 
 use super::look::{Look, Occupant, Place, is_going, is_rolling, partition, revision_of, spec};
@@ -83,9 +83,20 @@ impl StatefulSets {
         if look.ordered && !look.is_healthy(pod) {
             return Ok(Next::Stop);
         }
+        let name = pod.object().name();
         let member = Member { meta: &pod.metadata, ordinal: place.ordinal, surplus: false };
-        self.volumes.follow_policy(&look.set, member).await?;
-        self.identify(look, pod, place.ordinal).await?;
+        let updated = match self.volumes.follow_policy(&look.set, member).await {
+            Ok(followed) => self.identify(look, pod, place.ordinal).await.map(|it| it || followed),
+            Err(error) => Err(error),
+        };
+        match updated {
+            Ok(false) => {}
+            Ok(true) => self.tell(look, Verb::Update, name, None),
+            Err(error) => {
+                self.tell(look, Verb::Update, name, Some(&error));
+                return Err(error);
+            }
+        }
         Ok(Next::Go)
     }
 
@@ -103,27 +114,28 @@ impl StatefulSets {
         match made {
             Ok(made) => {
                 self.written.note(&look.set.object().key(), made.object().revision());
-                self.tell(look, "create", name, None);
+                let member = Member { meta: &made.metadata, ordinal, surplus: false };
+                self.volumes.tell_conflicts(&look.set, member);
+                self.tell(look, Verb::Create, name, None);
                 Ok(next)
             }
             Err(error) => {
                 if !error.is_already_exists() {
-                    self.tell(look, "create", name, Some(&error));
+                    self.tell(look, Verb::Create, name, Some(&error));
                 }
                 Err(error)
             }
         }
     }
 
-    /// Gives a pod the labels back that say who it is.
-    async fn identify(&self, look: &Look, pod: &Typed<Pod>, ordinal: i32) -> Result<()> {
-        let name = pod.object().name();
-        let labels = identity::labels(name, ordinal);
+    /// Gives a pod the labels back that say who it is. Gives whether it had lost them.
+    async fn identify(&self, look: &Look, pod: &Typed<Pod>, ordinal: i32) -> Result<bool> {
+        let labels = identity::labels(pod.object().name(), ordinal);
         let have = pod.object().labels();
         let right =
             |(key, value): &(&str, String)| have.and_then(|have| have.get(*key)) == Some(value);
         if labels.iter().all(right) {
-            return Ok(());
+            return Ok(false);
         }
         let key = pod.object().key();
         let changed = self.pod_api.modify(&key, |fresh| {
@@ -134,14 +146,10 @@ impl StatefulSets {
         match changed.await {
             Ok(changed) => {
                 self.written.note(&look.set.object().key(), changed.object().revision());
-                self.tell(look, "update", name, None);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => {
-                self.tell(look, "update", name, Some(&error));
-                Err(error)
-            }
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -199,38 +207,44 @@ impl StatefulSets {
         match self.pod_api.delete(&pod.object().key(), options).await {
             Ok(last) => {
                 self.written.note(&look.set.object().key(), last.object().revision());
-                self.tell(look, "delete", name, None);
+                self.tell(look, Verb::Delete, name, None);
                 Ok(())
             }
-            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if error.is_not_found() => {
+                self.tell(look, Verb::Delete, name, None);
+                Ok(())
+            }
             Err(error) => {
-                self.tell(look, "delete", name, Some(&error));
+                self.tell(look, Verb::Delete, name, Some(&error));
                 Err(error)
             }
         }
     }
 
-    fn tell(&self, look: &Look, verb: &str, pod: &str, failed: Option<&pinnace_api::ApiError>) {
-        let reason = match verb {
-            "create" => "Create",
-            "delete" => "Delete",
-            _ => "Update",
-        };
+    fn tell(&self, look: &Look, verb: Verb, pod: &str, failed: Option<&ApiError>) {
         let set = look.set.object();
-        let what = format!("{verb} Pod {pod} in StatefulSet {}", set.name());
+        let what = format!("{verb:?} Pod {pod} in StatefulSet {}", set.name());
         match failed {
             None => {
-                let reason = format!("Successful{reason}");
-                let message = format!("{what} successful");
+                let (reason, message) =
+                    (format!("Successful{verb:?}"), format!("{what} successful"));
                 self.recorder.record(set, EventType::Normal, &reason, message);
             }
             Some(error) => {
-                let reason = format!("Failed{reason}");
+                let reason = format!("Failed{verb:?}");
                 let message = format!("{what} failed error: {error}");
                 self.recorder.record(set, EventType::Warning, &reason, message);
             }
         }
     }
+}
+
+/// What is done to a pod, by the names that Events have for it.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Create,
+    Update,
+    Delete,
 }
 
 /// How many of so many pods may be missing; shares are rounded down, but to no less than one.

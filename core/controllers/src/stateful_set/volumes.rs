@@ -97,15 +97,16 @@ impl Volumes {
         let what = format!("Pod {pod} in StatefulSet {}", set.object().name());
         match self.api.create(claim).await {
             Ok(_) => {
-                let message = format!("create Claim {name} {what} success");
+                let message = format!("Create Claim {name} {what} success");
                 self.record(set.object(), EventType::Normal, "SuccessfulCreate", message);
                 Ok(())
             }
             Err(error) if error.is_already_exists() => Ok(()),
             Err(error) => {
-                let message = format!("create Claim {name} for {what} failed error: {error}");
+                let message = format!("Create Claim {name} for {what} failed error: {error}");
                 self.record(set.object(), EventType::Warning, "FailedCreate", message);
-                Err(error)
+                let why = format!("failed to create PVC {name}: {error}");
+                Err(ApiError::new(error.reason(), why))
             }
         }
     }
@@ -114,7 +115,26 @@ impl Volumes {
         self.recorder.record(set, kind, reason, message);
     }
 
-    /// Has the claims of a pod owned as the set's policy says.
+    /// Says which claims of a pod another controller keeps, so that the set's policy means nothing
+    /// to them.
+    pub(super) fn tell_conflicts(&self, set: &Typed<StatefulSet>, pod: Member<'_>) {
+        for template in identity::claim_templates(set) {
+            let claim = self.find(set, template, pod.ordinal);
+            if let Some(claim) = claim.filter(|claim| has_other_controller(claim, set, pod)) {
+                self.tell_conflict(set, claim.object().name());
+            }
+        }
+    }
+
+    fn tell_conflict(&self, set: &Typed<StatefulSet>, claim: &str) {
+        let message = format!(
+            "PersistentVolumeClaim {claim} has a conflicting OwnerReference that acts as a manging \
+             controller, the retention policy is ignored for this claim"
+        );
+        self.record(set.object(), EventType::Warning, "ConflictingController", message);
+    }
+
+    /// Has the claims of a pod owned as the set's policy says. Gives whether any was not.
     ///
     /// # Errors
     /// Those of the API.
@@ -122,7 +142,8 @@ impl Volumes {
         &self,
         set: &Typed<StatefulSet>,
         pod: Member<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut any = false;
         for template in identity::claim_templates(set) {
             let Some(claim) = self.find(set, template, pod.ordinal) else { continue };
             let owners = |claim: &PersistentVolumeClaim| {
@@ -130,6 +151,10 @@ impl Volumes {
             };
             if owners(&claim).is_none() {
                 continue;
+            }
+            any = true;
+            if has_other_controller(&claim, set, pod) {
+                self.tell_conflict(set, claim.object().name());
             }
             let key = claim.object().key();
             let changed = self.api.modify(&key, |fresh| match owners(fresh) {
@@ -142,11 +167,25 @@ impl Volumes {
             match changed.await {
                 Ok(_) => {}
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let what = format!("could not update claim {} for delete policy", key.name());
+                    return Err(ApiError::new(
+                        error.reason(),
+                        format!("{what} ownerRefs: {error}"),
+                    ));
+                }
             }
         }
-        Ok(())
+        Ok(any)
     }
+}
+
+/// Whether a claim that the set's policy is about belongs to another controller.
+fn has_other_controller(claim: &PersistentVolumeClaim, set: &StatefulSet, pod: Member<'_>) -> bool {
+    let ours = [set.metadata.uid.as_ref(), pod.meta.uid.as_ref()];
+    let owners = claim.metadata.owner_references.iter().flatten();
+    let mut others = owners.filter(|owner| !ours.contains(&Some(&owner.uid)));
+    policy(set) != (false, false) && others.any(|owner| owner.controller == Some(true))
 }
 
 /// Whether claims go with pods that are scaled away, and whether they go with the set.

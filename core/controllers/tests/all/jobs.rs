@@ -2,7 +2,7 @@
 
 use crate::harness::{Cluster, condition};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use pinnace_api::Typed;
 use pinnace_client::PropagationPolicy::Background;
 use serde_json::{Value, json};
@@ -163,6 +163,75 @@ async fn policies_say_what_failures_mean() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_policy_ignores_does_not_count_for_an_index() {
+    let cluster = Cluster::start().await;
+    let ignore = json!({"action": "Ignore", "onExitCodes": {"operator": "In", "values": [3]}});
+    let spec = json!({"completions": 1, "completionMode": "Indexed", "backoffLimitPerIndex": 1,
+        "podFailurePolicy": {"rules": [ignore]}});
+    job(&cluster, spec).await;
+    let counted = |pod: &Pod| {
+        let annotations = pod.metadata.annotations.clone().unwrap();
+        let count = |name: &str| annotations.get(&format!("batch.kubernetes.io/{name}")).cloned();
+        (count("job-index-failure-count"), count("job-index-ignored-failure-count"))
+    };
+    let some = |count: &str| Some(count.to_owned());
+    for (code, expected) in [(3, (some("0"), some("1"))), (1, (some("1"), some("1")))] {
+        end_all(&cluster, code).await;
+        cluster.pass(60).await;
+        assert_eq!(counted(&active(&cluster).await[0]), expected, "after {code}");
+    }
+    end_all(&cluster, 1).await;
+    let failed = cluster.get::<Job>(NAME).await;
+    assert_eq!(condition(&*failed, "Failed"), "True FailedIndexes Job has failed indexes");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_tells_what_it_does() {
+    let cluster = Cluster::start().await;
+    job(&cluster, json!({"completions": 1, "suspend": true})).await;
+    assert_eq!(cluster.events("Suspended").await, ["Job suspended"]);
+    cluster.edit::<Job>(NAME, |job| job.spec.as_mut().unwrap().suspend = Some(false)).await;
+    cluster.pass(1).await;
+    assert_eq!(cluster.events("Resumed").await, ["Job resumed"]);
+    let pod = active(&cluster).await.remove(0);
+    let created = format!("Created pod: {}", pod.object().name());
+    assert_eq!(cluster.events("SuccessfulCreate").await, [created]);
+    // Another that is the Job's own ends in the same moment.
+    let mut twin = pod.to_owned();
+    twin.metadata = pinnace_api::ObjectMeta {
+        name: Some("twin".to_owned()),
+        resource_version: None,
+        uid: None,
+        ..twin.metadata
+    };
+    let twin = cluster.api::<Pod>().create(twin).await.unwrap();
+    for pod in [&pod, &twin] {
+        end(&cluster, pod, 0).await;
+    }
+    cluster.pass(1).await;
+    let many = "Too many succeeded pods running after completion count reached";
+    assert_eq!(cluster.events("TooManySucceededPods").await, [many]);
+    assert_eq!(cluster.events("Completed").await, ["Job completed"]);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_cannot_make_pods_says_so() {
+    let cluster = Cluster::start().await;
+    let quota = json!({"metadata": {"name": "q", "namespace": "default"},
+        "spec": {"hard": {"pods": "0"}}});
+    cluster.make::<ResourceQuota>(quota).await;
+    cluster.pass(1).await;
+    job(&cluster, json!({})).await;
+    let failed = cluster.events("FailedCreate").await;
+    assert!(failed[0].starts_with("Error creating: pods \"sum-"), "{failed:?}");
+    let why = "is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0";
+    assert!(failed[0].ends_with(why), "{failed:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn enough_is_enough_by_a_success_policy() {
     let cluster = Cluster::start().await;
     let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed",
@@ -303,9 +372,76 @@ async fn clocks_that_are_changed_neither_double_nor_lose_hours() {
         (autumn, "0 * * * *", 6),
         (spring, "30 3 * * *", 1),
         (autumn, "30 3 * * *", 1),
+        (spring, "@every 1h", 5),
+        (autumn, "@every 1h", 5),
     ] {
         assert_eq!(jobs_made(start, schedule, 6).await, expected, "{schedule} from {start}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clocks_leave_out_makes_no_job_and_what_they_show_twice_makes_two() {
+    assert_eq!(jobs_made("2030-03-30T23:30:00Z", "30 2 * * *", 23).await, 0);
+    assert_eq!(jobs_made("2030-03-30T23:30:00Z", "30 2 * * *", 26).await, 1);
+    assert_eq!(jobs_made("2030-10-26T22:30:00Z", "30 2 * * *", 23).await, 2);
+    assert_eq!(jobs_made("2030-10-26T22:30:00Z", "*/30 2 * * *", 23).await, 4);
+}
+
+/// For which times Jobs were made, of those that came while nothing ran.
+async fn made_after_sleep(start: &str, schedule: &str, hours: u64) -> Vec<String> {
+    let cluster = Cluster::at(start).await;
+    cron(&cluster, json!({"schedule": schedule, "timeZone": "Europe/Berlin"})).await;
+    cluster.pass(60).await;
+    tokio::time::advance(std::time::Duration::from_secs(hours * 3600)).await;
+    cluster.pass(5).await;
+    let scheduled = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+    let jobs = cluster.all::<Job>().await;
+    let times =
+        jobs.iter().map(|job| job.metadata.annotations.as_ref().unwrap()[scheduled].clone());
+    let times = times.collect();
+    cluster.stop().await;
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_while_clocks_were_changed_is_the_last_that_they_showed() {
+    let (spring, autumn) = ("2030-03-30T23:30:00Z", "2030-10-26T22:30:00Z");
+    assert!(made_after_sleep(spring, "30 2 * * *", 6).await.is_empty());
+    assert_eq!(made_after_sleep(spring, "30 * * * *", 2).await, ["2030-03-31T03:30:00+02:00"]);
+    assert_eq!(made_after_sleep(autumn, "30 2 * * *", 6).await, ["2030-10-27T02:30:00+01:00"]);
+    assert_eq!(made_after_sleep(autumn, "30 2 * * *", 2).await, ["2030-10-27T02:30:00+02:00"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_keeps_its_beat_whatever_is_looked_at_between() {
+    let cluster = Cluster::at("2030-01-01T00:00:00Z").await;
+    cron(&cluster, json!({"schedule": "@every 1h", "startingDeadlineSeconds": 600})).await;
+    cluster.pass(600).await;
+    cluster.edit::<CronJob>("default/tick", |cron| cron.spec.suspend = Some(true)).await;
+    cluster.pass(600).await;
+    cluster.edit::<CronJob>("default/tick", |cron| cron.spec.suspend = Some(false)).await;
+    cluster.pass(2 * 3600).await;
+    let jobs = cluster.all::<Job>().await;
+    let minutes: Vec<_> = jobs.iter().map(|job| job.object().name().to_owned()).collect();
+    // Those of 01:00 and 02:00.
+    assert_eq!(minutes, ["tick-31557660", "tick-31557720"]);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zone_belongs_into_its_field() {
+    let cluster = Cluster::start().await;
+    let template = json!({"spec": {"template": {"spec": {"restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "i"}]}}}});
+    for schedule in ["TZ=Europe/Berlin 0 * * * *", "CRON_TZ=Europe/Berlin 0 * * * *"] {
+        let cron = json!({"metadata": {"name": "tick", "namespace": "default"},
+            "spec": {"schedule": schedule, "jobTemplate": template}});
+        let cron = serde_json::from_value(cron).unwrap();
+        let error = cluster.api::<CronJob>().create(cron).await.unwrap_err();
+        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+        assert!(error.message().contains(why), "{error}");
+    }
+    cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use crate::harness::Cluster;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Secret};
 use pinnace_client::PropagationPolicy::Background;
 use serde_json::{Value, json};
 
@@ -97,9 +97,9 @@ async fn pods_come_one_after_the_other_and_go_the_other_way() {
     cluster.run_pods_for(2).await;
     assert_eq!(pods(&cluster).await, ["web-0 one"]);
     let created = cluster.events("SuccessfulCreate").await;
-    assert_eq!(created[0], "create Pod web-0 in StatefulSet web successful");
+    assert_eq!(created[0], "Create Pod web-0 in StatefulSet web successful");
     let deleted = cluster.events("SuccessfulDelete").await;
-    assert_eq!(deleted[0], "delete Pod web-1 in StatefulSet web successful");
+    assert_eq!(deleted[0], "Delete Pod web-1 in StatefulSet web successful");
     cluster.stop().await;
 }
 
@@ -302,9 +302,63 @@ async fn claims_outlive_pods_or_go_with_them_as_the_policy_says() {
         cluster.run_pods_for(4).await;
         assert_eq!(claims(&cluster).await.len(), after_delete, "{scaled} {deleted}");
         let told = cluster.events("SuccessfulCreate").await;
-        assert_eq!(told[0], "create Claim data-web-0 Pod web-0 in StatefulSet web success");
+        assert_eq!(told[0], "Create Claim data-web-0 Pod web-0 in StatefulSet web success");
         cluster.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_to_a_pod_is_told() {
+    let cluster = start(1, json!({})).await;
+    cluster.run_pods_for(1).await;
+    cluster
+        .edit::<Pod>("default/web-0", |pod| {
+            let labels = pod.metadata.labels.as_mut().unwrap();
+            labels.remove("statefulset.kubernetes.io/pod-name");
+        })
+        .await;
+    cluster.pass(1).await;
+    let updated = ["Update Pod web-0 in StatefulSet web successful"];
+    assert_eq!(cluster.events("SuccessfulUpdate").await, updated);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_cannot_be_made_is_told_with_its_pod() {
+    let cluster = with_claims(0, "Retain", "Retain").await;
+    let quota = json!({"metadata": {"name": "q", "namespace": "default"},
+        "spec": {"hard": {"persistentvolumeclaims": "0"}}});
+    cluster.make::<ResourceQuota>(quota).await;
+    cluster.pass(1).await;
+    scale(&cluster, 1).await;
+    let why = "persistentvolumeclaims \"data-web-0\" is forbidden: exceeded quota: q, requested: \
+               persistentvolumeclaims=1, used: persistentvolumeclaims=0, limited: \
+               persistentvolumeclaims=0";
+    let claim = "Create Claim data-web-0 for Pod web-0 in StatefulSet web failed error:";
+    let pod = "Create Pod web-0 in StatefulSet web failed error: failed to create PVC data-web-0:";
+    let told = cluster.events("FailedCreate").await;
+    assert_eq!(told, [format!("{claim} {why}"), format!("{pod} {why}")]);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_another_controller_is_left_to_it_and_told() {
+    let cluster = with_claims(0, "Delete", "Delete").await;
+    let secret = json!({"metadata": {"name": "s", "namespace": "default"}});
+    let secret = cluster.make::<Secret>(secret).await;
+    let other = json!({"apiVersion": "v1", "kind": "Secret", "name": "s",
+        "uid": secret.object().uid(), "controller": true});
+    cluster
+        .make::<PersistentVolumeClaim>(json!({
+            "metadata": {"name": "data-web-0", "namespace": "default", "ownerReferences": [other]},
+            "spec": {"accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}}))
+        .await;
+    scale(&cluster, 1).await;
+    let told = "PersistentVolumeClaim data-web-0 has a conflicting OwnerReference that acts as a \
+                manging controller, the retention policy is ignored for this claim";
+    assert_eq!(cluster.events("ConflictingController").await, [told]);
+    cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
