@@ -28,7 +28,7 @@ pub(super) fn give(service: &Service, groups: &mut Groups) {
     }
 }
 
-fn is_ready(endpoint: &Endpoint) -> bool {
+pub(super) fn is_ready(endpoint: &Endpoint) -> bool {
     endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true)
 }
 

@@ -5,7 +5,9 @@ mod hints;
 mod legacy;
 mod mirroring;
 mod slices;
+mod topology;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,11 +15,12 @@ use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use pinnace_api::selector::Selector;
 use pinnace_api::{Key, Object, Result};
 use pinnace_client::{Api, Lister};
-use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
+use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
 
 use crate::{Context, labelled};
 pub(crate) use mirroring::controller as mirroring_controller;
 use slices::{Slices, Wanted};
+use topology::Topology;
 
 /// How long changes of pods are collected before their services are looked at.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -38,16 +41,24 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
     });
     let slices = Slices::new(context)?;
     let informer = slices.lister.informer().clone();
-    let reconciler = Serving {
+    let nodes = context.informers.of::<Node>()?;
+    let recorder = context.recorder.component("endpoint-slice-controller");
+    let topology = Arc::new(Topology::new(nodes.clone(), recorder));
+    let reconciler = Arc::new(Serving {
         services: services.clone(),
         pods: pods.clone(),
-        nodes: context.informers.of()?,
+        nodes: nodes.clone(),
         slices,
+        topology: topology.clone(),
+        queue: OnceLock::new(),
         endpoints: context.informers.of()?,
         endpoints_api: context.client().of()?,
-    };
+    });
     let selecting = services.clone();
-    let controller = Controller::new(reconciler, &context.env)
+    let controller = Controller::shared(reconciler.clone(), &context.env);
+    // Set once, here.
+    let _ = reconciler.queue.set(controller.queue().clone());
+    let controller = controller
         .watches(services.informer())
         .maps(pods.informer(), move |delta, queue| {
             if !desired::matters(delta.old.as_ref(), delta.new.as_ref()) {
@@ -59,6 +70,11 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
                         queue.add_after(service.object().key(), SETTLE);
                     }
                 }
+            }
+        })
+        .maps(nodes.informer(), move |delta, queue| {
+            if topology::matters(delta) && topology.expire() {
+                queue.add_after(nodes_key(), SETTLE);
             }
         })
         .maps(&informer, |delta, queue| {
@@ -78,11 +94,18 @@ fn service_key(slice: &Object, manager: &str) -> Option<Key> {
     Some(Key::new(slice.namespace(), name.as_str()))
 }
 
+/// The key under which all nodes are looked at: no service is without a namespace.
+fn nodes_key() -> Key {
+    Key::cluster("nodes")
+}
+
 struct Serving {
     services: Lister<Service>,
     pods: Lister<Pod>,
     nodes: Lister<Node>,
     slices: Slices,
+    topology: Arc<Topology>,
+    queue: OnceLock<Queue>,
     endpoints: Lister<Endpoints>,
     endpoints_api: Api<Endpoints>,
 }
@@ -104,22 +127,40 @@ impl Reconciler for Serving {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
+        if *key == nodes_key() {
+            for service in self.topology.nodes_changed() {
+                self.queue.get().into_iter().for_each(|queue| queue.add(service.clone()));
+            }
+            return Ok(Action::Done);
+        }
         self.slices.caught_up(key).await;
         let service = self.services.get(key).filter(|service| !service.object().is_deleting());
         let Some(service) = service else {
+            self.topology.forget(key);
             // Slices have an owner and are the garbage collector's; Endpoints have none.
             self.remove_endpoints(key).await?;
             return Ok(Action::Done);
         };
-        let Some(selector) = selector_of(&service) else { return Ok(Action::Done) };
+        let Some(selector) = selector_of(&service) else {
+            self.topology.forget(key);
+            return Ok(Action::Done);
+        };
         let mut pods = labelled::selected(&self.pods, key.namespace(), &selector);
         pods.sort_by(|a, b| a.object().name().cmp(b.object().name()));
         let mut desired = desired::of(&service, &pods, |node| {
             let node = self.nodes.get(&Key::cluster(node))?;
             node.object().labels()?.get("topology.kubernetes.io/zone").cloned()
         });
-        hints::give(&service, &mut desired);
-        self.slices.sync(&Wanted::of(&service), &desired).await?;
+        let wanted = Wanted::of(&service);
+        if topology::is_wanted(&service) {
+            let mut planned = self.slices.plan(&wanted, &desired);
+            self.topology.give(&service, &mut planned);
+            self.slices.write(&wanted, planned).await?;
+        } else {
+            self.topology.is_not_wanted(&service);
+            hints::give(&service, &mut desired);
+            self.slices.sync(&wanted, &desired).await?;
+        }
         self.sync_endpoints(&service, &desired).await?;
         Ok(Action::Done)
     }

@@ -87,16 +87,21 @@ impl Slices {
         self.written.seen_by(self.lister.informer(), service).await;
     }
 
-    /// Brings the slices of a service to what is desired. An endpoint stays in the slice in which
-    /// it is; what is new fills slices with room; empty slices go.
+    /// Brings the slices of a service to what is desired.
     pub(super) async fn sync(&self, of: &Wanted, desired: &Groups) -> Result<()> {
+        self.write(of, self.plan(of, desired)).await
+    }
+
+    /// What is to be in which slice, family by family. An endpoint stays in the slice in which it
+    /// is; what is new fills slices with room.
+    pub(super) fn plan(&self, of: &Wanted, desired: &Groups) -> Vec<Planned> {
         let existing = self.kept(&of.key, of.manager);
-        let mut used = Vec::new();
         let mut wanted = desired.clone();
         if wanted.is_empty() {
             // Upstream keeps an empty slice, so that "no endpoints" can be told from "not yet".
             wanted.insert(("IPv4".to_owned(), Vec::new()), Vec::new());
         }
+        let mut planned = Vec::new();
         for ((family, ports), endpoints) in wanted {
             let ports: Vec<EndpointPort> = ports.iter().map(Port::endpoint_port).collect();
             let of_group: Vec<_> = existing
@@ -107,19 +112,25 @@ impl Slices {
                 })
                 .cloned()
                 .collect();
-            let filled = fill(&of_group, endpoints);
-            for (slice, endpoints) in filled {
-                match slice {
-                    Some(slice) => {
-                        used.push(slice.object().uid().to_owned());
-                        self.update(of, &slice, endpoints).await?;
-                    }
-                    None => {
-                        let endpoints = Some(endpoints);
-                        self.make(of, &family, &ports, endpoints).await?;
-                    }
-                }
-            }
+            planned.extend(fill(&of_group, endpoints).into_iter().map(|(existing, endpoints)| {
+                let same_marks = existing.as_ref().is_some_and(|slice| {
+                    slice.metadata.labels.as_ref() == Some(&of.labels)
+                        && slice.metadata.annotations == of.annotations
+                });
+                let (family, ports) = (family.clone(), ports.clone());
+                Planned { existing, family, ports, endpoints, same_marks }
+            }));
+        }
+        planned
+    }
+
+    /// Writes what was planned; slices without a plan go.
+    pub(super) async fn write(&self, of: &Wanted, planned: Vec<Planned>) -> Result<()> {
+        let existing = self.kept(&of.key, of.manager);
+        let mut used = Vec::new();
+        for slice in planned {
+            used.extend(slice.existing.as_ref().map(|one| one.object().uid().to_owned()));
+            self.write_one(of, slice).await?;
         }
         let surplus = existing
             .iter()
@@ -163,56 +174,93 @@ impl Slices {
         Ok(())
     }
 
-    async fn make(
-        &self,
-        of: &Wanted,
-        family: &str,
-        ports: &[EndpointPort],
-        endpoints: Option<Vec<Endpoint>>,
-    ) -> Result<()> {
-        let slice = EndpointSlice {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{}-", of.key.name())),
-                namespace: Some(of.key.namespace().to_owned()),
-                labels: Some(of.labels.clone()),
-                annotations: of.annotations.clone(),
-                owner_references: Some(vec![of.owner.clone()]),
-                ..Default::default()
-            },
-            address_type: family.to_owned(),
-            endpoints,
-            ports: Some(ports.to_vec()),
-        };
-        match self.api.create(slice).await {
-            Ok(made) => {
-                self.written.note(&of.key, made.object().revision());
-                Ok(())
+    async fn write_one(&self, of: &Wanted, planned: Planned) -> Result<()> {
+        let Planned { existing, family, ports, endpoints, same_marks } = planned;
+        let written = match existing {
+            Some(slice) if same_marks && slice.endpoints.as_deref() == Some(&endpoints[..]) => {
+                return Ok(());
             }
-            // The namespace goes: so does the service.
-            Err(error) if error.message().contains("because it is being terminated") => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn update(
-        &self,
-        of: &Wanted,
-        slice: &Typed<EndpointSlice>,
-        endpoints: Vec<Endpoint>,
-    ) -> Result<()> {
-        let same = slice.endpoints.as_deref().unwrap_or_default() == endpoints
-            && slice.metadata.labels.as_ref() == Some(&of.labels)
-            && slice.metadata.annotations == of.annotations;
-        if same {
-            return Ok(());
-        }
-        let mut new = slice.to_owned();
-        new.endpoints = Some(endpoints);
-        new.metadata.labels = Some(of.labels.clone());
-        new.metadata.annotations.clone_from(&of.annotations);
-        let written = self.api.update(new).await?;
+            Some(slice) => {
+                let mut new = slice.to_owned();
+                new.endpoints = Some(endpoints);
+                new.metadata.labels = Some(of.labels.clone());
+                new.metadata.annotations.clone_from(&of.annotations);
+                self.api.update(new).await?
+            }
+            None => match self.api.create(new_slice(of, family, ports, endpoints)).await {
+                Ok(made) => made,
+                // The namespace goes: so does the service.
+                Err(error) if error.message().contains("because it is being terminated") => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            },
+        };
         self.written.note(&of.key, written.object().revision());
         Ok(())
+    }
+}
+
+fn new_slice(
+    of: &Wanted,
+    family: String,
+    ports: Vec<EndpointPort>,
+    endpoints: Vec<Endpoint>,
+) -> EndpointSlice {
+    EndpointSlice {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", of.key.name())),
+            namespace: Some(of.key.namespace().to_owned()),
+            labels: Some(of.labels.clone()),
+            annotations: of.annotations.clone(),
+            owner_references: Some(vec![of.owner.clone()]),
+            ..Default::default()
+        },
+        address_type: family,
+        endpoints: Some(endpoints),
+        ports: Some(ports),
+    }
+}
+
+/// A slice as it is to be.
+pub(super) struct Planned {
+    existing: Option<Typed<EndpointSlice>>,
+    pub(super) family: String,
+    ports: Vec<EndpointPort>,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Whether labels and annotations may stay.
+    same_marks: bool,
+}
+
+impl Planned {
+    #[cfg(test)]
+    pub(super) fn new_slice(family: &str, endpoints: Vec<Endpoint>) -> Self {
+        let (family, ports) = (family.to_owned(), Vec::new());
+        Self { existing: None, family, ports, endpoints, same_marks: false }
+    }
+
+    /// The endpoints that the slice has now, if all that differs from the plan is hints.
+    pub(super) fn unchanged(&self) -> Option<&[Endpoint]> {
+        let existing = self.existing.as_ref().filter(|_| self.same_marks)?;
+        let endpoints = existing.endpoints.as_deref().unwrap_or_default();
+        let same = |(old, new): (&Endpoint, &Endpoint)| {
+            old.addresses == new.addresses
+                && old.conditions == new.conditions
+                && old.hostname == new.hostname
+                && old.node_name == new.node_name
+                && old.target_ref == new.target_ref
+                && old.zone == new.zone
+        };
+        let same = endpoints.len() == self.endpoints.len()
+            && endpoints.iter().zip(&self.endpoints).all(same);
+        same.then_some(endpoints)
+    }
+
+    /// Leaves the endpoints, and so their hints, as they are.
+    pub(super) fn keep(&mut self) {
+        if let Some(endpoints) = self.unchanged().map(<[Endpoint]>::to_vec) {
+            self.endpoints = endpoints;
+        }
     }
 }
 

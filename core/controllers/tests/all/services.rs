@@ -16,13 +16,13 @@ async fn service(cluster: &Cluster, spec: Value) {
         .await;
 }
 
-/// A pod `web` with an address that is ready or not.
-async fn pod(cluster: &Cluster, number: usize, ready: bool) {
+/// A pod `web` with an address, on a node, that is ready or not.
+async fn pod(cluster: &Cluster, number: usize, node: &str, ready: bool) {
     let name = format!("web-{number}");
     cluster
         .make::<Pod>(json!({
             "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
-            "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "i",
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i",
                 "ports": [{"name": "http", "containerPort": 8080}]}]}
         }))
         .await;
@@ -58,8 +58,8 @@ async fn a_service_is_served_by_its_pods() {
     let cluster = Cluster::start().await;
     cluster.node("a").await;
     service(&cluster, json!({"ports": [{"port": 80, "targetPort": "http"}]})).await;
-    pod(&cluster, 0, true).await;
-    pod(&cluster, 1, false).await;
+    pod(&cluster, 0, "a", true).await;
+    pod(&cluster, 1, "a", false).await;
     cluster.pass(1).await;
     assert_eq!(endpoints(&cluster).await, ["10.0.0.1 ++-", "10.0.0.2 ---"]);
     let slices = cluster.all::<EndpointSlice>().await;
@@ -86,7 +86,7 @@ async fn slices_hold_a_hundred_and_endpoints_stay_where_they_are() {
     cluster.node("a").await;
     service(&cluster, json!({"ports": [{"port": 80}]})).await;
     for number in 0..150 {
-        pod(&cluster, number, true).await;
+        pod(&cluster, number, "a", true).await;
     }
     cluster.pass(1).await;
     let lengths = |slices: Vec<pinnace_api::Typed<EndpointSlice>>| {
@@ -98,7 +98,7 @@ async fn slices_hold_a_hundred_and_endpoints_stay_where_they_are() {
     let before = lengths(cluster.all::<EndpointSlice>().await);
     assert_eq!(before.iter().sum::<usize>(), 150);
     assert!(before.iter().all(|length| *length <= 100), "{before:?}");
-    pod(&cluster, 150, true).await;
+    pod(&cluster, 150, "a", true).await;
     cluster.pass(1).await;
     assert_eq!(lengths(cluster.all::<EndpointSlice>().await).len(), before.len());
     cluster.stop().await;
@@ -109,9 +109,124 @@ async fn a_service_may_publish_what_is_not_ready() {
     let cluster = Cluster::start().await;
     cluster.node("a").await;
     service(&cluster, json!({"ports": [{"port": 80}], "publishNotReadyAddresses": true})).await;
-    pod(&cluster, 0, false).await;
+    pod(&cluster, 0, "a", false).await;
     cluster.pass(1).await;
     assert_eq!(endpoints(&cluster).await, ["10.0.0.1 +--"]);
+    cluster.stop().await;
+}
+
+/// A node that is ready, in a zone, with so many processors.
+async fn node_in(cluster: &Cluster, name: &str, zone: &str, processors: &str) {
+    cluster
+        .make::<Node>(json!({
+            "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}},
+            "status": {"allocatable": {"cpu": processors},
+                "conditions": [{"type": "Ready", "status": "True"}]}}))
+        .await;
+}
+
+/// A pod `web` that is ready, on the node of a zone.
+async fn pod_in(cluster: &Cluster, number: usize, zone: &str) {
+    pod(cluster, number, zone, true).await;
+}
+
+/// How many endpoints serve each zone by their hints, as `a2 b2`; those without are `-`.
+async fn served(cluster: &Cluster) -> String {
+    let slices = cluster.all::<EndpointSlice>().await;
+    let mut zones = std::collections::BTreeMap::<String, usize>::new();
+    for endpoint in slices.iter().flat_map(|slice| slice.endpoints.iter().flatten()) {
+        let hints = endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_ref());
+        let zone = hints.map_or("-".to_owned(), |zones| zones[0].name.clone());
+        *zones.entry(zone).or_default() += 1;
+    }
+    let all: Vec<_> = zones.iter().map(|(zone, count)| format!("{zone}{count}")).collect();
+    all.join(" ")
+}
+
+async fn set_mode(cluster: &Cluster, mode: Option<&str>) {
+    let name = "service.kubernetes.io/topology-mode".to_owned();
+    cluster
+        .edit::<Service>("default/web", |service| {
+            let annotations = service.metadata.annotations.get_or_insert_default();
+            match mode {
+                Some(mode) => annotations.insert(name.clone(), mode.to_owned()),
+                None => annotations.remove(&name),
+            };
+        })
+        .await;
+    cluster.pass(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_serve_zones_by_their_processors() {
+    let cluster = Cluster::start().await;
+    node_in(&cluster, "a", "a", "4").await;
+    node_in(&cluster, "b", "b", "4000m").await;
+    service(&cluster, json!({"ports": [{"port": 80}]})).await;
+    for number in 0..3 {
+        pod_in(&cluster, number, "a").await;
+    }
+    pod_in(&cluster, 3, "b").await;
+    cluster.pass(1).await;
+    assert_eq!(served(&cluster).await, "-4");
+    set_mode(&cluster, Some("Auto")).await;
+    assert_eq!(served(&cluster).await, "a2 b2");
+    let enabled = ["Topology Aware Hints has been enabled, addressType: IPv4"];
+    assert_eq!(cluster.events("TopologyAwareHintsEnabled").await, enabled);
+    // A node with as many processors as both: its zone lacks endpoints, which shows at once.
+    node_in(&cluster, "c", "c", "8").await;
+    cluster.pass(1).await;
+    assert_eq!(served(&cluster).await, "a1 b1 c2");
+    set_mode(&cluster, None).await;
+    assert_eq!(served(&cluster).await, "-4");
+    let disabled = ["Topology Aware Hints has been disabled, addressType: IPv4"];
+    assert_eq!(cluster.events("TopologyAwareHintsDisabled").await, disabled);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_go_when_zones_cannot_be_told_or_served_and_come_back() {
+    let cluster = Cluster::start().await;
+    node_in(&cluster, "a", "a", "4").await;
+    node_in(&cluster, "b", "b", "4").await;
+    service(&cluster, json!({"ports": [{"port": 80}], "trafficDistribution": "PreferClose"})).await;
+    pod_in(&cluster, 0, "a").await;
+    set_mode(&cluster, Some("auto")).await;
+    assert_eq!(served(&cluster).await, "-1", "the annotation comes before the field");
+    let few = "Insufficient number of endpoints (1 endpoints, 2 zones), addressType: IPv4";
+    assert_eq!(cluster.events("TopologyAwareHintsDisabled").await[..], [few]);
+    pod_in(&cluster, 1, "a").await;
+    cluster.pass(1).await;
+    assert_eq!(served(&cluster).await, "a1 b1");
+    cluster.node("nowhere").await;
+    cluster.pass(1).await;
+    assert_eq!(served(&cluster).await, "-2");
+    let unknown = "Insufficient Node information: allocatable CPU or zone not specified on one or \
+                   more nodes, addressType: IPv4";
+    assert!(cluster.events("TopologyAwareHintsDisabled").await.contains(&unknown.to_owned()));
+    cluster.delete::<Node>("nowhere", Background).await;
+    cluster.pass(1).await;
+    assert_eq!(served(&cluster).await, "a1 b1");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_keep_the_zones_that_they_serve() {
+    let cluster = Cluster::start().await;
+    node_in(&cluster, "a", "a", "4").await;
+    node_in(&cluster, "b", "b", "4").await;
+    service(&cluster, json!({"ports": [{"port": 80}]})).await;
+    set_mode(&cluster, Some("Auto")).await;
+    for number in 0..4 {
+        pod_in(&cluster, number, "a").await;
+    }
+    cluster.pass(1).await;
+    assert_eq!(served(&cluster).await, "a2 b2");
+    let revision = cluster.all::<EndpointSlice>().await[0].object().revision();
+    // What nobody is overloaded by changes nothing.
+    node_in(&cluster, "a2", "a", "500m").await;
+    cluster.pass(1).await;
+    assert_eq!(cluster.all::<EndpointSlice>().await[0].object().revision(), revision);
     cluster.stop().await;
 }
 
@@ -127,7 +242,7 @@ async fn a_budget_says_how_many_may_go() {
     let cluster = Cluster::start().await;
     cluster.node("a").await;
     for number in 0..3 {
-        pod(&cluster, number, true).await;
+        pod(&cluster, number, "a", true).await;
     }
     budget(&cluster, json!({"minAvailable": 2})).await;
     let status = cluster.get::<PodDisruptionBudget>("default/b").await.status.clone().unwrap();
@@ -150,7 +265,7 @@ async fn a_budget_says_how_many_may_go() {
 async fn a_budget_in_shares_needs_controllers() {
     let cluster = Cluster::start().await;
     cluster.node("a").await;
-    pod(&cluster, 0, true).await;
+    pod(&cluster, 0, "a", true).await;
     budget(&cluster, json!({"maxUnavailable": "50%"})).await;
     let budget = cluster.get::<PodDisruptionBudget>("default/b").await;
     assert_eq!(
