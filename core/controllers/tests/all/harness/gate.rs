@@ -33,6 +33,14 @@ impl Life {
         self.writes.load(Ordering::Relaxed)
     }
 
+    /// Counts a write, which may be the last.
+    pub(crate) fn count(&self) {
+        let number = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
+        if number == self.last {
+            self.over.cancel();
+        }
+    }
+
     async fn check(&self) {
         if self.over.is_cancelled() {
             std::future::pending::<()>().await;
@@ -44,21 +52,23 @@ impl Life {
 pub(crate) struct Gate {
     pub(crate) inner: InProcess,
     pub(crate) life: Arc<Life>,
-    /// Whether writes through this one are counted: those that change what is stored.
-    pub(crate) counts: bool,
+    /// The kinds whose writes are not counted. Of all others those are that change what is stored.
+    pub(crate) uncounted: &'static [&'static str],
     pub(crate) store: Store,
 }
 
 impl Gate {
-    async fn write<T>(&self, write: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    async fn write<T>(
+        &self,
+        kind: Arc<Resource>,
+        write: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         self.life.check().await;
         let before = self.store.snapshot().revision();
         let written = write.await;
-        if self.counts && self.store.snapshot().revision() != before {
-            let number = self.life.writes.fetch_add(1, Ordering::Relaxed) + 1;
-            if number == self.life.last {
-                self.life.over.cancel();
-            }
+        let counts = !self.uncounted.contains(&&*kind.kind);
+        if counts && self.store.snapshot().revision() != before {
+            self.life.count();
         }
         self.life.check().await;
         written
@@ -93,16 +103,16 @@ impl Transport for Gate {
         self.inner.watch(resource, namespace, options).await
     }
     async fn create(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
-        self.write(self.inner.create(target, draft, options)).await
+        self.write(target.resource.clone(), self.inner.create(target, draft, options)).await
     }
     async fn update(&self, target: Target, draft: Draft, options: WriteOptions) -> Result<Object> {
-        self.write(self.inner.update(target, draft, options)).await
+        self.write(target.resource.clone(), self.inner.update(target, draft, options)).await
     }
     async fn patch(&self, target: Target, patch: Patch, options: WriteOptions) -> Result<Object> {
-        self.write(self.inner.patch(target, patch, options)).await
+        self.write(target.resource.clone(), self.inner.patch(target, patch, options)).await
     }
     async fn delete(&self, target: Target, options: DeleteOptions) -> Result<Object> {
-        self.write(self.inner.delete(target, options)).await
+        self.write(target.resource.clone(), self.inner.delete(target, options)).await
     }
     async fn delete_collection(
         &self,
@@ -111,6 +121,10 @@ impl Transport for Gate {
         selection: ListOptions,
         options: DeleteOptions,
     ) -> Result<List<Object>> {
-        self.write(self.inner.delete_collection(resource, namespace, selection, options)).await
+        self.write(
+            resource.clone(),
+            self.inner.delete_collection(resource, namespace, selection, options),
+        )
+        .await
     }
 }

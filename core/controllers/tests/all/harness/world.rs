@@ -1,6 +1,6 @@
 //! A whole cluster on simulated nodes, and the verbs of scenarios: apply, pass, kill, stop a node,
-//! expect. It can be killed after every so many writes of its controllers, and goes on from what is
-//! stored, as an engine that crashes does.
+//! expect. It can be killed after every so many writes, of controllers, scheduler, nodes and tester, and
+//! goes on from what is stored, as an engine that crashes does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ use super::state;
 
 /// Longest virtual time that [`World::expect`] waits.
 const DEADLINE: Duration = Duration::from_secs(1800);
+/// What nodes write again and again for as long as they live, and so in every life at once.
+const SIGNS_OF_LIFE: [&str; 2] = ["Lease", "Node"];
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -41,7 +43,7 @@ pub(crate) struct World {
     pub(crate) env: Env,
     pub(crate) runtime: Simulated,
     networks: BTreeMap<String, Arc<dyn PodNetwork>>,
-    /// After how many writes of controllers the engine is killed each time.
+    /// After how many writes the engine is killed each time: its own, and those that are made to it.
     every: usize,
     writes: usize,
     alive: Option<Alive>,
@@ -63,7 +65,7 @@ impl World {
         Self::killed_every(usize::MAX, nodes).await
     }
 
-    /// As [`World::start`], killed after every so many writes of its controllers.
+    /// As [`World::start`], killed after every so many writes.
     pub(crate) async fn killed_every(every: usize, nodes: usize) -> Self {
         let env = Env::simulated(1);
         let store = Store::memory();
@@ -93,17 +95,24 @@ impl World {
         world
     }
 
-    fn through(&self, life: &Arc<Life>, counts: bool) -> Client {
+    fn through(&self, life: &Arc<Life>, uncounted: &'static [&'static str]) -> Client {
         let inner = InProcess::new(self.server.clone(), User::host());
-        Client::new(Gate { inner, life: life.clone(), counts, store: self.store.clone() })
+        Client::new(Gate { inner, life: life.clone(), uncounted, store: self.store.clone() })
+    }
+
+    /// Counts a write of the tester's.
+    fn count(&self) {
+        if let Some(alive) = &self.alive {
+            alive.life.count();
+        }
     }
 
     /// Begins a life of the engine.
     async fn live(&mut self) {
         let life = Life::until(self.every);
         let stop = CancellationToken::new();
-        let informers = Informers::new(self.through(&life, true));
-        let others = Informers::new(self.through(&life, false));
+        let informers = Informers::new(self.through(&life, &[]));
+        let others = Informers::new(self.through(&life, &SIGNS_OF_LIFE));
         let recorder = Recorder::new(&self.client, &self.env, "test").unwrap();
         let context = Context {
             informers: informers.clone(),
@@ -203,7 +212,7 @@ impl World {
         lived
     }
 
-    /// How many writes the controllers have made.
+    /// How many writes were made.
     pub(crate) fn writes(&self) -> usize {
         self.writes + self.alive.as_ref().map_or(0, |alive| alive.life.writes())
     }
@@ -229,6 +238,7 @@ impl World {
             WriteOptions { field_manager: Some("test".into()), ..WriteOptions::default() };
         let api = self.client.resource(kind);
         api.patch(&key, Patch::Apply(object), options).await.unwrap();
+        self.count();
     }
 
     /// Applies an object, in `default` unless it says otherwise, and lets a second pass.
@@ -241,6 +251,7 @@ impl World {
     pub(crate) async fn delete(&mut self, kind: &str, name: &str, policy: PropagationPolicy) {
         let options = DeleteOptions { propagation: Some(policy), ..DeleteOptions::default() };
         self.client.named(kind).unwrap().delete(&key(name), options).await.unwrap();
+        self.count();
         self.pass(1).await;
     }
 
