@@ -29,6 +29,8 @@ struct Shared {
     client: Client,
     /// By name and version.
     by_resource: Mutex<HashMap<(Arc<str>, String), Informer>>,
+    /// Of which objects of a kind, by its name, there are to be caches; all where nothing is said.
+    selections: Mutex<HashMap<Arc<str>, ListOptions>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -39,6 +41,7 @@ impl Informers {
         Self(Arc::new(Shared {
             client,
             by_resource: Mutex::default(),
+            selections: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -58,6 +61,17 @@ impl Informers {
         Ok(Lister { informer: self.resource(resource), kind: PhantomData })
     }
 
+    /// Has the cache of a built-in kind hold only what this selects: a node agent that may not read
+    /// everything, or need not. It counts for a cache that nobody has asked for yet.
+    ///
+    /// # Errors
+    /// `NotFound` when the API does not serve the kind.
+    pub fn select<K: Kind + k8s_openapi::Resource>(&self, selection: ListOptions) -> Result<()> {
+        let resource = self.0.client.catalog().of::<K>()?;
+        self.0.selections.lock().insert(resource.name().clone(), selection);
+        Ok(())
+    }
+
     /// The cache of a kind of the catalog.
     pub fn resource(&self, resource: Arc<Resource>) -> Informer {
         let mut by_resource = self.0.by_resource.lock();
@@ -65,11 +79,13 @@ impl Informers {
             .entry((resource.name().clone(), resource.version.to_string()))
             .or_insert_with(|| {
                 let informer = Informer::new(resource.clone());
+                let selection = self.0.selections.lock().get(resource.name()).cloned();
+                let selection = selection.unwrap_or_default();
                 let api = self.0.client.resource(resource);
                 let stop = self.0.stop.clone();
                 let run = informer.clone();
                 self.0.tasks.spawn(async move {
-                    stop.run_until_cancelled(run.run(api)).await;
+                    stop.run_until_cancelled(run.run(api, selection)).await;
                 });
                 informer
             })
@@ -247,10 +263,10 @@ impl Informer {
         let _ = self.0.revision.subscribe().wait_for(|seen| *seen >= revision).await;
     }
 
-    async fn run(self, api: DynamicApi) {
+    async fn run(self, api: DynamicApi, selection: ListOptions) {
         let mut retry = RETRY_FIRST;
         loop {
-            match self.follow(&api).await {
+            match self.follow(&api, &selection).await {
                 Ok(()) => retry = RETRY_FIRST,
                 Err(error) if error.is_expired() => retry = RETRY_FIRST,
                 Err(error) => {
@@ -262,10 +278,10 @@ impl Informer {
         }
     }
 
-    async fn follow(&self, api: &DynamicApi) -> Result<()> {
-        let list = api.list(None, ListOptions::default()).await?;
+    async fn follow(&self, api: &DynamicApi, selection: &ListOptions) -> Result<()> {
+        let list = api.list(None, selection.clone()).await?;
         self.replace(list.items, list.revision);
-        let options = ListOptions { bookmarks: true, ..ListOptions::default() };
+        let options = ListOptions { bookmarks: true, ..selection.clone() };
         let mut events = api.watch(None, options.after(list.revision)).await?;
         while let Some(event) = events.next().await {
             match event? {

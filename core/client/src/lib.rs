@@ -6,6 +6,7 @@
 //! - [`Informers`] and [`Informer`]: a watched kind as an indexed cache, shared by all who read it.
 //! - [`nodes`]: the way to what runs on a node: logs, `exec`, ports, and what is used
 //!   ([`summary`]).
+//! - [`wire`]: the verbs as requests over HTTP, for transports that have one.
 //! - [`Recorder`]: Kubernetes Events, grouped and limited as upstream does.
 //!
 //! Nothing here copies objects: what a get, a list, a watch and a cache give is the same
@@ -18,6 +19,7 @@ mod options;
 mod recorder;
 pub mod summary;
 mod transport;
+pub mod wire;
 
 pub use api::{Api, Client, DynamicApi, MODIFY_ATTEMPTS};
 pub use informer::{Delta, Informer, Informers, Lister};

@@ -3,6 +3,7 @@
 //! The server finds a node's [`NodeConnection`] in the [`NodeDirectory`] that the engine fills; an
 //! agent in the same process is a function call away, one on another machine answers over HTTPS.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ pub trait NodeConnection: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// `Content-Type`.
-    pub media_type: &'static str,
+    pub media_type: Cow<'static, str>,
     /// What it says.
     pub body: String,
 }

@@ -9,6 +9,7 @@ use pinnace_scheduler::{BatchPlugin, Plugin, Rebalancing, SchedulerConfig, batch
 use pinnace_store::EncryptionConfiguration;
 
 use crate::access::Access;
+use crate::nodes::NodeOptions;
 use crate::startup;
 use crate::{Engine, Error, Result};
 
@@ -200,6 +201,18 @@ impl EngineBuilder {
             rebalancing: None,
             #[cfg(feature = "disk")]
             encryption: None,
+        }
+    }
+
+    pub(crate) fn node_options(&self) -> NodeOptions {
+        NodeOptions {
+            runtime: self.runtime.clone(),
+            count: self.nodes,
+            name: self.node_name.clone(),
+            data_dir: self.data_dir.clone(),
+            kubelet: self.kubelet.clone(),
+            addresses: Vec::new(),
+            avoid: Vec::new(),
         }
     }
 

@@ -39,6 +39,10 @@ pub enum Error {
     /// The API cannot be served.
     #[error("serve: {0}")]
     Serve(#[from] pinnace_http::Error),
+    /// There is no way to a cluster elsewhere.
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Remote(#[from] pinnace_remote::Error),
     /// A node agent cannot start.
     #[error("node: {0}")]
     Node(String),
@@ -80,6 +84,8 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Api(error) | Self::Object { source: error, .. } => error.reason().as_str(),
+            #[cfg(feature = "remote")]
+            Self::Remote(_) => Reason::BadRequest.as_str(),
             Self::Manifest(_) | Self::Config(_) => Reason::BadRequest.as_str(),
             Self::Timeout { .. } => Reason::Timeout.as_str(),
             Self::Closed => Reason::ServiceUnavailable.as_str(),

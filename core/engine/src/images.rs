@@ -10,13 +10,6 @@ impl Engine {
     /// When the archive cannot be read or its content is not what its digests say.
     pub async fn import_image(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
         self.check_open()?;
-        let mut names = Vec::new();
-        for runtime in self.parts().runtimes() {
-            for image in runtime.import_image(path.as_ref()).await? {
-                names.extend(image.tags);
-            }
-        }
-        names.dedup();
-        Ok(names)
+        self.parts().machinery.import(&[path.as_ref().to_owned()]).await
     }
 }

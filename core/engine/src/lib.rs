@@ -33,6 +33,7 @@
 //!   engines live side by side, each with its own everything.
 //! - [`EngineBuilder`]: where it keeps its objects, what runs its containers, how many nodes.
 //! - [`Object`] and [`Typed`]: an object of the cluster; immutable and shared, never copied.
+//! - [`Node`]: this machine as a node of a cluster that is elsewhere.
 //! - [`Client`]: typed and dynamic access to the API, for what the verbs of [`Engine`] don't cover.
 //! - [`Reconciler`] and [`Controller`]: the loop that the built-in controllers run on, for your own.
 //! - [`runtime`], [`scheduler`], [`store`]: traits that a host may implement.
@@ -42,6 +43,7 @@
 //!
 //! - `containerd` (default): real containers; needs `protoc` when it is built.
 //! - `disk` (default): the durable store, for [`EngineBuilder::data_dir`].
+//! - `remote`: [`connect`], a [`Client`] of a cluster on another machine, and [`Node::of`] its kubeconfig.
 //! - `cli`: the program `pinnace`.
 //! - `kube`: [`Engine::kube_client`], a client of the crate `kube` that needs no socket.
 
@@ -57,10 +59,14 @@ mod error;
 mod explain;
 mod images;
 mod logs;
+mod machinery;
 mod manifest;
+mod node;
 mod nodes;
 mod own_service;
 mod reference;
+#[cfg(feature = "remote")]
+mod remote;
 mod rollout;
 mod serving;
 mod startup;
@@ -72,6 +78,7 @@ pub use error::{Error, Result};
 pub use k8s_openapi;
 pub use logs::{LogLine, LogOptions, LogStream};
 pub use manifest::{Applied, Change};
+pub use node::{Node, NodeBuilder};
 pub use pinnace_api::patch::Patch;
 pub use pinnace_api::selector::{FieldSelector, Selector};
 pub use pinnace_api::{
@@ -84,6 +91,8 @@ pub use pinnace_client::{
 pub use pinnace_env::{Clock, Env, Random};
 pub use pinnace_http::{ServeConfig, Serving};
 pub use pinnace_reconcile::{Action, BoxError, Controller, Queue, Reconciler};
+#[cfg(feature = "remote")]
+pub use remote::{Identity, Kubeconfig, connect, node_kubeconfig};
 pub use rollout::RolloutStatus;
 
 /// What runs containers: the trait, and the adapters that are built in.

@@ -13,8 +13,9 @@ use pinnace_node::{Capacity, Eviction, Machine, NodeConfig, NodeSettings};
 use pinnace_runtime::Runtime as ContainerRuntime;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 
-use crate::builder::{Choice, Discovered, EngineBuilder, config};
-use crate::{Error, Result};
+use crate::builder::{Choice, Discovered, config};
+use crate::machinery::Machinery;
+use crate::{Error, Result, Runtime};
 
 /// Simulated nodes get a /25 of 10.0.0.0/8 each, so there cannot be more.
 const MAX_SIMULATED_NODES: usize = 1 << 17;
@@ -24,27 +25,38 @@ const SIMULATED_ADDRESSES: u32 = 0x6440_0000;
 /// disk, and gone after a reboot, as what they describe is.
 const RUN_DIR: &str = "/run/pinnace";
 
+/// Which nodes there are to be in this process.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeOptions {
+    pub(crate) runtime: Runtime,
+    pub(crate) count: Option<usize>,
+    pub(crate) name: Option<String>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) kubelet: Option<Vec<u8>>,
+    /// Where the node is reached; the machine's own addresses, or made-up ones, if there are none.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// What the pods of other nodes have.
+    pub(crate) avoid: Vec<Ipv4Net>,
+}
+
 /// The nodes of an engine, before their agent starts.
 pub(crate) struct Nodes {
     pub(crate) runtime: Discovered,
-    pub(crate) runtimes: Vec<Arc<dyn ContainerRuntime>>,
-    pub(crate) networks: Vec<Arc<dyn PodNetwork>>,
+    pub(crate) machinery: Machinery,
     pub(crate) configs: Vec<NodeConfig>,
     pub(crate) machine: Machine,
     /// Where logs go.
     pub(crate) logs: PathBuf,
     /// Where the directories of local volumes are, on a real machine.
     pub(crate) volumes: Option<PathBuf>,
-    /// Everything of an engine in memory, to be removed with it.
-    pub(crate) temporary: Option<PathBuf>,
 }
 
 impl Nodes {
-    pub(crate) async fn prepare(builder: &EngineBuilder, env: &Env) -> Result<Self> {
-        let place = Place::of(builder)?;
-        let prepared = match &builder.runtime.0 {
-            Choice::Simulated(world) => simulated(builder, env, world.clone(), &place),
-            choice => real(builder, env, choice, &place).await,
+    pub(crate) async fn prepare(options: &NodeOptions, env: &Env) -> Result<Self> {
+        let place = Place::of(options)?;
+        let prepared = match &options.runtime.0 {
+            Choice::Simulated(world) => simulated(options, env, world.clone(), &place),
+            choice => real(options, env, choice, &place).await,
         };
         if prepared.is_err() {
             place.remove();
@@ -61,8 +73,8 @@ struct Place {
 }
 
 impl Place {
-    fn of(builder: &EngineBuilder) -> Result<Self> {
-        match &builder.data_dir {
+    fn of(options: &NodeOptions) -> Result<Self> {
+        match &options.data_dir {
             Some(data) => {
                 let directory = absolute(data)?.join("node");
                 let id = stored_id(&directory)?;
@@ -117,12 +129,12 @@ fn stored_id(directory: &Path) -> Result<String> {
 }
 
 fn simulated(
-    builder: &EngineBuilder,
+    options: &NodeOptions,
     env: &Env,
     world: Option<Simulated>,
     place: &Place,
 ) -> Result<Nodes> {
-    let count = builder.nodes.unwrap_or(1);
+    let count = options.count.unwrap_or(1);
     if count > MAX_SIMULATED_NODES {
         return Err(config(format!(
             "{count} nodes are too many: at most {MAX_SIMULATED_NODES} can be simulated"
@@ -134,10 +146,14 @@ fn simulated(
     let mut runtimes: Vec<Arc<dyn ContainerRuntime>> = vec![Arc::new(shared)];
     let mut configs = Vec::with_capacity(count);
     let mut networks: Vec<Arc<dyn PodNetwork>> = Vec::with_capacity(count);
+    let mut ranges = (0..MAX_SIMULATED_NODES).map(simulated_range);
     for index in 0..count {
-        let network: Arc<dyn PodNetwork> = Arc::new(SimulatedNetwork::new(simulated_range(index))?);
+        let free = |range: &Ipv4Net| !options.avoid.iter().any(|taken| overlap(taken, range));
+        let range = ranges.find(free);
+        let range = range.ok_or_else(|| config("no range of addresses is left for pods"))?;
+        let network: Arc<dyn PodNetwork> = Arc::new(SimulatedNetwork::new(range)?);
         networks.push(network.clone());
-        let name = match &builder.node_name {
+        let name = match &options.name {
             Some(name) if count == 1 => name.clone(),
             Some(name) => format!("{name}-{index}"),
             None => format!("node-{index}"),
@@ -155,31 +171,37 @@ fn simulated(
             labels: BTreeMap::new(),
             taints: Vec::new(),
             capacity: Capacity::default(),
-            settings: settings(builder, None)?,
-            addresses: vec![simulated_address(index)],
+            settings: settings(options, None)?,
+            addresses: match &options.addresses[..] {
+                [] => vec![simulated_address(index)],
+                known => known.to_vec(),
+            },
+            port: 0,
             runtime,
             network,
         });
     }
     Ok(Nodes {
         runtime: Discovered { name: "simulated", why: "it was asked for".to_owned() },
-        runtimes,
-        networks,
+        machinery: Machinery { runtimes, networks, volumes: None, temporary: place.temporary() },
         configs,
         machine: Machine::Simulated,
         logs: place.directory.join("logs"),
         volumes: None,
-        temporary: place.temporary(),
     })
 }
 
 /// How nodes look after themselves: as the builder was told, or with this eviction alone.
-fn settings(builder: &EngineBuilder, eviction: Option<Eviction>) -> Result<NodeSettings> {
-    match &builder.kubelet {
+fn settings(options: &NodeOptions, eviction: Option<Eviction>) -> Result<NodeSettings> {
+    match &options.kubelet {
         None => Ok(NodeSettings { eviction, ..NodeSettings::default() }),
         Some(document) => NodeSettings::read(document)
             .map_err(|why| config(format!("the configuration of the kubelet: {why}"))),
     }
+}
+
+fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
 }
 
 fn simulated_range(index: usize) -> Ipv4Net {
@@ -194,8 +216,8 @@ fn simulated_address(index: usize) -> IpAddr {
 }
 
 #[cfg(target_os = "linux")]
-async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place) -> Result<Nodes> {
-    let count = builder.nodes.unwrap_or(1);
+async fn real(options: &NodeOptions, env: &Env, choice: &Choice, place: &Place) -> Result<Nodes> {
+    let count = options.count.unwrap_or(1);
     if count > 1 {
         return Err(config(format!(
             "{count} nodes need the simulated runtime: a machine is one node"
@@ -204,40 +226,45 @@ async fn real(builder: &EngineBuilder, env: &Env, choice: &Choice, place: &Place
     let failed = |source| Error::Io { path: place.directory.clone(), source };
     fs::create_dir_all(&place.directory).map_err(failed)?;
     let (runtime, discovered) = connect(choice, env, place).await?;
-    let (network, note) = network(place).await?;
+    let (network, note) = network(options, place).await?;
+    let addresses = match &options.addresses[..] {
+        [] => pinnace_network::machine_addresses(),
+        known => known.to_vec(),
+    };
     let why = match note {
         Some(note) => format!("{}; {note}", discovered.why),
         None => discovered.why,
     };
-    let name = match &builder.node_name {
-        Some(name) => name.clone(),
-        None => host_name(),
-    };
+    let name = options.name.clone().unwrap_or_else(host_name);
     let config = NodeConfig {
         name,
         labels: BTreeMap::new(),
         taints: Vec::new(),
         capacity: pinnace_node::machine_capacity(&place.directory),
-        settings: settings(builder, Some(Eviction::of_memory()))?,
-        addresses: pinnace_network::machine_addresses(),
+        settings: settings(options, Some(Eviction::of_memory()))?,
+        addresses,
+        port: 0,
         runtime: runtime.clone(),
         network: network.clone(),
     };
     Ok(Nodes {
         runtime: Discovered { name: discovered.name, why },
-        runtimes: vec![runtime],
-        networks: vec![network],
+        machinery: Machinery {
+            runtimes: vec![runtime],
+            networks: vec![network],
+            volumes: Some(place.directory.join("pods")),
+            temporary: place.temporary(),
+        },
         configs: if count == 0 { Vec::new() } else { vec![config] },
         machine: Machine::Local { state: place.directory.join("pods"), plugins: None },
         logs: place.directory.join("logs"),
         volumes: Some(place.directory.join("volumes")),
-        temporary: place.temporary(),
     })
 }
 
 #[cfg(not(target_os = "linux"))]
 async fn real(
-    _builder: &EngineBuilder,
+    _options: &NodeOptions,
     _env: &Env,
     _choice: &Choice,
     _place: &Place,
@@ -247,10 +274,15 @@ async fn real(
 
 /// A bridge of the node's own where the user may make one, else the machine's network.
 #[cfg(target_os = "linux")]
-async fn network(place: &Place) -> Result<(Arc<dyn PodNetwork>, Option<String>)> {
+async fn network(
+    options: &NodeOptions,
+    place: &Place,
+) -> Result<(Arc<dyn PodNetwork>, Option<String>)> {
     use pinnace_network::{BridgeConfig, BridgeNetwork};
     let directory = place.directory.join("network");
-    match BridgeNetwork::open(BridgeConfig::new(directory)).await {
+    let mut config = BridgeConfig::new(directory);
+    config.avoid.extend(&options.avoid);
+    match BridgeNetwork::open(config).await {
         Ok(network) => Ok((Arc::new(network), None)),
         Err(error) if error.is_unavailable() => {
             let addresses = pinnace_network::machine_addresses();
@@ -305,8 +337,8 @@ async fn containerd(socket: &Path, env: &Env, place: &Place) -> Result<Arc<dyn C
     Ok(Arc::new(Containerd::connect(socket, config).await?))
 }
 
-#[cfg(target_os = "linux")]
-fn host_name() -> String {
+/// The name of this machine's node where none is said.
+pub(crate) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim().to_ascii_lowercase();
     if pinnace_api::kinds::names::dns_subdomain(&name).is_ok() { name } else { "node".to_owned() }

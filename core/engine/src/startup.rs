@@ -1,21 +1,16 @@
 //! How an engine is put together, and how it ends.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream;
 use pinnace_api::{Catalog, Codec, DynamicObject};
 use pinnace_client::{Client, Informers, Recorder};
 use pinnace_controllers::{Context, Controllers};
 use pinnace_env::Env;
-use pinnace_http::{Front, HttpsExtensions, PROXY_NAME};
-use pinnace_network::PodNetwork;
-use pinnace_node::{Machine, NodeAgent, NodeAgentConfig};
-use pinnace_runtime::Runtime as ContainerRuntime;
+use pinnace_http::{Front, HttpsExtensions, NodeClients, PROXY_NAME};
+use pinnace_node::{NodeAgent, NodeAgentConfig, Sight};
 use pinnace_scheduler::{Explainer, Rebalancer, Scheduler};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
@@ -24,16 +19,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::builder::{Discovered, EngineBuilder, OnShutdown};
 use crate::credentials::credentials;
-use crate::directory::Directory;
+use crate::directory::{Directory, Local};
+use crate::machinery::Machinery;
 use crate::nodes::Nodes;
 use crate::serving::Keys;
 use crate::{Engine, Error, Result, aggregation, bootstrap};
 
 /// How long a start waits for its nodes.
 const NODES_PATIENCE: Duration = Duration::from_secs(2);
-/// How long the containers of an engine that ends may take to stop, and how many stop at once.
-const STOP_GRACE: Duration = Duration::from_secs(10);
-const STOP_AT_ONCE: usize = 32;
 
 /// Everything that an engine consists of.
 pub(crate) struct Parts {
@@ -52,11 +45,7 @@ pub(crate) struct Parts {
     pub(crate) keys: Keys,
     tasks: TaskTracker,
     store: Store,
-    runtimes: Vec<Arc<dyn ContainerRuntime>>,
-    networks: Vec<Arc<dyn PodNetwork>>,
-    /// Where the volumes of this machine's pods are.
-    volumes: Option<PathBuf>,
-    temporary: Option<PathBuf>,
+    pub(crate) machinery: Machinery,
     on_shutdown: OnShutdown,
     /// Held while the engine is being shut down, so that a second caller waits for the first.
     ending: tokio::sync::Mutex<()>,
@@ -69,7 +58,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     let env = builder.env.clone().unwrap_or_else(Env::system);
     let catalog = Catalog::builtin();
     let store = open_store(&builder, &catalog).await?;
-    let nodes = match Nodes::prepare(&builder, &env).await {
+    let nodes = match Nodes::prepare(&builder.node_options(), &env).await {
         Ok(nodes) => nodes,
         Err(error) => {
             store.close().await?;
@@ -128,13 +117,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         keys,
         tasks: TaskTracker::new(),
         store,
-        runtimes: nodes.runtimes,
-        networks: nodes.networks,
-        volumes: match &nodes.machine {
-            Machine::Local { state, .. } => Some(state.clone()),
-            Machine::Simulated => None,
-        },
-        temporary: nodes.temporary,
+        machinery: nodes.machinery,
         on_shutdown: builder.on_shutdown.unwrap_or(match builder.data_dir {
             Some(_) => OnShutdown::LeavePods,
             None => OnShutdown::StopPods,
@@ -150,7 +133,7 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         informers: Informers::clone(&informers),
         recorder: recorder.clone(),
         env: env.clone(),
-        credentials: credentials(&server, authority),
+        credentials: credentials(&server, authority.clone()),
         volume_directory: nodes.volumes,
         servers: Some(Arc::new(aggregation::Servers(parts.front.clone()))),
     };
@@ -171,6 +154,8 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
     // Nothing has asked before: the engine is not handed out yet.
     let _ = parts.explainer.set(scheduler.explainer());
     parts.spawn(scheduler.run(parts.stop.clone()));
+    let clients = NodeClients::new(authority, env.clone());
+    parts.nodes.reach(informers.of()?, clients);
     let names: Vec<String> = nodes.configs.iter().map(|node| node.name.clone()).collect();
     let agent = NodeAgent::new(NodeAgentConfig {
         nodes: nodes.configs,
@@ -179,9 +164,10 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         informers,
         recorder,
         env,
+        sight: Sight::All,
     })
     .map_err(|error| Error::Node(error.to_string()))?;
-    parts.nodes.fill(agent.nodes());
+    parts.nodes.fill(Local { nodes: agent.nodes(), names: names.iter().cloned().collect() });
     let stop = parts.stop.clone();
     parts.spawn(async move {
         if let Err(error) = agent.run(stop).await {
@@ -235,11 +221,6 @@ impl Parts {
         self.tasks.spawn(task);
     }
 
-    /// What runs containers, one for each kind of node.
-    pub(crate) fn runtimes(&self) -> &[Arc<dyn ContainerRuntime>] {
-        &self.runtimes
-    }
-
     pub(crate) fn is_ended(&self) -> bool {
         self.stop.is_cancelled()
     }
@@ -258,16 +239,7 @@ impl Parts {
                 first = result;
             }
         };
-        let leave = self.on_shutdown == OnShutdown::LeavePods;
-        if !leave {
-            note(self.stop_pods().await);
-        }
-        for network in &self.networks {
-            note(network.shutdown(leave).await.map_err(Error::from));
-        }
-        for runtime in &self.runtimes {
-            runtime.shutdown().await;
-        }
+        note(self.machinery.end(self.on_shutdown == OnShutdown::LeavePods).await);
         self.recorder.shutdown().await;
         self.informers.shutdown().await;
         note(self.store.close().await.map_err(Error::from));
@@ -275,55 +247,8 @@ impl Parts {
             // It waits for a disk, so not here.
             drop(tokio::task::spawn_blocking(move || auditor.close()).await);
         }
-        if !leave && let Some(directory) = &self.volumes {
-            note(
-                pinnace_node::remove_volumes(directory)
-                    .map_err(|source| Error::Io { path: directory.clone(), source }),
-            );
-        }
-        if !leave && let Some(directory) = &self.temporary {
-            note(remove(directory));
-        }
         self.ended.store(true, Ordering::Release);
         first
-    }
-
-    /// Ends what runs and removes everything of it.
-    async fn stop_pods(&self) -> Result<()> {
-        let mut first = Ok(());
-        for runtime in self.runtimes.iter().filter(|runtime| runtime.name() != "simulated") {
-            let pods = runtime.list_pods().await?;
-            let stopped: Vec<_> = stream::iter(pods)
-                .map(|pod| async move {
-                    let stops = pod
-                        .containers
-                        .iter()
-                        .map(|container| runtime.stop_container(&container.id, STOP_GRACE));
-                    futures::future::join_all(stops).await;
-                    for network in &self.networks {
-                        if let Err(error) = network.detach(&pod.config.id).await {
-                            tracing::warn!(pod = pod.config.id, %error, "address not released");
-                        }
-                    }
-                    runtime.remove_pod(&pod.sandbox.id).await
-                })
-                .buffer_unordered(STOP_AT_ONCE)
-                .collect()
-                .await;
-            for result in stopped {
-                first = first.and(result.map_err(Error::from));
-            }
-        }
-        first
-    }
-}
-
-fn remove(directory: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Io { path: directory.to_owned(), source })
-        }
-        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`Authority`]: the certificate authority that signs what serves and who connects.
 //! - [`Authenticator`], [`TokenAuthenticator`], [`Anonymous`]: who makes a request;
 //!   [`authentication::jwt`]: tokens of other issuers.
+//! - [`Kubelet`], [`NodeClients`]: a node's agent over HTTPS, and the way to it.
 //! - [`HttpsExtensions`]: the way out, to webhooks; [`Aggregator`]: to servers of other groups.
 
 mod aggregation;
@@ -23,6 +24,7 @@ mod flow_control;
 mod front;
 mod handlers;
 pub mod health;
+mod kubelet;
 mod limits;
 mod listener;
 pub mod metrics;
@@ -38,8 +40,13 @@ pub use body::{Body, BoxError, RequestBody};
 pub use error::{Error, Result};
 pub use extensions::HttpsExtensions;
 pub use front::{Front, FrontBuilder, FrontService};
+pub use kubelet::{
+    CLIENT_NAME, Kubelet, KubeletConfig, NodeApplication, NodeClients, Purpose, node_of_certificate,
+};
 pub use listener::{ServeConfig, Serving};
 pub use pinnace_server::TokenAuthenticator;
-pub use pki::{Authority, ClientIdentity, RequestedCertificate, kubeconfig, signing_key};
+pub use pki::{
+    Authority, ClientIdentity, RequestedCertificate, kubeconfig, kubeconfig_for, signing_key,
+};
 #[cfg(fuzzing)]
 pub use streams::fuzzing;

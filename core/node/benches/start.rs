@@ -13,7 +13,9 @@ use pinnace_api::{Catalog, Key};
 use pinnace_client::{Client, EventType, Informers, ListOptions, Recorder};
 use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
-use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings};
+use pinnace_node::{
+    Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings, Sight,
+};
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 use pinnace_server::{Server, User};
 use pinnace_store::Store;
@@ -87,6 +89,7 @@ async fn with_agent() -> (f64, Option<PodStatus>) {
         capacity: Capacity::default(),
         settings: NodeSettings::default(),
         addresses: vec!["192.0.2.7".parse().unwrap()],
+        port: 0,
         runtime: simulated.clone(),
         network: Arc::new(SimulatedNetwork::new("10.0.0.0/25".parse().unwrap()).unwrap()),
     };
@@ -99,6 +102,7 @@ async fn with_agent() -> (f64, Option<PodStatus>) {
         informers: informers.clone(),
         recorder: recorder.clone(),
         env,
+        sight: Sight::All,
     })
     .unwrap();
     let stop = CancellationToken::new();

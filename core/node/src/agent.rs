@@ -1,12 +1,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret};
-use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
-use pinnace_api::Object;
+use pinnace_api::{Key, Object, Reason, Typed};
 use pinnace_client::{Api, Client, Delta, Informers, Lister};
 use pinnace_env::Env;
 use pinnace_runtime::PodState;
@@ -18,8 +16,8 @@ use crate::alarms::Alarms;
 use crate::config::{Machine, NodeAgentConfig};
 use crate::directory::Nodes;
 use crate::host::{Host, HostRuntime};
+use crate::references::References;
 use crate::slot::{Signals, Slot};
-use crate::sources::Reference;
 use crate::{Error, Result, csi, eviction, heartbeat, images, runtimes, static_pods};
 
 /// How many pods a real machine sets up at once, and how many images it pulls at once.
@@ -59,26 +57,13 @@ pub(crate) struct Shared {
     pub(crate) pulls: Semaphore,
     starts: Option<Semaphore>,
     paces: Semaphore,
-    informers: Informers,
+    pub(crate) informers: Informers,
     slots: Mutex<HashMap<Arc<str>, Arc<Slot>, ahash::RandomState>>,
     /// What runtimes had when the agent began, by uid, until its pod's worker takes it over.
     found: Mutex<HashMap<String, (Arc<HostRuntime>, PodState)>>,
     /// Pulls under way, by image.
     pulling: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-    references: Mutex<References>,
-}
-
-/// A reference with the namespace that it is in; empty where there is none.
-type Place = (Arc<str>, Reference);
-
-#[derive(Default)]
-struct References {
-    /// Which pods refer to what.
-    users: HashMap<Place, HashSet<Arc<str>>>,
-    /// The other way round.
-    of: HashMap<Arc<str>, Vec<Place>>,
-    /// The kinds of references that are watched.
-    watched: HashSet<Discriminant<Reference>>,
+    pub(crate) references: References,
 }
 
 impl NodeAgent {
@@ -129,7 +114,7 @@ impl NodeAgent {
             slots: Mutex::default(),
             found: Mutex::default(),
             pulling: Mutex::default(),
-            references: Mutex::default(),
+            references: References::new(config.sight),
         };
         let pods_cache = config.informers.of()?;
         Ok(Self { shared: Arc::new(shared), runtimes, pods_cache })
@@ -295,6 +280,15 @@ impl Shared {
         self.slots.lock().get(uid).cloned()
     }
 
+    /// A pod as the API has it now; `None` for one that is not there, or that a node may not read: it is
+    /// none of this agent's then.
+    pub(crate) async fn find_pod(&self, key: &Key) -> pinnace_api::Result<Option<Typed<Pod>>> {
+        match self.pods.find(key).await {
+            Err(error) if error.reason() == Reason::Forbidden => Ok(None),
+            found => found,
+        }
+    }
+
     /// Has one pod looked at.
     pub(crate) fn signal(self: &Arc<Self>, uid: &str, change: impl FnOnce(&mut Signals)) {
         if let Some(slot) = self.slot(uid) {
@@ -339,86 +333,5 @@ impl Shared {
     /// Whether a pod of this agent's has this uid.
     pub(crate) fn knows(&self, uid: &str) -> bool {
         self.slots.lock().contains_key(uid)
-    }
-
-    /// Has a pod looked at when anything changes that it refers to.
-    pub(crate) fn watch_references(self: &Arc<Self>, slot: &Slot, references: Vec<Reference>) {
-        self.watch_also(&slot.uid, slot.key.namespace(), references);
-    }
-
-    /// As [`Shared::watch_references`], for what shows only later that it is referred to.
-    pub(crate) fn watch_also(
-        self: &Arc<Self>,
-        uid: &str,
-        namespace: &str,
-        references: Vec<Reference>,
-    ) {
-        if references.is_empty() {
-            return;
-        }
-        let mut new = Vec::new();
-        {
-            let known = &mut *self.references.lock();
-            let (uid, namespace): (Arc<str>, Arc<str>) = (uid.into(), namespace.into());
-            for reference in references {
-                let kind = discriminant(&reference);
-                if known.watched.insert(kind) {
-                    new.push(reference.clone());
-                }
-                let place = (namespace.clone(), reference);
-                if known.users.entry(place.clone()).or_default().insert(uid.clone()) {
-                    known.of.entry(uid.clone()).or_default().push(place);
-                }
-            }
-        }
-        for reference in new {
-            match reference {
-                Reference::ConfigMap(_) => self.watch::<ConfigMap>(Reference::ConfigMap),
-                Reference::Secret(_) => self.watch::<Secret>(Reference::Secret),
-                Reference::Claim(_) => self.watch::<PersistentVolumeClaim>(Reference::Claim),
-                Reference::Attachment(_) => self.watch::<VolumeAttachment>(Reference::Attachment),
-            }
-        }
-    }
-
-    /// Undoes [`Shared::watch_references`].
-    pub(crate) fn unwatch_references(&self, slot: &Slot) {
-        let known = &mut *self.references.lock();
-        for place in known.of.remove(&slot.uid).into_iter().flatten() {
-            if let Some(users) = known.users.get_mut(&place) {
-                users.remove(&slot.uid);
-                if users.is_empty() {
-                    known.users.remove(&place);
-                }
-            }
-        }
-    }
-
-    fn watch<K>(self: &Arc<Self>, reference: fn(String) -> Reference)
-    where
-        K: pinnace_api::Kind + k8s_openapi::Resource,
-    {
-        let Ok(lister) = self.informers.of::<K>() else { return };
-        let weak = Arc::downgrade(self);
-        lister.informer().on_change(move |delta| {
-            if let (Some(shared), Some(object)) = (weak.upgrade(), delta.object()) {
-                shared.reference_changed(object, reference);
-            }
-        });
-    }
-
-    fn reference_changed(self: &Arc<Self>, object: &Object, reference: fn(String) -> Reference) {
-        let key: Place = (object.namespace().into(), reference(object.name().to_owned()));
-        let users: Vec<Arc<str>> = {
-            let references = self.references.lock();
-            references.users.get(&key).into_iter().flatten().cloned().collect()
-        };
-        let content = matches!(key.1, Reference::ConfigMap(_) | Reference::Secret(_));
-        for uid in users {
-            self.signal(&uid, |signals| match content {
-                true => signals.references = true,
-                false => signals.claims = true,
-            });
-        }
     }
 }

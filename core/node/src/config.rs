@@ -27,6 +27,18 @@ pub struct NodeAgentConfig {
     pub recorder: Recorder,
     /// Time and chance.
     pub env: Env,
+    /// What the agent may read.
+    pub sight: Sight,
+}
+
+/// What an agent may read of the ConfigMaps and Secrets that its pods refer to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// All there are: they come from caches that others share.
+    #[default]
+    All,
+    /// Those alone that its pods refer to, each watched by itself, as the node authorizer allows.
+    Related,
 }
 
 /// A node to register.
@@ -43,6 +55,8 @@ pub struct NodeConfig {
     pub settings: NodeSettings,
     /// Its addresses, the primary first, at most one of each family.
     pub addresses: Vec<IpAddr>,
+    /// Where it listens for the cluster, which its Node says; 0 for one that is reached without.
+    pub port: u16,
     /// What runs its containers. Nodes may share one: then what happens is told once for all.
     pub runtime: Arc<dyn Runtime>,
     /// Where its pods get their addresses.

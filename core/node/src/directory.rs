@@ -62,7 +62,7 @@ impl LocalNode {
     async fn pod(&self, reference: &PodReference) -> Result<Typed<Pod>> {
         let key = Key::new(reference.namespace.as_str(), reference.name.as_str());
         let shared = self.shared()?;
-        let found = shared.pods.find(&key).await?;
+        let found = shared.find_pod(&key).await?;
         let same = |pod: &Typed<Pod>| {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
             let uid = pod.metadata.uid.as_deref();

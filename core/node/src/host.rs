@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pressures: Mutex<Vec<Pressure>>,
     /// As texts, for they are shown in every pod's status.
     pub(crate) ips: Vec<String>,
+    /// Where it listens, if it does.
+    pub(crate) port: Option<u16>,
     pub(crate) runtime: Arc<HostRuntime>,
     pub(crate) network: Arc<dyn PodNetwork>,
     pub(crate) recorder: Recorder,
@@ -80,6 +82,7 @@ impl Host {
             pressures: Mutex::default(),
             capacity: config.capacity,
             ips: config.addresses.iter().map(IpAddr::to_string).collect(),
+            port: Some(config.port).filter(|port| *port != 0),
             runtime,
             network: config.network,
             used: Mutex::new(NOTHING),

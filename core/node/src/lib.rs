@@ -28,6 +28,7 @@ mod machine;
 mod measure;
 mod node;
 mod pod;
+mod references;
 mod runtimes;
 mod slot;
 mod sources;
@@ -35,7 +36,7 @@ mod static_pods;
 mod volumes;
 
 pub use agent::NodeAgent;
-pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig, NodeSettings, Reserved};
+pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig, NodeSettings, Reserved, Sight};
 pub use directory::Nodes;
 pub use error::{Error, Result};
 pub use eviction::{Amount, Eviction, Signal, Threshold};

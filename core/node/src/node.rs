@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo,
+    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
+    NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -90,6 +91,9 @@ pub(crate) fn status(
         addresses: Some(addresses),
         capacity: Some(amounts(&host.capacity)),
         allocatable: Some(amounts(&host.allocatable)),
+        daemon_endpoints: host.port.map(|port| NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: port.into() }),
+        }),
         conditions: Some(conditions(&host.pressures(), health, current.conditions.as_deref(), now)),
         node_info: Some(NodeSystemInfo {
             architecture: architecture().to_owned(),

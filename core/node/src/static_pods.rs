@@ -154,7 +154,8 @@ async fn reconcile(
     mut wanted: BTreeMap<Key, Pod>,
 ) -> Result<()> {
     let mut unwanted = host.mirrors.renew(shared, &mut wanted);
-    let mirrors = shared.pods.list(None, ListOptions::default()).await?;
+    let here = ListOptions::default().fields(&format!("spec.nodeName={}", host.name))?;
+    let mirrors = shared.pods.list(None, here).await?;
     for mirror in &mirrors.items {
         let node = mirror.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         let Some(hash) = mirrored(mirror).filter(|_| node == Some(&*host.name)) else { continue };

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Catalog, Draft, Key, Object, Resource, Result};
+use pinnace_client::wire::Wire;
 use pinnace_client::{
     Annotations, DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchStream,
     WriteOptions,
 };
-
 use serde_json::{Value, json};
 
 use crate::audit::{AuditAttributes, AuditOrigin, AuditedRequest};
@@ -81,7 +81,7 @@ impl InProcess {
     }
 
     /// The way to a kind that another server serves.
-    fn elsewhere(&self, resource: &Resource) -> Option<Elsewhere<'_>> {
+    fn elsewhere(&self, resource: &Resource) -> Option<Wire<Elsewhere<'_>>> {
         self.server.elsewhere(&self.user, resource)
     }
 

@@ -50,7 +50,7 @@ pub use authentication::TokenAuthenticator;
 pub use authorization::{
     Attributes, Authorizer, Authorizers, Decision, MastersOnly, Rules, Selectors, User,
 };
-pub use elsewhere::{OtherAnswer, OtherRequest, OtherServers};
+pub use elsewhere::OtherServers;
 pub use extension::{ExtensionAddress, ExtensionAnswer, ExtensionClient, ExtensionRequest};
 pub use figures::AdmissionFigures;
 pub use hooks::{AdmissionHook, Ruling};

@@ -83,22 +83,8 @@ impl Options<'_> {
                 document["fieldValidation"] = format!("{:?}", options.field_validation).into();
             }
             Self::Delete(options) => {
-                if let Some(seconds) = options.grace_period_seconds {
-                    document["gracePeriodSeconds"] = seconds.into();
-                }
-                if let Some(policy) = options.propagation {
-                    document["propagationPolicy"] = format!("{policy:?}").into();
-                }
-                if let Some(wanted) = &options.preconditions {
-                    let mut preconditions = json!({});
-                    if let Some(uid) = &wanted.uid {
-                        preconditions["uid"] = uid.as_str().into();
-                    }
-                    if let Some(version) = &wanted.resource_version {
-                        preconditions["resourceVersion"] = version.as_str().into();
-                    }
-                    document["preconditions"] = preconditions;
-                }
+                document = pinnace_client::wire::deletion(options);
+                document["apiVersion"] = "meta.k8s.io/v1".into();
             }
         }
         document

@@ -1,17 +1,19 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
 use pinnace_api::{Key, Result};
 use pinnace_client::{Api, Lister};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
-use super::checks::kubelet_client;
-use super::{KUBELET_CLIENT, add_condition, condition, is_issued, pem};
-use crate::{CertificateAuthority, Context};
+use super::checks::{NODE_PREFIX, kubelet_client, kubelet_serving};
+use super::{KUBELET_CLIENT, KUBELET_SERVING, add_condition, condition, is_issued, pem};
+use crate::{CertificateAuthority, CertificateRequest, Context};
 
 /// The controller that approves the requests of nodes whose users may make them.
 pub(super) fn controller(
@@ -23,6 +25,7 @@ pub(super) fn controller(
         requests: requests.clone(),
         api: context.client().of()?,
         reviews: context.client().of()?,
+        nodes: context.client().of()?,
         authority: authority.clone(),
     };
     Ok(Controller::new(reconciler, &context.env).watches(requests.informer()))
@@ -32,6 +35,7 @@ struct Approver {
     requests: Lister<CertificateSigningRequest>,
     api: Api<CertificateSigningRequest>,
     reviews: Api<SubjectAccessReview>,
+    nodes: Api<Node>,
     authority: Arc<dyn CertificateAuthority>,
 }
 
@@ -50,6 +54,12 @@ const OTHER: Recognizer = Recognizer {
     message: "Auto approving kubelet client certificate after SubjectAccessReview.",
 };
 
+/// What is said of a certificate to serve with, and after how long the Node is looked at again that does
+/// not say the addresses of a request.
+const SERVING_MESSAGE: &str =
+    "Auto approving kubelet serving certificate for the addresses of the Node.";
+const SERVING_AGAIN: Duration = Duration::from_secs(5);
+
 #[async_trait]
 impl Reconciler for Approver {
     fn name(&self) -> &str {
@@ -59,14 +69,22 @@ impl Reconciler for Approver {
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
         let Some(request) = self.requests.get(key) else { return Ok(Action::Done) };
         let decided = ["Approved", "Denied"].iter().any(|kind| condition(&request, kind).is_some());
-        if decided || is_issued(&request) || request.spec.signer_name != KUBELET_CLIENT {
+        if decided || is_issued(&request) {
             return Ok(Action::Done);
         }
+        let check = match &*request.spec.signer_name {
+            KUBELET_CLIENT => kubelet_client,
+            KUBELET_SERVING => kubelet_serving,
+            _ => return Ok(Action::Done),
+        };
         let usages = request.spec.usages.as_deref().unwrap_or_default();
         let read = pem(&request).and_then(|pem| self.authority.read(pem));
-        let Ok(wanted) = read.and_then(|read| kubelet_client(&read, usages).map(|()| read)) else {
+        let Ok(wanted) = read.and_then(|read| check(&read, usages).map(|()| read)) else {
             return Ok(Action::Done);
         };
+        if request.spec.signer_name == KUBELET_SERVING {
+            return self.serving(key, &request, &wanted).await;
+        }
         let own = request.spec.username.as_deref() == Some(&*wanted.common_name);
         let recognizers = if own { &[SELF, OTHER][..] } else { &[OTHER][..] };
         for recognizer in recognizers {
@@ -88,6 +106,33 @@ impl Reconciler for Approver {
 }
 
 impl Approver {
+    /// Approves what a node serves with: for itself, and for addresses that its Node says alone.
+    /// Upstream leaves that to others.
+    async fn serving(
+        &self,
+        key: &Key,
+        request: &CertificateSigningRequest,
+        wanted: &CertificateRequest,
+    ) -> Result<Action, BoxError> {
+        if request.spec.username.as_deref() != Some(&*wanted.common_name) {
+            return Ok(Action::Done);
+        }
+        let node = wanted.common_name.trim_start_matches(NODE_PREFIX);
+        let node = self.nodes.find(&Key::cluster(node)).await?;
+        let status = node.as_ref().and_then(|node| node.status.as_ref());
+        let addresses = status.and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+        let mut names = wanted.addresses.iter().chain(&wanted.dns_names);
+        if !names.all(|name| addresses.iter().any(|known| known.address == *name)) {
+            // The Node may say so in a moment.
+            return Ok(Action::RequeueAfter(SERVING_AGAIN));
+        }
+        let approve = |request: &mut CertificateSigningRequest| {
+            add_condition(request, "Approved", "AutoApproved", SERVING_MESSAGE)
+        };
+        self.api.modify_approval(key, approve).await?;
+        Ok(Action::Done)
+    }
+
     async fn may(
         &self,
         request: &CertificateSigningRequest,

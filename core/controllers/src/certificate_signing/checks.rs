@@ -2,7 +2,7 @@ use super::{API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY};
 use crate::CertificateRequest;
 
 const NODES: &str = "system:nodes";
-const NODE_PREFIX: &str = "system:node:";
+pub(super) const NODE_PREFIX: &str = "system:node:";
 
 /// What each signer wants of a request; `None` for other people's signers.
 pub(super) fn of_signer(
@@ -48,7 +48,11 @@ pub(super) fn kubelet_client(
     named(request)
 }
 
-fn kubelet_serving(request: &CertificateRequest, usages: &[String]) -> Result<(), String> {
+/// What a node asks for to be spoken to.
+pub(super) fn kubelet_serving(
+    request: &CertificateRequest,
+    usages: &[String],
+) -> Result<(), String> {
     of_nodes(request)?;
     if request.dns_names.is_empty() && request.addresses.is_empty() {
         return Err("DNS or IP subjectAltName is required".to_owned());

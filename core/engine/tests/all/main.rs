@@ -8,6 +8,7 @@ mod deployments;
 mod durable;
 mod encryption;
 mod host_controllers;
+mod joined;
 mod lifecycle;
 mod metrics;
 mod nodes;

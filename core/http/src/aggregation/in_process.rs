@@ -2,12 +2,12 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
-use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyDataStream, BodyExt as _, Full};
 use pinnace_api::{ApiError, Reason, Result};
-use pinnace_server::{OtherAnswer, OtherRequest, OtherServers, User};
+use pinnace_client::wire::{Answer, Request};
+use pinnace_server::{OtherServers, User};
 use tokio_util::sync::CancellationToken;
 
 use super::{Aggregator, Forwarded, Inner};
@@ -23,12 +23,14 @@ struct Sender(Weak<Inner>);
 
 #[async_trait]
 impl OtherServers for Sender {
-    async fn send(&self, user: &User, request: OtherRequest) -> Result<OtherAnswer> {
+    async fn send(&self, user: &User, request: Request) -> Result<Answer> {
         let unavailable = || ApiError::new(Reason::ServiceUnavailable, "service unavailable");
         let aggregator = Aggregator(self.0.upgrade().ok_or_else(unavailable)?);
-        let remote = aggregator.find(&request.group, &request.version);
+        let resource = &request.target.resource;
+        let remote = aggregator.find(&resource.group, &resource.version);
         let remote = remote.ok_or_else(ApiError::no_such_resource)?;
-        let mut head = Request::builder().method(request.method).uri(request.path);
+        let is_watch = request.is_watch();
+        let mut head = http::Request::builder().method(request.method).uri(request.path);
         head = head.header(ACCEPT, "application/json").header(USER_AGENT, "pinnace");
         if !request.content_type.is_empty() {
             head = head.header(CONTENT_TYPE, request.content_type);
@@ -41,11 +43,11 @@ impl OtherServers for Sender {
             upgrade: None,
             user,
             peer: &Peer::in_process(user.clone(), CancellationToken::new()),
-            is_watch: request.is_watch,
+            is_watch,
         };
         let response = aggregator.forward(&remote, forwarded).await?;
         let status = response.status().as_u16();
         let body = BodyDataStream::new(response.into_body());
-        Ok(OtherAnswer { status, body: body.map_err(|error| error.to_string()).boxed() })
+        Ok(Answer { status, body: body.map_err(|error| error.to_string()).boxed() })
     }
 }

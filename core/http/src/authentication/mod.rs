@@ -88,7 +88,7 @@ pub(crate) async fn authenticate(
 ) -> Result<User> {
     for authenticator in chain {
         if let Some(user) = authenticator.authenticate(request, peer).await? {
-            return Ok(with_group(user, AUTHENTICATED));
+            return Ok(with_authenticated(user));
         }
     }
     // A token that nobody knows is a failed claim, not an anonymous caller.
@@ -101,6 +101,11 @@ pub(crate) async fn authenticate(
 /// The answer to callers who are not known.
 pub(crate) fn unauthorized() -> ApiError {
     ApiError::new(Reason::Unauthorized, "Unauthorized")
+}
+
+/// A user as who is known.
+pub(crate) fn with_authenticated(user: User) -> User {
+    with_group(user, AUTHENTICATED)
 }
 
 fn with_group(mut user: User, group: &str) -> User {

@@ -174,15 +174,15 @@ where
     let (lent, lender) = handover::lend(stream);
     let left = Arc::new(Mutex::new(None));
     let service = service_fn(|request: Request<Incoming>| {
-        let (front, peer) = (shared.front.clone(), peer.clone());
+        let (handler, peer) = (shared.handler.clone(), peer.clone());
         let in_flight = InFlight::begin(&active);
         let (lender, left) = (lender.clone(), left.clone());
         async move {
             let alone = request.version() == Version::HTTP_11;
             let request = request.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)));
-            // In a box, which is gone once there is an answer: a connection that only watches has
+            // A box, which is gone once there is an answer: a connection that only watches has
             // no use for all that a request may need on its way.
-            let response = Box::pin(front.handle(request, &peer)).await;
+            let response = handler.handle(request, &peer).await;
             let watch = alone && response.body().is_watch() && lender.is_settled();
             let response = response.map(|body| Counted { body, _in_flight: in_flight });
             if watch {

@@ -13,13 +13,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits::{DRAIN_TIMEOUT, MAX_CONNECTIONS};
-use crate::{Authority, Error, Front, Result, pki};
+use crate::{Authority, Body, Error, Front, Peer, RequestBody, Result, pki};
+pub(crate) use tls::Tls;
 
 /// After a failure to accept, such as too many open files, how long it is left alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -53,14 +56,52 @@ struct State {
     tasks: TaskTracker,
 }
 
+/// Answers the requests of a listener.
+#[async_trait]
+pub(crate) trait Handle: Send + Sync + 'static {
+    /// The answer to a request. Whatever is wrong is an answer, too.
+    async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Body>;
+}
+
+#[async_trait]
+impl Handle for Front {
+    async fn handle(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Body> {
+        Front::handle(self, request, peer).await
+    }
+}
+
 /// What every connection of a listener needs.
 #[derive(Clone)]
 struct Shared {
-    front: Front,
+    handler: Arc<dyn Handle>,
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
     room: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn new(handler: Arc<dyn Handle>) -> Self {
+        Self {
+            handler,
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        }
+    }
+
+    /// What serves nothing yet. An error drops it, and that ends what has begun.
+    fn state(&self, ca: &str) -> State {
+        State {
+            address: None,
+            unix: None,
+            ca: ca.to_owned(),
+            stop: self.stop.clone(),
+            abort: self.abort.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
 }
 
 impl Front {
@@ -70,22 +111,8 @@ impl Front {
     /// [`Error::Listen`] when an address or path is taken or not allowed; [`Error::Certificate`]
     /// and [`Error::Io`] for what is wrong with keys.
     pub async fn serve(&self, authority: Arc<Authority>, config: ServeConfig) -> Result<Serving> {
-        let shared = Shared {
-            front: self.clone(),
-            stop: CancellationToken::new(),
-            abort: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        };
-        // An error drops this, and that ends what has begun.
-        let mut state = State {
-            address: None,
-            unix: None,
-            ca: authority.certificate_pem().to_owned(),
-            stop: shared.stop.clone(),
-            abort: shared.abort.clone(),
-            tasks: shared.tasks.clone(),
-        };
+        let shared = Shared::new(Arc::new(self.clone()));
+        let mut state = shared.state(authority.certificate_pem());
         if let Some(path) = config.unix {
             state.listen_unix(path, &shared)?;
         }
@@ -95,12 +122,26 @@ impl Front {
             let address = listener.local_addr().map_err(failed)?;
             let mut names = config.names;
             names.extend(pki::address_name(address.ip()));
-            let tls = tls::Tls::new(authority, names)?;
+            let tls = Tls::new(authority, names)?;
             state.address = Some(address);
             shared.tasks.spawn(accept_tcp(listener, tls, shared.clone()));
         }
         Ok(Serving(Arc::new(state)))
     }
+}
+
+/// Has something else than a front answer what comes to an address.
+pub(crate) fn serve(
+    handler: Arc<dyn Handle>,
+    listener: TcpListener,
+    tls: Tls,
+    ca: &str,
+) -> Serving {
+    let shared = Shared::new(handler);
+    let mut state = shared.state(ca);
+    state.address = listener.local_addr().ok();
+    shared.tasks.spawn(accept_tcp(listener, tls, shared.clone()));
+    Serving(Arc::new(state))
 }
 
 impl Serving {
@@ -216,7 +257,7 @@ async fn room(shared: &Shared) -> Option<OwnedSemaphorePermit> {
     }
 }
 
-async fn accept_tcp(listener: TcpListener, tls: tls::Tls, shared: Shared) {
+async fn accept_tcp(listener: TcpListener, tls: Tls, shared: Shared) {
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
     renewal.reset();
     loop {

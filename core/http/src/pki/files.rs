@@ -64,12 +64,12 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// The first certificate of a text in PEM.
-pub(super) fn der(pem: &str) -> Result<CertificateDer<'static>> {
+pub(crate) fn der(pem: &str) -> Result<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(Error::certificate)
 }
 
 /// When a certificate ends, in seconds since 1970.
-pub(super) fn end(pem: &str) -> Option<i64> {
+pub(crate) fn end(pem: &str) -> Option<i64> {
     let der = der(pem).ok()?;
     let (_, certificate) = parse_x509_certificate(&der).ok()?;
     Some(certificate.validity().not_after.timestamp())
@@ -82,13 +82,17 @@ pub(super) fn names(pem: &str) -> Option<Vec<String>> {
     let alternatives = certificate.subject_alternative_name().ok()??;
     let name = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|v4| IpAddr::from(v4).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|v6| IpAddr::from(v6).to_string()),
-        },
+        GeneralName::IPAddress(bytes) => address(bytes),
         _ => None,
     };
     Some(alternatives.value.general_names.iter().filter_map(name).collect())
+}
+
+/// An address as a certificate has it, as text.
+pub(super) fn address(bytes: &[u8]) -> Option<String> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    address.ok().map(|address| address.to_string())
 }
 
 /// Whether a certificate names an authority's key as the one that signed it. Both files are ours:

@@ -13,6 +13,16 @@ pub fn kubeconfig(
     user: &str,
     identity: &ClientIdentity,
 ) -> String {
+    kubeconfig_for(server, authority.certificate_pem(), user, identity)
+}
+
+/// As [`kubeconfig`], where only the certificate of the authority is at hand, in PEM.
+pub fn kubeconfig_for(
+    server: &str,
+    authority: &str,
+    user: &str,
+    identity: &ClientIdentity,
+) -> String {
     let encode = |pem: &str| STANDARD.encode(pem);
     let document = json!({
         "apiVersion": "v1",
@@ -21,7 +31,7 @@ pub fn kubeconfig(
             "name": "pinnace",
             "cluster": {
                 "server": server,
-                "certificate-authority-data": encode(authority.certificate_pem()),
+                "certificate-authority-data": encode(authority),
             },
         }],
         "users": [{

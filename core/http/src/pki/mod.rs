@@ -16,7 +16,8 @@ use rcgen::{
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-pub use kubeconfig::kubeconfig;
+pub(crate) use files::{der, end};
+pub use kubeconfig::{kubeconfig, kubeconfig_for};
 pub use request::RequestedCertificate;
 pub use signing::signing_key;
 

@@ -12,7 +12,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 
-use super::{Authority, lasting_until, names};
+use super::{Authority, files, lasting_until, names};
 use crate::{Error, Result};
 
 /// What a certificate is asked for.
@@ -56,7 +56,7 @@ impl RequestedCertificate {
                     GeneralName::DNSName(name) => read.dns_names.push((*name).to_owned()),
                     GeneralName::RFC822Name(name) => read.emails.push((*name).to_owned()),
                     GeneralName::URI(name) => read.uris.push((*name).to_owned()),
-                    GeneralName::IPAddress(bytes) => read.addresses.push(format!("{bytes:?}")),
+                    GeneralName::IPAddress(bytes) => read.addresses.extend(files::address(bytes)),
                     _ => {}
                 }
             }

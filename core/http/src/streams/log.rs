@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::{ApiError, Result};
@@ -16,7 +16,7 @@ use super::web_socket::{self, is_web_socket};
 use crate::request::Query;
 use crate::request::options::invalid_named;
 use crate::response::reply;
-use crate::{Body, BoxError};
+use crate::{Body, BoxError, Peer};
 
 const TEXT: &str = "text/plain";
 
@@ -50,21 +50,34 @@ impl Connect<'_> {
             None => futures::stream::empty().boxed(),
             Some(node) => node.logs(&place.reference, &container, options).await?,
         };
-        let stop = self.peer.stop.clone();
-        let Some(upgrade) = upgrade.filter(|_| is_web_socket(self.headers)) else {
-            let body = lines.map(|bytes| bytes.map_err(BoxError::from));
-            let body = body.take_until(stop.cancelled_owned());
-            return Ok(reply(StatusCode::OK, TEXT, Body::stream(body)));
-        };
-        let (response, wire) = web_socket::accept(self.headers, &PROTOCOLS)?;
-        self.peer.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = send(upgrade, lines, wire) => {}
-            }
-        });
-        Ok(response)
+        respond(lines, self.headers, upgrade, self.peer)
     }
+}
+
+/// Answers with a log, as the body or over a WebSocket.
+///
+/// # Errors
+/// `BadRequest` for a WebSocket that cannot be understood.
+pub(crate) fn respond(
+    lines: nodes::Bytes,
+    headers: &HeaderMap,
+    upgrade: Option<OnUpgrade>,
+    peer: &Peer,
+) -> Result<Response<Body>> {
+    let stop = peer.stop.clone();
+    let Some(upgrade) = upgrade.filter(|_| is_web_socket(headers)) else {
+        let body = lines.map(|bytes| bytes.map_err(BoxError::from));
+        let body = body.take_until(stop.cancelled_owned());
+        return Ok(reply(StatusCode::OK, TEXT, Body::stream(body)));
+    };
+    let (response, wire) = web_socket::accept(headers, &PROTOCOLS)?;
+    peer.tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = send(upgrade, lines, wire) => {}
+        }
+    });
+    Ok(response)
 }
 
 /// Sends a log until it ends or the client goes. One that reads nothing holds it up.
@@ -80,7 +93,10 @@ async fn send(upgrade: OnUpgrade, mut lines: nodes::Bytes, wire: Wire) {
 }
 
 /// `PodLogOptions`, from the parameters of a request.
-fn log_options(query: &Query, pod: &str, now: jiff::Timestamp) -> Result<LogOptions> {
+///
+/// # Errors
+/// `Invalid` and `BadRequest`.
+pub(crate) fn log_options(query: &Query, pod: &str, now: jiff::Timestamp) -> Result<LogOptions> {
     let mut errors = ErrorList::default();
     let number = |name: &'static str, least: i64, why: &str, errors: &mut ErrorList| {
         let value = query.number(name)?;

@@ -6,10 +6,11 @@
 mod containers;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod log;
-mod port_forward;
+pub(crate) mod log;
+pub(crate) mod port_forward;
 mod proxy;
-mod remote_command;
+pub(crate) mod remote_command;
+pub(crate) mod single_port;
 mod spdy;
 mod spdy_command;
 mod tunnel;
@@ -45,6 +46,13 @@ pub(crate) struct Connect<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) peer: &'a Peer,
     pub(crate) resource: &'a Arc<Resource>,
+}
+
+/// A client whose connection is taken over.
+pub(crate) struct Upgrading<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) upgrade: OnUpgrade,
+    pub(crate) peer: &'a Peer,
 }
 
 /// Whether a subresource is a connection and not a part of the object.

@@ -17,8 +17,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::spdy::{self, SpdyStream};
 use super::tunnel::Tunnel;
 use super::web_socket::{self, Framing, Socket};
-use super::{Connect, is_spdy, spdy_command};
+use super::{Connect, Upgrading, is_spdy, single_port, spdy_command};
 use crate::Body;
+use crate::request::Query;
 
 const PROTOCOL: &str = "portforward.k8s.io";
 /// Ports of one request of the old form, connections at once, and half-opened ones.
@@ -35,9 +36,16 @@ enum Form {
     Tunnel,
     /// A pair of channels for each port.
     Channels(Framing),
+    /// One connection, of which each side may end its half.
+    Single,
 }
 
-const FORMS: [(&str, Form); 6] = [
+/// What the engine speaks with its nodes. None of upstream's forms tells over a WebSocket alone whether
+/// somebody listens, or that one side has said all.
+pub(crate) const SINGLE: &str = "port.pinnace";
+
+const FORMS: [(&str, Form); 7] = [
+    (SINGLE, Form::Single),
     ("SPDY/3.1+portforward.k8s.io", Form::Tunnel),
     ("v4.channel.k8s.io", Form::Channels(Framing::Binary)),
     ("v4.base64.channel.k8s.io", Form::Channels(Framing::Base64)),
@@ -48,9 +56,9 @@ const FORMS: [(&str, Form); 6] = [
 
 /// The pod whose ports they are.
 #[derive(Clone)]
-struct Pod {
-    node: Arc<dyn NodeConnection>,
-    reference: PodReference,
+pub(crate) struct Pod {
+    pub(crate) node: Arc<dyn NodeConnection>,
+    pub(crate) reference: PodReference,
 }
 
 impl Connect<'_> {
@@ -58,18 +66,31 @@ impl Connect<'_> {
         let place = self.place()?;
         let node = self.node_of(&place)?;
         let pod = Pod { node, reference: place.reference };
-        let stop = self.peer.stop.clone();
-        let (response, form) = if is_spdy(self.headers) {
-            (accept_spdy(self.headers)?, None)
+        let client = Upgrading { headers: self.headers, upgrade, peer: self.peer };
+        pod.forward(client, self.query)
+    }
+}
+
+impl Pod {
+    /// Connects a client with ports of the pod.
+    ///
+    /// # Errors
+    /// `BadRequest` for a client that cannot be understood or names no ports.
+    pub(crate) fn forward(self, client: Upgrading<'_>, query: &Query) -> Result<Response<Body>> {
+        let Upgrading { headers, upgrade, peer } = client;
+        let pod = self;
+        let (response, form) = if is_spdy(headers) {
+            (accept_spdy(headers)?, None)
         } else {
-            let (response, form) = web_socket::accept(self.headers, &FORMS)?;
+            let (response, form) = web_socket::accept(headers, &FORMS)?;
             (response, Some(form))
         };
         let ports = match form {
-            Some(Form::Channels(_)) => ports(self.query.all("ports"))?,
+            Some(Form::Channels(_) | Form::Single) => ports(query.all("ports"))?,
             _ => Vec::new(),
         };
-        self.peer.tasks.spawn(async move {
+        let stop = peer.stop.clone();
+        peer.tasks.spawn(async move {
             let served = async {
                 match form {
                     None => {
@@ -83,6 +104,7 @@ impl Connect<'_> {
                             Form::Channels(framing) => {
                                 over_channels(socket, framing, &ports, &pod).await;
                             }
+                            Form::Single => single_port::serve(socket, ports[0], &pod).await,
                         }
                     }
                 }

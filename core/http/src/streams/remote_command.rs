@@ -3,7 +3,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::{ApiError, Result};
-use pinnace_client::nodes::{Session, Streams, TerminalSize};
+use pinnace_client::nodes::{NodeConnection, PodReference, Session, Streams, TerminalSize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::containers::container_of;
 use super::web_socket::{self, Framing, Socket};
-use super::{Connect, is_spdy, spdy_command};
+use super::{Connect, Upgrading, is_spdy, spdy_command};
 use crate::Body;
 
 /// Bytes that are read of an output at once.
@@ -19,13 +19,13 @@ const READ_BYTES: usize = 16 * 1024;
 /// Messages that may wait to be sent.
 const MESSAGES: usize = 8;
 
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const ERROR: u8 = 3;
-const RESIZE: u8 = 4;
+pub(crate) const STDIN: u8 = 0;
+pub(crate) const STDOUT: u8 = 1;
+pub(crate) const STDERR: u8 = 2;
+pub(crate) const ERROR: u8 = 3;
+pub(crate) const RESIZE: u8 = 4;
 /// In version 5: the other side has no more data for the channel that is named.
-const CLOSE: u8 = 255;
+pub(crate) const CLOSE: u8 = 255;
 
 /// What a subprotocol is able to say.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,18 @@ const PROTOCOLS: [(&str, Protocol); 6] = [
     ("v5.channel.k8s.io", protocol(Framing::Binary, true, true)),
 ];
 
+/// A process that somebody wants to be connected to.
+pub(crate) struct Wanted {
+    /// Its pod.
+    pub(crate) pod: PodReference,
+    /// Its container.
+    pub(crate) container: String,
+    /// What is to be run; the container's first process is joined when not set.
+    pub(crate) command: Option<Vec<String>>,
+    /// Which of its streams.
+    pub(crate) streams: Streams,
+}
+
 impl Connect<'_> {
     /// `exec` and `attach`.
     pub(super) async fn remote_command(
@@ -61,29 +73,45 @@ impl Connect<'_> {
         let container = container_of(&place.pod, asked["container"].as_str())?;
         let flag = |name: &str| asked[name].as_bool().unwrap_or(false);
         let streams = streams(flag("stdin"), flag("stdout"), flag("stderr"), flag("tty"))?;
-        let exec = self.info.subresource == "exec";
         let command = asked["command"].as_array().into_iter().flatten();
-        let command: Vec<String> =
-            command.filter_map(|word| word.as_str().map(str::to_owned)).collect();
-        if exec && command.is_empty() {
+        let command = command.filter_map(|word| word.as_str().map(str::to_owned)).collect();
+        let command = (self.info.subresource == "exec").then_some(command);
+        let node = self.node_of(&place)?;
+        let wanted = Wanted { pod: place.reference, container, command, streams };
+        wanted.connect(&*node, Upgrading { headers: self.headers, upgrade, peer: self.peer }).await
+    }
+}
+
+impl Wanted {
+    /// Connects a client with the process.
+    ///
+    /// # Errors
+    /// `BadRequest` for a client that cannot be understood or asks for nothing, and what the node
+    /// says.
+    pub(crate) async fn connect(
+        self,
+        node: &dyn NodeConnection,
+        client: Upgrading<'_>,
+    ) -> Result<Response<Body>> {
+        let Self { pod, container, command, streams } = self;
+        if command.as_ref().is_some_and(Vec::is_empty) {
             return Err(ApiError::bad_request("you must specify at least 1 command"));
         }
-        let spdy = is_spdy(self.headers);
+        let Upgrading { headers, upgrade, peer } = client;
+        let spdy = is_spdy(headers);
         // Agreed on first: nothing is run for a client that would not understand what it says.
         let (response, protocol) = if spdy {
-            let (response, status) = spdy_command::accept(self.headers)?;
+            let (response, status) = spdy_command::accept(headers)?;
             (response, protocol(Framing::Binary, status, true))
         } else {
-            web_socket::accept(self.headers, &PROTOCOLS)?
+            web_socket::accept(headers, &PROTOCOLS)?
         };
-        let node = self.node_of(&place)?;
-        let session = if exec {
-            node.exec(&place.reference, &container, command, streams).await?
-        } else {
-            node.attach(&place.reference, &container, streams).await?
+        let session = match command {
+            Some(command) => node.exec(&pod, &container, command, streams).await?,
+            None => node.attach(&pod, &container, streams).await?,
         };
-        let stop = self.peer.stop.clone();
-        self.peer.tasks.spawn(async move {
+        let stop = peer.stop.clone();
+        peer.tasks.spawn(async move {
             let served = async {
                 if spdy {
                     spdy_command::serve(upgrade, session, streams, protocol.status).await;
@@ -100,7 +128,11 @@ impl Connect<'_> {
     }
 }
 
-fn streams(stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Result<Streams> {
+/// The streams that a client names.
+///
+/// # Errors
+/// `BadRequest` for those that cannot be together, and for none.
+pub(crate) fn streams(stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Result<Streams> {
     if tty && stderr {
         return Err(ApiError::bad_request("tty and stderr cannot both be true"));
     }
@@ -206,7 +238,7 @@ pub(super) async fn resize_to(resize: Option<&mpsc::Sender<TerminalSize>>, json:
 }
 
 /// How a command has ended, as clients understand it.
-pub(super) fn status_of(end: &Result<i32>) -> Value {
+pub(crate) fn status_of(end: &Result<i32>) -> Value {
     match end {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
         Ok(code) => json!({

@@ -8,11 +8,12 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use pinnace_api::{ApiError, Result};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -26,7 +27,7 @@ const READ_BUFFER: usize = 8 * 1024;
 /// Bytes that may wait to be written.
 const WRITE_BUFFER: usize = 256 * 1024;
 
-pub(crate) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_web_socket(headers: &HeaderMap) -> bool {
@@ -88,15 +89,29 @@ fn switching(headers: &HeaderMap) -> Result<Response<Body>> {
 
 /// The WebSocket, once the answer has been sent; `None` if the client has gone.
 pub(crate) async fn open(upgrade: OnUpgrade) -> Option<Socket> {
-    let upgraded = upgrade.await.ok()?;
+    Some(within(upgrade.await.ok()?, Role::Server).await)
+}
+
+/// The WebSocket within a connection that has been agreed on.
+pub(crate) async fn within(upgraded: Upgraded, role: Role) -> Socket {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER + MAX_MESSAGE)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let stream = TokioIo::new(upgraded);
-    Some(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), role, Some(config)).await
+}
+
+/// What a request says that asks for a WebSocket of a subprotocol.
+pub(crate) fn ask(headers: &mut HeaderMap, protocol: &'static str) {
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    if let Ok(key) = HeaderValue::from_str(&generate_key()) {
+        headers.insert(SEC_WEBSOCKET_KEY, key);
+    }
 }
 
 /// The message that ends a WebSocket in order. Clients take an end without a code for a failure.

@@ -11,6 +11,7 @@ mod escalation;
 mod extension;
 mod forms;
 mod issuer;
+mod kubelet;
 mod limits;
 mod nodes;
 mod objects;

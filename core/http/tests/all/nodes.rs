@@ -87,7 +87,7 @@ impl NodeConnection for EchoNode {
 
     async fn document(&self, path: &str) -> Result<Option<Document>> {
         let body = format!("this is {path}");
-        Ok((path == "/healthz").then_some(Document { media_type: "text/plain", body }))
+        Ok((path == "/healthz").then_some(Document { media_type: "text/plain".into(), body }))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) serving: Serving,
     pub(crate) front: Front,
-    authority: Arc<Authority>,
+    pub(crate) authority: Arc<Authority>,
 }
 
 impl World {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use pinnace_client::nodes::Document;
 use pinnace_client::summary::{ClaimRef, ContainerUse, PodUse, Summary, VolumeUse};
 use serde_json::json;
@@ -30,7 +31,7 @@ pub(crate) async fn document(
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let found = match path.strip_suffix('/').unwrap_or(path) {
         "/healthz" | "/healthz/ping" | "/healthz/log" | "/healthz/syncloop" => {
-            Document { media_type: TEXT, body: "ok".to_owned() }
+            Document { media_type: TEXT.into(), body: "ok".to_owned() }
         }
         "/pods" => json_page(&pods(shared, host)),
         "/configz" => json_page(&json!({"kubeletconfig": configuration(host)})),
@@ -40,6 +41,11 @@ pub(crate) async fn document(
             let found = summary(shared, host, detail).await?;
             json_page(&serde_json::to_value(found).unwrap_or_default())
         }
+        "/metrics" => {
+            let volumes = volume_figures(&summary(shared, host, Detail::Full).await?);
+            let body = own_figures(shared, host) + &volumes;
+            Document { media_type: FIGURES.into(), body }
+        }
         "/metrics/resource" => {
             let body = match summary(shared, host, Detail::Quick).await {
                 Ok(summary) => resource_figures(&summary),
@@ -48,15 +54,11 @@ pub(crate) async fn document(
                     scrape_error(1)
                 }
             };
-            Document { media_type: FIGURES, body }
+            Document { media_type: FIGURES.into(), body }
         }
         "/metrics/cadvisor" => {
             let body = container_figures(&summary(shared, host, Detail::Of(|_| true)).await?);
-            Document { media_type: FIGURES, body }
-        }
-        "/metrics" => {
-            let body = volume_figures(&summary(shared, host, Detail::Full).await?);
-            Document { media_type: FIGURES, body }
+            Document { media_type: FIGURES.into(), body }
         }
         _ => return Ok(None),
     };
@@ -64,7 +66,7 @@ pub(crate) async fn document(
 }
 
 fn json_page(value: &serde_json::Value) -> Document {
-    Document { media_type: JSON, body: value.to_string() }
+    Document { media_type: JSON.into(), body: value.to_string() }
 }
 
 fn pods(shared: &Arc<Shared>, host: &Arc<Host>) -> serde_json::Value {
@@ -136,6 +138,47 @@ impl Figures {
             text.push('\n');
         });
     }
+}
+
+/// `/metrics`: what the agent knows of itself.
+fn own_figures(shared: &Arc<Shared>, host: &Arc<Host>) -> String {
+    let slots = shared.slots_of(&host.runtime);
+    let pods: Vec<_> = slots
+        .iter()
+        .filter(|slot| Arc::ptr_eq(&slot.host, host))
+        .filter_map(|slot| slot.pod().typed::<Pod>().ok())
+        .collect();
+    let state = |container: &ContainerStatus| {
+        let state = container.state.as_ref();
+        match state {
+            Some(state) if state.running.is_some() => "running",
+            Some(state) if state.terminated.is_some() => "exited",
+            _ => "created",
+        }
+    };
+    let statuses = pods.iter().filter_map(|pod| pod.status.as_ref());
+    let containers = statuses.flat_map(|status| status.container_statuses.iter().flatten());
+    let containers: Vec<&str> = containers.map(state).collect();
+    let running = pods.iter().filter(|pod| {
+        pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+    });
+    let mut figures = Figures::default();
+    let help = "[ALPHA] The node's name. The count is always 1.";
+    let node = [("node", &*host.name)];
+    figures.of("kubelet_node_name", "gauge", help, |one| one(&node, 1.0, None));
+    let help = "[BETA] Number of pods that have a running pod sandbox";
+    let count = running.count() as f64;
+    figures.of("kubelet_running_pods", "gauge", help, |one| one(&[], count, None));
+    let help = "[BETA] Number of containers currently running";
+    figures.of("kubelet_running_containers", "gauge", help, |one| {
+        for state in ["created", "exited", "running"] {
+            let count = containers.iter().filter(|known| **known == state).count();
+            if count > 0 {
+                one(&[("container_state", state)], count as f64, None);
+            }
+        }
+    });
+    figures.0
 }
 
 fn scrape_error(errors: u8) -> String {

@@ -130,7 +130,7 @@ impl Cx {
         if static_pods::mirrored_on(self.host(), pod).is_none() {
             return Ok(Some(self.slot.uid.to_string()));
         }
-        let mirror = self.shared.pods.find(&self.slot.key).await?;
+        let mirror = self.shared.find_pod(&self.slot.key).await?;
         let mirror = mirror.filter(|mirror| self.known(mirror.object()).is_some());
         Ok(mirror.map(|mirror| mirror.object().uid().to_owned()))
     }

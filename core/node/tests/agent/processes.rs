@@ -48,6 +48,7 @@ async fn with_processes(world: &mut World, directory: &std::path::Path) -> Arc<P
             ..NodeSettings::default()
         },
         addresses: vec![ip],
+        port: 0,
         runtime: runtime.clone(),
         network: Arc::new(HostNetwork::new(vec![ip])),
     }]);

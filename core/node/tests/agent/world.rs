@@ -13,7 +13,7 @@ use pinnace_client::{Api, Client, DeleteOptions, Informers, ListOptions, Recorde
 use pinnace_env::Env;
 use pinnace_network::SimulatedNetwork;
 use pinnace_node::{
-    Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings, Nodes,
+    Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings, Nodes, Sight,
 };
 use pinnace_runtime::Script;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
@@ -85,6 +85,7 @@ impl World {
             capacity: Capacity::default(),
             settings: NodeSettings::default(),
             addresses: vec!["192.0.2.7".parse().unwrap()],
+            port: 0,
             runtime: Arc::new(self.runtime.clone()),
             network: Arc::new(SimulatedNetwork::new("10.1.0.0/24".parse().unwrap()).unwrap()),
         }
@@ -100,6 +101,7 @@ impl World {
             informers: informers.clone(),
             recorder: recorder.clone(),
             env: self.env.clone(),
+            sight: Sight::All,
         })
         .unwrap();
         let stop = CancellationToken::new();

@@ -10,7 +10,8 @@ use futures::StreamExt as _;
 use futures::stream;
 use parking_lot::Mutex;
 use pinnace_api::{ApiError, Catalog, Reason, Result, elsewhere};
-use pinnace_server::{OtherAnswer, OtherRequest, OtherServers, User};
+use pinnace_client::wire::{Answer, Request};
+use pinnace_server::{OtherServers, User};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -109,19 +110,19 @@ impl State {
 
 #[async_trait]
 impl OtherServers for Flunders {
-    async fn send(&self, user: &User, request: OtherRequest) -> Result<OtherAnswer> {
+    async fn send(&self, user: &User, request: Request) -> Result<Answer> {
         let mut state = self.0.lock();
         if state.is_away {
             return Err(ApiError::new(Reason::ServiceUnavailable, "service unavailable"));
         }
         state.users.push(user.name.to_string());
-        if request.is_watch {
+        if request.is_watch() {
             let (sender, lines) = mpsc::unbounded_channel();
             state.watches.push(sender);
             let lines = stream::unfold(lines, |mut lines| async move {
                 Some((Ok(Bytes::from(lines.recv().await?)), lines))
             });
-            return Ok(OtherAnswer { status: 200, body: lines.boxed() });
+            return Ok(Answer { status: 200, body: lines.boxed() });
         }
         let path = request.path.split('?').next().unwrap_or_default();
         let path = path.strip_prefix("/apis/wardle.example.com/v1/").unwrap();
@@ -134,6 +135,6 @@ impl OtherServers for Flunders {
         let key = (key.0.to_owned(), key.1.to_owned());
         let (status, answer) = state.answer(request.method, key, &request.body);
         let body = stream::iter([Ok(Bytes::from(answer.to_string()))]).boxed();
-        Ok(OtherAnswer { status, body })
+        Ok(Answer { status, body })
     }
 }

@@ -14,7 +14,9 @@ use pinnace_client::{
 use pinnace_controllers::{Context, Controllers, Credentials};
 use pinnace_env::Env;
 use pinnace_network::{Ipv4Net, PodNetwork, SimulatedNetwork};
-use pinnace_node::{Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings};
+use pinnace_node::{
+    Capacity, Machine, NodeAgent, NodeAgentConfig, NodeConfig, NodeSettings, Sight,
+};
 use pinnace_runtime::ContainerId;
 use pinnace_runtime::simulated::{Simulated, SimulatedConfig};
 use pinnace_scheduler::{Scheduler, SchedulerConfig};
@@ -140,6 +142,7 @@ impl World {
                     capacity: Capacity::default(),
                     settings: NodeSettings::default(),
                     addresses: vec!["127.0.0.1".parse().unwrap()],
+                    port: 0,
                     runtime: Arc::new(self.runtime.node(name)),
                     network: network.clone(),
                 }],
@@ -148,6 +151,7 @@ impl World {
                 informers: others.clone(),
                 recorder: recorder.clone(),
                 env: self.env.clone(),
+                sight: Sight::All,
             };
             let agent = NodeAgent::new(config).unwrap();
             let stop = CancellationToken::new();

@@ -8,10 +8,12 @@ use k8s_openapi::api::core::v1::Pod;
 use pinnace::scheduler::{Explanation, NodeScore, Obstacle, SchedulerConfig, explain_pod};
 use pinnace::{Client, Env, Informers, Key, Typed};
 use pinnace_api::manifest;
+use pinnace_remote::{Kubeconfig, Remote};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::remote::Remote;
+use crate::cluster::kubeconfig;
+use crate::snapshot::Snapshot;
 
 /// How many excluded nodes are listed before the rest is only counted.
 const MOST_EXCLUDED: usize = 20;
@@ -47,7 +49,7 @@ enum Output {
 
 impl Explain {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let config = match &self.scheduler_config {
+        let scheduling = match &self.scheduler_config {
             Some(path) => {
                 let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
                 let text = std::fs::read(path).map_err(|error| about(&error))?;
@@ -56,12 +58,11 @@ impl Explain {
             }
             None => SchedulerConfig::default(),
         };
-        let path =
-            self.kubeconfig.clone().or_else(|| std::env::var_os("KUBECONFIG").map(Into::into));
-        let (remote, namespace, mut failures) =
-            Remote::open(&path.unwrap_or_else(|| "kubeconfig".into()))?;
-        let namespace = self.namespace.clone().or(namespace).unwrap_or_else(|| "default".into());
-        let client = Client::new(remote);
+        let config = Kubeconfig::read(&kubeconfig(self.kubeconfig.as_deref()))?;
+        let (cluster, mut failures) = Snapshot::new(Remote::new(&config)?);
+        let namespace = self.namespace.clone().or(config.namespace);
+        let namespace = namespace.unwrap_or_else(|| "default".into());
+        let client = Client::new(cluster);
         let pod = match &self.file {
             Some(file) => Typed::new(pod_of(&crate::read(file)?, &namespace)?),
             None => {
@@ -73,7 +74,7 @@ impl Explain {
         let informers = Informers::new(client);
         let env = Env::system();
         let explained = tokio::select! {
-            explained = explain_pod(&informers, &env, &config, pod) => explained.map_err(Failure::from),
+            explained = explain_pod(&informers, &env, &scheduling, pod) => explained.map_err(Failure::from),
             failed = failures.wait_for(Option::is_some) => {
                 let failed = failed.ok().and_then(|failed| failed.clone());
                 Err(failed.unwrap_or_default().into())

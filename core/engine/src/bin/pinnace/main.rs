@@ -1,7 +1,9 @@
 //! The program `pinnace`: an engine from the command line.
 
+mod cluster;
 mod explain;
-mod remote;
+mod node;
+mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
@@ -13,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use explain::Explain;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
+use node::{JoinNode, MakeKubeconfig};
 use pinnace::scheduler::Rebalancing;
 use pinnace::{Engine, ListOptions, LogOptions, Object, Runtime, ServeConfig, WatchEvent};
 use tokio::sync::mpsc;
@@ -35,6 +38,8 @@ enum Command {
     /// Serves the API for kubectl and others until Ctrl-C.
     Up(Up),
     Explain(Explain),
+    Node(JoinNode),
+    Kubeconfig(MakeKubeconfig),
 }
 
 #[derive(Args)]
@@ -112,6 +117,8 @@ fn main() -> ExitCode {
         Command::Run(run) => tokio.block_on(run.run()),
         Command::Up(up) => tokio.block_on(up.run()),
         Command::Explain(explain) => tokio.block_on(explain.run()),
+        Command::Node(node) => tokio.block_on(node.run()),
+        Command::Kubeconfig(make) => tokio.block_on(make.run()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -209,7 +216,7 @@ impl Up {
 }
 
 /// Writes a file that holds a key: for its owner alone.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -268,7 +275,7 @@ impl Run {
 }
 
 /// Ends when the user has pressed Ctrl-C or the program is told to end.
-async fn interrupted() -> std::io::Result<()> {
+pub(crate) async fn interrupted() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed,

@@ -112,7 +112,7 @@ impl Connect<'_> {
             Some(query) => format!("{path}?{query}"),
         };
         Ok(Some(match node.document(&path).await? {
-            Some(page) => reply(StatusCode::OK, page.media_type, page.body),
+            Some(page) => reply(StatusCode::OK, &page.media_type, page.body),
             None => {
                 let text = "text/plain; charset=utf-8";
                 reply(StatusCode::NOT_FOUND, text, Bytes::from_static(b"404 page not found\n"))

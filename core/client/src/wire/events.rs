@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use pinnace_api::{Resource, Result};
-use pinnace_client::{WatchEvent, WatchStream};
 use serde_json::Value;
 
 use super::{answer, unavailable};
+use crate::{WatchEvent, WatchStream};
 
 /// Most bytes of an event.
 const MAX_EVENT: usize = 8 << 20;

@@ -1,7 +1,10 @@
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use pinnace_api::{ApiError, Draft, Object, Resource, Result};
-use pinnace_client::{List, Target};
+use pinnace_api::{ApiError, Codec, Draft, Object, Resource, Result, Subresource};
 use serde_json::{Value, json};
+
+use crate::{List, Target};
 
 /// Most characters of an answer that is no document that a message repeats.
 const MAX_WORDS: usize = 1024;
@@ -17,7 +20,13 @@ pub(super) fn object(target: &Target, value: Value) -> Result<Object> {
         }
         return item(resource, json!({ "metadata": metadata }));
     }
-    item(resource, value)
+    // Some parts are kinds of their own.
+    let codec = match target.subresource {
+        Some(Subresource::Scale) => Codec::of::<Scale>(),
+        Some(Subresource::Token) => Codec::of::<TokenRequest>(),
+        _ => return item(resource, value),
+    };
+    Ok(Draft::from_value(codec, value)?.freeze())
 }
 
 /// An object of a kind, which items of lists do not name.
@@ -54,7 +63,7 @@ pub(super) fn revision(meta: &Value) -> u64 {
 }
 
 /// What a server says where it does not do what it is asked.
-pub(super) fn failure(code: u16, body: &[u8]) -> ApiError {
+pub fn failure(code: u16, body: &[u8]) -> ApiError {
     let told = serde_json::from_slice::<Value>(body).ok().filter(|told| told["kind"] == "Status");
     let told = told.and_then(|told| serde_json::from_value::<Status>(told).ok());
     let status = told.unwrap_or_else(|| {

@@ -1,6 +1,5 @@
-//! Kinds that other servers serve, for clients in the process. Requests go on to these servers in the
-//! name of whoever makes them, as those of clients over HTTP do, once it is known that the caller may
-//! make them. Whoever has sockets does the sending, behind [`OtherServers`].
+//! The verbs of a [`Transport`](crate::Transport) as requests over HTTP, and the answers to them, for
+//! whoever does the sending: [`Wire`] over a [`Sender`].
 
 mod answer;
 mod events;
@@ -14,36 +13,26 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use pinnace_api::patch::Patch;
-use pinnace_api::{ApiError, Draft, Object, Reason, Resource, Result};
-use pinnace_client::{DeleteOptions, List, ListOptions, Target, WatchStream, WriteOptions};
+use pinnace_api::{ApiError, Draft, Key, Object, Reason, Resource, Result};
 use serde_json::Value;
 
-use crate::write::Options;
-use crate::{Operation, Server, User};
+use crate::{DeleteOptions, List, ListOptions, Target, WatchStream, WriteOptions};
+pub use answer::failure;
 use request::Query;
+pub use request::deletion;
 
 /// Most bytes of an answer that does not go on.
 const MAX_ANSWER: usize = 64 << 20;
 /// How long an answer that does not go on may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Sends requests on to the servers of other groups.
-#[async_trait]
-pub trait OtherServers: Send + Sync + 'static {
-    /// Sends a request on, in the name of a user who may make it.
-    ///
-    /// # Errors
-    /// `ServiceUnavailable` and its like when there is no answer.
-    async fn send(&self, user: &User, request: OtherRequest) -> Result<OtherAnswer>;
-}
-
-/// A request about a kind that another server serves.
+/// A request about objects, as it goes over the wire.
 #[derive(Clone, Debug)]
-pub struct OtherRequest {
-    /// The group of the kind.
-    pub group: String,
-    /// Its version.
-    pub version: String,
+pub struct Request {
+    /// What it does, as authorization names it.
+    pub verb: &'static str,
+    /// What it is about; without a name where it is about all, or about one that is made.
+    pub target: Target,
     /// The method of HTTP.
     pub method: &'static str,
     /// Path and query.
@@ -52,41 +41,55 @@ pub struct OtherRequest {
     pub content_type: &'static str,
     /// The body.
     pub body: Bytes,
-    /// Whether the answer goes on for hours.
-    pub is_watch: bool,
 }
 
-/// What another server has answered.
-pub struct OtherAnswer {
+impl Request {
+    /// Whether the answer goes on for hours.
+    pub fn is_watch(&self) -> bool {
+        self.verb == "watch"
+    }
+}
+
+/// What is answered to a [`Request`].
+pub struct Answer {
     /// The status code of HTTP.
     pub status: u16,
     /// The body, as it comes.
     pub body: BoxStream<'static, Result<Bytes, String>>,
 }
 
-/// The way of a user to the kinds of other servers.
-pub(crate) struct Elsewhere<'a> {
-    server: &'a Server,
-    user: &'a User,
+/// Sends requests, and has the answers.
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// `ServiceUnavailable` and its like when there is no answer.
+    async fn send(&self, request: Request) -> Result<Answer>;
 }
 
-impl Server {
-    /// The way to a kind that another server serves; `None` for kinds that are served here.
-    pub(crate) fn elsewhere<'a>(
-        &'a self,
-        user: &'a User,
-        resource: &Resource,
-    ) -> Option<Elsewhere<'a>> {
-        resource.is_elsewhere().then_some(Elsewhere { server: self, user })
-    }
-}
+/// All verbs, by way of a [`Sender`]. Errors are what the other side says; an answer is bounded in
+/// bytes and in time, and only a watch goes on.
+#[derive(Debug)]
+pub struct Wire<S>(pub S);
 
-impl Elsewhere<'_> {
-    pub(crate) async fn get(&self, target: &Target) -> Result<Object> {
+/// A document, and what it is.
+type Document = (&'static str, Value);
+
+impl<S: Sender> Wire<S> {
+    /// See [`Transport::get`](crate::Transport::get).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn get(&self, target: &Target) -> Result<Object> {
         self.object("get", "GET", target, Query::new(), None).await
     }
 
-    pub(crate) async fn create(
+    /// See [`Transport::create`](crate::Transport::create).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create(
         &self,
         target: &Target,
         draft: &Draft,
@@ -95,14 +98,18 @@ impl Elsewhere<'_> {
         // The name stands in the object; a part is posted to the object that it is of.
         let mut place = target.clone();
         if place.subresource.is_none() {
-            place.key = pinnace_api::Key::new(target.key.namespace(), "");
+            place.key = Key::new(target.key.namespace(), "");
         }
         let query = request::of_write(options, false);
         let body = (request::JSON, draft.to_value()?);
         self.object("create", "POST", &place, query, Some(body)).await
     }
 
-    pub(crate) async fn update(
+    /// See [`Transport::update`](crate::Transport::update).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn update(
         &self,
         target: &Target,
         draft: &Draft,
@@ -113,7 +120,11 @@ impl Elsewhere<'_> {
         self.object("update", "PUT", target, query, Some(body)).await
     }
 
-    pub(crate) async fn patch(
+    /// See [`Transport::patch`](crate::Transport::patch).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn patch(
         &self,
         target: &Target,
         patch: &Patch,
@@ -123,12 +134,20 @@ impl Elsewhere<'_> {
         self.object("patch", "PATCH", target, query, Some(request::of_patch(patch))).await
     }
 
-    pub(crate) async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Object> {
+    /// See [`Transport::delete`](crate::Transport::delete).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Object> {
         let body = (request::JSON, deletion(options));
         self.object("delete", "DELETE", target, Query::new(), Some(body)).await
     }
 
-    pub(crate) async fn list(
+    /// See [`Transport::list`](crate::Transport::list).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn list(
         &self,
         resource: &Arc<Resource>,
         namespace: Option<&str>,
@@ -140,7 +159,11 @@ impl Elsewhere<'_> {
         answer::list(resource, value)
     }
 
-    pub(crate) async fn delete_collection(
+    /// See [`Transport::delete_collection`](crate::Transport::delete_collection).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn delete_collection(
         &self,
         resource: &Arc<Resource>,
         namespace: Option<&str>,
@@ -154,7 +177,11 @@ impl Elsewhere<'_> {
         answer::list(resource, value)
     }
 
-    pub(crate) async fn watch(
+    /// See [`Transport::watch`](crate::Transport::watch).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn watch(
         &self,
         resource: &Arc<Resource>,
         namespace: Option<&str>,
@@ -172,11 +199,11 @@ impl Elsewhere<'_> {
 
     async fn object(
         &self,
-        verb: &str,
+        verb: &'static str,
         method: &'static str,
         target: &Target,
         query: Query,
-        body: Option<(&'static str, Value)>,
+        body: Option<Document>,
     ) -> Result<Object> {
         let value = self.whole(verb, method, target, query, body).await?;
         answer::object(target, value)
@@ -185,11 +212,11 @@ impl Elsewhere<'_> {
     /// The document that a request is answered with.
     async fn whole(
         &self,
-        verb: &str,
+        verb: &'static str,
         method: &'static str,
         target: &Target,
         query: Query,
-        body: Option<(&'static str, Value)>,
+        body: Option<Document>,
     ) -> Result<Value> {
         let answered = async {
             let answer = self.send(verb, method, target, query, body).await?;
@@ -206,42 +233,27 @@ impl Elsewhere<'_> {
 
     async fn send(
         &self,
-        verb: &str,
+        verb: &'static str,
         method: &'static str,
         target: &Target,
         query: Query,
-        body: Option<(&'static str, Value)>,
-    ) -> Result<OtherAnswer> {
-        let Target { resource, key, subresource } = target;
-        let (namespace, name) = (key.namespace(), key.name());
-        self.server.authorize(self.user, verb, resource, *subresource, namespace, name)?;
-        let others = self.server.other_servers();
-        let others = others.ok_or_else(|| unavailable("this server reaches no others"))?;
+        body: Option<Document>,
+    ) -> Result<Answer> {
         let (content_type, body) = match body {
             Some((content_type, value)) => (content_type, Bytes::from(value.to_string())),
             None => ("", Bytes::new()),
         };
-        let request = OtherRequest {
-            group: resource.group.to_string(),
-            version: resource.version.to_string(),
-            method,
-            path: request::path(target, &query)?,
-            content_type,
-            body,
-            is_watch: verb == "watch",
-        };
-        others.send(self.user, request).await
+        let path = request::path(target, &query)?;
+        let target = target.clone();
+        self.0.send(Request { verb, target, method, path, content_type, body }).await
     }
 }
 
-/// How something is to be deleted, as a document of the API.
-fn deletion(options: &DeleteOptions) -> Value {
-    let mut document = Options::Delete(options).document(Operation::Delete);
-    document["apiVersion"] = "v1".into();
-    document
-}
-
-async fn collect(mut body: BoxStream<'static, Result<Bytes, String>>) -> Result<Bytes> {
+/// All of an answer.
+///
+/// # Errors
+/// `ServiceUnavailable` when it breaks off or is too long.
+pub async fn collect(mut body: BoxStream<'static, Result<Bytes, String>>) -> Result<Bytes> {
     let mut all = BytesMut::new();
     while let Some(next) = body.next().await {
         let bytes = next.map_err(|why| unavailable(&why))?;

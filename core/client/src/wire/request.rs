@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
+use form_urlencoded::Serializer;
 use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Key, Resource, Result, Subresource};
-use pinnace_client::{FieldValidation, ListOptions, Target, VersionMatch, WriteOptions};
-use serde_json::Value;
-use url::form_urlencoded::Serializer;
+use serde_json::{Value, json};
+
+use crate::{DeleteOptions, FieldValidation, ListOptions, Target, VersionMatch, WriteOptions};
 
 pub(super) const JSON: &str = "application/json";
 
@@ -111,20 +112,41 @@ pub(super) fn of_write(options: &WriteOptions, applies: bool) -> Query {
 
 /// The document of a patch, and what it is.
 pub(super) fn of_patch(patch: &Patch) -> (&'static str, Value) {
-    let (content_type, value) = match patch {
-        Patch::Json(value) => ("application/json-patch+json", value),
-        Patch::Merge(value) => ("application/merge-patch+json", value),
-        Patch::StrategicMerge(value) => ("application/strategic-merge-patch+json", value),
-        // JSON is YAML, too.
-        Patch::Apply(value) => ("application/apply-patch+yaml", value),
-    };
-    (content_type, value.clone())
+    let (Patch::Json(value)
+    | Patch::Merge(value)
+    | Patch::StrategicMerge(value)
+    | Patch::Apply(value)) = patch;
+    // JSON is YAML, too, as which an apply goes.
+    (patch.media_type(), value.clone())
+}
+
+/// How something is to be deleted, as a document of the API.
+pub fn deletion(options: &DeleteOptions) -> Value {
+    let mut document = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
+    if options.dry_run {
+        document["dryRun"] = json!(["All"]);
+    }
+    if let Some(seconds) = options.grace_period_seconds {
+        document["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(policy) = options.propagation {
+        document["propagationPolicy"] = format!("{policy:?}").into();
+    }
+    if let Some(wanted) = &options.preconditions {
+        let mut preconditions = json!({});
+        if let Some(uid) = &wanted.uid {
+            preconditions["uid"] = uid.as_str().into();
+        }
+        if let Some(version) = &wanted.resource_version {
+            preconditions["resourceVersion"] = version.as_str().into();
+        }
+        document["preconditions"] = preconditions;
+    }
+    document
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[track_caller]
