@@ -86,8 +86,14 @@ impl NodeConnection for EchoNode {
     }
 
     async fn document(&self, path: &str) -> Result<Option<Document>> {
-        let body = format!("this is {path}");
-        Ok((path == "/healthz").then_some(Document { media_type: "text/plain".into(), body }))
+        let page = |body| Document { media_type: "text/plain".into(), body };
+        Ok(match path.split('?').next() {
+            Some("/healthz") => Some(page(format!("this is {path}"))),
+            Some("/stats/summary") => {
+                Some(page(serde_json::to_string(&Summary::default()).map_err(ApiError::internal)?))
+            }
+            _ => None,
+        })
     }
 }
 
