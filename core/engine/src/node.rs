@@ -43,6 +43,8 @@ pub struct Node {
     recorder: Recorder,
     machinery: Machinery,
     on_shutdown: OnShutdown,
+    /// Set once the cluster reaches it, or never will.
+    reached: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -115,7 +117,7 @@ impl Node {
         self.address
     }
 
-    /// Waits until the cluster has it as ready.
+    /// Waits until the cluster has it as ready and, where it listens, has signed its certificate.
     ///
     /// # Errors
     /// [`Error::Timeout`], and what the cluster answers.
@@ -129,6 +131,7 @@ impl Node {
     }
 
     async fn becomes_ready(&self) -> Result<()> {
+        self.reached.cancelled().await;
         let nodes = self.client.of::<NodeObject>()?;
         let only = ListOptions::default().fields(&format!("metadata.name={}", self.name))?;
         loop {
@@ -287,6 +290,7 @@ impl NodeBuilder {
                 Some(_) => OnShutdown::LeavePods,
                 None => OnShutdown::StopPods,
             }),
+            reached: CancellationToken::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -340,7 +344,15 @@ impl Node {
                 authority,
                 env,
             };
-            self.tasks.spawn(Kubelet::serve(listener, kubelet)?.run(self.stop.clone()));
+            let kubelet = Kubelet::serve(listener, kubelet)?;
+            let (certified, reached) = (kubelet.certified(), self.reached.clone());
+            self.tasks.spawn(async move {
+                certified.await;
+                reached.cancel();
+            });
+            self.tasks.spawn(kubelet.run(self.stop.clone()));
+        } else {
+            self.reached.cancel();
         }
         let stop = self.stop.clone();
         self.tasks.spawn(async move {

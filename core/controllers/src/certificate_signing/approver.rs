@@ -58,7 +58,7 @@ const OTHER: Recognizer = Recognizer {
 /// not say the addresses of a request.
 const SERVING_MESSAGE: &str =
     "Auto approving kubelet serving certificate for the addresses of the Node.";
-const SERVING_AGAIN: Duration = Duration::from_secs(5);
+const SERVING_AGAIN: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Reconciler for Approver {

@@ -3,10 +3,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
 use pinnace_api::{ApiError, Result};
 use pinnace_client::Client;
 use pinnace_env::Env;
+use tokio::sync::watch;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -25,7 +25,7 @@ const RENEW_SPREAD: f64 = 2.0 / 7.0;
 
 /// The certificate that a node serves with: none until the cluster has signed one.
 #[derive(Default)]
-pub(super) struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
+pub(super) struct ServingCertificate(watch::Sender<Option<Arc<CertifiedKey>>>);
 
 /// Who asks for it.
 pub(super) struct Applicant {
@@ -37,7 +37,7 @@ pub(super) struct Applicant {
 
 impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().clone()
+        self.0.borrow().clone()
     }
 }
 
@@ -48,13 +48,18 @@ impl fmt::Debug for ServingCertificate {
 }
 
 impl ServingCertificate {
+    /// Where it is shown.
+    pub(super) fn shown(&self) -> watch::Receiver<Option<Arc<CertifiedKey>>> {
+        self.0.subscribe()
+    }
+
     /// Has one signed, and another before that ends, for ever.
     pub(super) async fn keep(&self, applicant: &Applicant) {
         let mut retry = RETRY_FIRST;
         loop {
             match applicant.certificate().await {
                 Ok((certificate, lasts)) => {
-                    *self.0.write() = Some(certificate);
+                    self.0.send_replace(Some(certificate));
                     retry = RETRY_FIRST;
                     let renewal = lasts.mul_f64(RENEW_FROM);
                     tokio::time::sleep(applicant.env.random().jitter(renewal, RENEW_SPREAD)).await;

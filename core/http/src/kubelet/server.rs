@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -73,6 +74,15 @@ impl Kubelet {
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.serving.address()
+    }
+
+    /// Ends when the node has a certificate, and can be reached; or when it has stopped.
+    pub fn certified(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut shown = self.certificate.shown();
+        async move {
+            // Without a sender there will be none any more.
+            let _ = shown.wait_for(Option::is_some).await;
+        }
     }
 
     /// Keeps a certificate, until `stop` is cancelled; then it listens no more, and everything of it
