@@ -9,7 +9,7 @@ use crate::harness::world::World;
 
 /// Killed after every write, a run has had every write as the last one of a life. What is left out
 /// above this are lives that are longer still.
-const MOST_APART: usize = 16;
+const MOST_APART: usize = 8;
 /// Seconds of quiet after which a run has ended.
 const QUIET: u64 = 60;
 

@@ -58,7 +58,7 @@ fn weight(node: &Node) -> Option<Weight> {
     let mut conditions = status.conditions.iter().flatten();
     let is_ready =
         conditions.find(|one| one.type_ == "Ready").is_some_and(|one| one.status == "True");
-    if !is_ready || EXCLUDED.iter().any(|name| has(name)) {
+    if !is_ready || EXCLUDED.iter().any(has) {
         return None;
     }
     let cpu = status.allocatable.as_ref().and_then(|all| all.get("cpu"));
