@@ -10,11 +10,13 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::{
     PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    Condition, LabelSelector, OwnerReference, Time,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use pinnace_api::selector::Selector;
 use pinnace_api::{Key, Result, Typed};
-use pinnace_client::{Api, EventType, Lister, Recorder};
+use pinnace_client::{Api, Delta, EventType, Lister, Recorder};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
@@ -37,6 +39,7 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         let labels = selector.and_then(|selector| selector.match_labels.as_ref());
         labelled::selecting(object.namespace(), labels)
     });
+    let recorder = context.recorder.component("controllermanager");
     let reconciler = Budgets {
         budgets: budgets.clone(),
         api: context.client().of()?,
@@ -45,17 +48,31 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
         replica_sets: context.informers.of()?,
         stateful_sets: context.informers.of()?,
         replication_controllers: context.informers.of()?,
-        recorder: context.recorder.component("controllermanager"),
+        recorder: recorder.clone(),
         env: context.env.clone(),
     };
     let selecting = budgets.clone();
     let controller = Controller::new(reconciler, &context.env).watches(budgets.informer());
     Ok(controller.maps(pods.informer(), move |delta, queue| {
         for pod in [&delta.old, &delta.new].into_iter().flatten() {
-            for budget in labelled::selectors_of(&selecting, pod) {
-                if selector_of(&budget).is_ok_and(|selector| selector.matches(pod.labels())) {
-                    queue.add_after(budget.object().key(), SETTLE);
-                }
+            let mut budgets = labelled::selectors_of(&selecting, pod);
+            budgets.retain(|budget| {
+                selector_of(budget).is_ok_and(|selector| selector.matches(pod.labels()))
+            });
+            budgets.sort_by(|one, other| one.object().name().cmp(other.object().name()));
+            // Evictions of such a pod are refused; people should hear of it before.
+            if let ([first, _, ..], true) = (&budgets[..], is_new(delta)) {
+                let (namespace, name) = (pod.namespace(), pod.name());
+                let message = format!(
+                    "Pod {namespace:?}/{name:?} matches multiple PodDisruptionBudgets.  Chose {:?} \
+                     arbitrarily.",
+                    first.object().name()
+                );
+                let reason = "MultiplePodDisruptionBudgets";
+                recorder.record(pod, EventType::Warning, reason, message);
+            }
+            for budget in budgets {
+                queue.add_after(budget.object().key(), SETTLE);
             }
         }
     }))
@@ -73,10 +90,21 @@ struct Budgets {
     env: Env,
 }
 
+/// Whether a pod has just come, or got other labels.
+fn is_new(delta: &Delta) -> bool {
+    match (&delta.old, &delta.new) {
+        (Some(old), Some(new)) => old.labels() != new.labels(),
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}
+
 /// What a budget asks for.
 struct Counts {
     expected: i32,
     desired: i32,
+    /// Whether there are pods that nobody can say the number of.
+    unmanaged: bool,
 }
 
 fn selector_of(budget: &PodDisruptionBudget) -> Result<Selector> {
@@ -100,8 +128,15 @@ impl Reconciler for Budgets {
         pods.retain(|pod| !pods::is_terminal(pod));
         let now = self.env.clock().now_seconds();
         let (disrupted, wait) = self.disrupted(&budget, &pods, now);
+        if pods.is_empty() {
+            let message = "No matching pods found".to_owned();
+            self.recorder.record(budget.object(), EventType::Normal, "NoPods", message);
+        }
         let status = match self.counts(&budget, &pods) {
             Ok(counts) => {
+                if counts.unmanaged {
+                    self.tell_unmanaged(&budget);
+                }
                 let healthy = pods
                     .iter()
                     .filter(|pod| {
@@ -168,29 +203,42 @@ impl Budgets {
         let spec = budget.spec.as_ref().unwrap_or(&none);
         match (&spec.max_unavailable, &spec.min_available) {
             (Some(most), _) => {
-                let expected = self.expected_scale(pods)?;
+                let (expected, unmanaged) = self.expected_scale(pods)?;
                 let desired = (expected - share(most, expected)).max(0);
-                Ok(Counts { expected, desired })
+                Ok(Counts { expected, desired, unmanaged })
             }
             (None, Some(IntOrString::Int(least))) => {
                 let expected = i32::try_from(pods.len()).unwrap_or(i32::MAX);
-                Ok(Counts { expected, desired: *least })
+                Ok(Counts { expected, desired: *least, unmanaged: false })
             }
             (None, Some(least)) => {
-                let expected = self.expected_scale(pods)?;
-                Ok(Counts { expected, desired: share(least, expected) })
+                let (expected, unmanaged) = self.expected_scale(pods)?;
+                Ok(Counts { expected, desired: share(least, expected), unmanaged })
             }
-            (None, None) => Ok(Counts { expected: 0, desired: 0 }),
+            (None, None) => Ok(Counts { expected: 0, desired: 0, unmanaged: false }),
         }
     }
 
-    /// The sum of what the controllers of the pods should have.
-    fn expected_scale(&self, pods: &[Typed<Pod>]) -> std::result::Result<i32, String> {
+    fn tell_unmanaged(&self, budget: &Typed<PodDisruptionBudget>) {
+        let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let message = format!(
+            "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a \
+             result, the status of the PDB cannot be calculated correctly, which may result in \
+             undefined behavior. To account for these pods please set \".spec.minAvailable\" field of \
+             the PDB to an integer value.",
+            selector.map_or_else(|| "nil".to_owned(), written)
+        );
+        self.recorder.record(budget.object(), EventType::Warning, "UnmanagedPods", message);
+    }
+
+    /// The sum of what the controllers of the pods should have, and whether some have none.
+    fn expected_scale(&self, pods: &[Typed<Pod>]) -> std::result::Result<(i32, bool), String> {
         let mut scales: BTreeMap<String, i32> = BTreeMap::new();
+        let mut unmanaged = false;
         for pod in pods {
             let Some(owner) = pod.object().controller() else {
-                let name = pod.object().name();
-                return Err(format!("found no controller ref for pod {name:?}"));
+                unmanaged = true;
+                continue;
             };
             if scales.contains_key(&owner.uid) {
                 continue;
@@ -201,7 +249,7 @@ impl Budgets {
             })?;
             scales.insert(scale.0, scale.1);
         }
-        Ok(scales.values().copied().fold(0, i32::saturating_add))
+        Ok((scales.values().copied().fold(0, i32::saturating_add), unmanaged))
     }
 
     /// The uid and replicas of a controller; of the Deployment, for one of its ReplicaSets.
@@ -232,6 +280,23 @@ impl Budgets {
             _ => None,
         }
     }
+}
+
+/// A selector as upstream's Events show it.
+fn written(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {value},")).collect();
+    let expressions = selector.match_expressions.iter().flatten();
+    let expressions = expressions.map(|one| {
+        let values = one.values.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let (key, operator) = (&one.key, &one.operator);
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    });
+    let expressions: String = expressions.collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
+         MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 /// A number, or a share of all, rounded up.

@@ -4,6 +4,8 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use pinnace_client::PropagationPolicy::Background;
 use serde_json::{Value, json};
 
 use crate::harness::{Cluster, condition};
@@ -108,5 +110,48 @@ async fn names_that_are_too_long_for_what_is_made_are_told() {
     let set = serde_json::from_value(set).unwrap();
     let error = cluster.api::<StatefulSet>().create(set).await.unwrap_err();
     assert!(error.message().contains("must be no more than 63 characters"), "{error}");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_over_several_controllers_counts_the_pods_of_all() {
+    let cluster = Cluster::start().await;
+    for name in ["a", "b"] {
+        cluster.make::<ReplicaSet>(deployment(name, "web", "web")).await;
+    }
+    cluster.run_pods_for(3).await;
+    let budget = |name: &str| {
+        json!({"metadata": {"name": name, "namespace": "default"}, "spec": {
+            "maxUnavailable": "50%", "selector": {"matchLabels": {"app": "web"}}}})
+    };
+    cluster.make::<PodDisruptionBudget>(budget("one")).await;
+    cluster.pass(1).await;
+    let one = cluster.get::<PodDisruptionBudget>("default/one").await;
+    let status = one.status.clone().unwrap();
+    assert_eq!((status.expected_pods, status.desired_healthy), (Some(4), Some(2)));
+    // Two budgets over one pod: who evicts it would not know which to ask.
+    cluster.make::<PodDisruptionBudget>(budget("two")).await;
+    let pod = cluster.all::<Pod>().await.remove(0);
+    let eviction = serde_json::from_value(json!({"metadata": {"name": pod.object().name()}}));
+    let error = cluster.api::<Pod>().evict(&pod.object().key(), eviction.unwrap()).await;
+    let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does \
+               not support.";
+    assert_eq!(error.unwrap_err().message(), why);
+    cluster.delete::<Pod>(&pod.object().key().to_string(), Background).await;
+    cluster.run_pods_for(2).await;
+    let told = cluster.events("MultiplePodDisruptionBudgets").await;
+    let end = "matches multiple PodDisruptionBudgets.  Chose \"one\" arbitrarily.";
+    assert!(told.iter().any(|message| message.ends_with(end)), "{told:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_over_nothing_says_so() {
+    let cluster = Cluster::start().await;
+    let budget = json!({"metadata": {"name": "b", "namespace": "default"}, "spec": {
+        "minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}});
+    cluster.make::<PodDisruptionBudget>(budget).await;
+    cluster.pass(1).await;
+    assert_eq!(cluster.events("NoPods").await, ["No matching pods found"]);
     cluster.stop().await;
 }

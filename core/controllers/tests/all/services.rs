@@ -268,10 +268,13 @@ async fn a_budget_in_shares_needs_controllers() {
     pod(&cluster, 0, "a", true).await;
     budget(&cluster, json!({"maxUnavailable": "50%"})).await;
     let budget = cluster.get::<PodDisruptionBudget>("default/b").await;
-    assert_eq!(
-        condition(&*budget, "DisruptionAllowed"),
-        "False SyncFailed found no controller ref for pod \"web-0\""
-    );
+    assert_eq!(condition(&*budget, "DisruptionAllowed"), "False InsufficientPods ");
+    let told = cluster.events("UnmanagedPods").await;
+    let selector = "&LabelSelector{MatchLabels:map[string]string{app: web,},\
+                    MatchExpressions:[]LabelSelectorRequirement{},}";
+    let start =
+        format!("Pods selected by this PodDisruptionBudget (selector: {selector}) were found");
+    assert!(told[0].starts_with(&start), "{told:?}");
     cluster.stop().await;
 }
 
