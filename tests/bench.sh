@@ -39,6 +39,7 @@ run server rbac "$@"
 run server admission "$@"
 run scheduler decide "$@"
 run scheduler bind "$@"
+run scheduler perf "$@"
 run node start "$@"
 run runtime containerd "$@"
 

@@ -3,22 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use pinnace_api::{Catalog, Key, Kind};
-use pinnace_client::{Informers, Recorder};
-use pinnace_env::{Env, Stopwatch};
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_env::Stopwatch;
 use pinnace_scheduler::{
     Answer, Bind, Bound, CycleState, Plugin, PodInfo, ProfileConfig, Scheduler, SchedulerConfig,
 };
-use pinnace_server::{Server, User};
-use pinnace_store::Store;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use world::{World, read};
 
 const NODES: usize = 100;
 const PODS: usize = 1_000;
@@ -82,53 +81,29 @@ impl Bind for Count {
 }
 
 async fn run(which: Which) -> Duration {
-    let env = Env::simulated(1);
-    let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
-    let client = server.client(User::host());
-    let default: Namespace = read(json!({"metadata": {"name": "default"}}));
-    client.of::<Namespace>().unwrap().create(default).await.unwrap();
-    let (nodes, pods) = (client.of::<Node>().unwrap(), client.of::<Pod>().unwrap());
+    let world = World::start().await;
+    let amount = json!({"cpu": "32", "memory": "256Gi", "pods": "110"});
     for index in 0..NODES {
-        let name = format!("node-{index}");
-        let node: Node = read(json!({"metadata": {"name": name}}));
-        nodes.create(node).await.unwrap();
-        let status = json!({"allocatable": {"cpu": "32", "memory": "256Gi", "pods": "110"}});
-        let set = |node: &mut Node| {
-            node.status = Some(read_part(status.clone()));
-            true
-        };
-        nodes.modify_status(&Key::cluster(&*name), set).await.unwrap();
-        // As the controller of nodes does with one that is ready.
-        let free = |node: &mut Node| {
-            node.spec = None;
-            true
-        };
-        nodes.modify(&Key::cluster(&*name), free).await.unwrap();
+        world.node(&format!("node-{index}"), &json!({}), &amount).await;
     }
-    let informers = Informers::new(client.clone());
-    let recorder = Recorder::new(&client, &env, "bench").unwrap();
+    let pods = world.client.of::<Pod>().unwrap();
     let mut config = SchedulerConfig::default();
-    let (counted, bound) = watch::channel(0);
+    let mut bound = world.placed();
     if which == Which::Decide {
-        let counted = counted.clone();
+        let counted;
+        (counted, bound) = watch::channel(0);
         config.registry.add("Count", move |_| Ok(Arc::new(Count(counted.clone()))));
         config.profiles = vec![ProfileConfig::default().without("DefaultBinder").with("Count", 0)];
     }
-    let scheduler = Scheduler::new(&informers, recorder.clone(), env, config).unwrap();
-    let cache = informers.of::<Pod>().unwrap();
-    cache.informer().synced().await;
+    let (recorder, env) = (world.recorder.clone(), world.env.clone());
+    let scheduler = Scheduler::new(&world.informers, recorder, env, config).unwrap();
+    world.informers.of::<Pod>().unwrap().informer().synced().await;
     let stop = CancellationToken::new();
     let create = async {
         for index in 0..PODS {
             pods.create(pod(index)).await.unwrap();
         }
     };
-    cache.informer().on_change(move |delta| {
-        let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-        if delta.new.as_ref().and_then(|pod| node(pod.get().ok()?)).is_some() {
-            counted.send_modify(|count| *count += 1);
-        }
-    });
     let all_bound = || async {
         bound.clone().wait_for(|count| *count >= PODS).await.unwrap();
     };
@@ -147,7 +122,7 @@ async fn run(which: Which) -> Duration {
         }
         Which::Bind | Which::Decide => {
             create.await;
-            cache.informer().caught_up(server.store().revision()).await;
+            world.caught_up().await;
             clock = Stopwatch::start();
             running = Some(tokio::spawn(scheduler.run(stop.clone())));
             all_bound().await;
@@ -158,8 +133,7 @@ async fn run(which: Which) -> Duration {
     if let Some(running) = running {
         running.await.unwrap();
     }
-    recorder.shutdown().await;
-    informers.shutdown().await;
+    world.shutdown().await;
     took
 }
 
@@ -169,15 +143,4 @@ fn pod(index: usize) -> Pod {
         "metadata": {"name": format!("web-{index}"), "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]},
     }))
-}
-
-fn read<K: Kind>(mut value: Value) -> K {
-    let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or_default();
-    value["apiVersion"] = "v1".into();
-    value["kind"] = kind.into();
-    serde_json::from_value(value).unwrap()
-}
-
-fn read_part<T: serde::de::DeserializeOwned>(value: Value) -> T {
-    serde_json::from_value(value).unwrap()
 }
