@@ -31,7 +31,7 @@ pub struct LogOptions {
     /// Only this stream.
     pub stream: Option<LogStream>,
     /// Go on when the end is reached, until this holds true or its sender is gone; then what was
-    /// written up to that moment still comes. `None` ends at the end.
+    /// written up to that moment still comes. `None` ends where the log ended at first.
     pub follow: Option<watch::Receiver<bool>>,
 }
 
@@ -60,6 +60,7 @@ pub fn read_logs(
         left: options.limit_bytes,
         options,
         file: None,
+        unread: u64::MAX,
         rest: Vec::new(),
         lines: VecDeque::new(),
         changes: None,
@@ -78,6 +79,9 @@ struct Reader {
     path: PathBuf,
     options: LogOptions,
     file: Option<Arc<File>>,
+    /// How many bytes are still to be read: of a container that never stops writing, too, a log that
+    /// is not followed has an end.
+    unread: u64,
     /// The beginning of a line whose end is not written yet.
     rest: Vec<u8>,
     lines: VecDeque<LogLine>,
@@ -104,8 +108,10 @@ impl Reader {
                 return Ok(None);
             }
             let file = self.open().await?;
-            let chunk = self.blocking(move || read_chunk(&file)).await?;
+            let most = CHUNK_BYTES.min(usize::try_from(self.unread).unwrap_or(CHUNK_BYTES));
+            let chunk = self.blocking(move || read_chunk(&file, most)).await?;
             if !chunk.is_empty() {
+                self.unread = self.unread.saturating_sub(chunk.len() as u64);
                 self.take(&chunk);
             } else if self.stage == Stage::LastLook {
                 self.stage = Stage::Done;
@@ -124,7 +130,10 @@ impl Reader {
             self.changes = Some(changes::Changes::new(&self.path).map_err(|e| self.failed(e))?);
         }
         let (path, tail) = (self.path.clone(), self.options.tail_lines);
-        let file = self.blocking(move || open_at(&path, tail)).await?;
+        let (file, unread) = self.blocking(move || open_at(&path, tail)).await?;
+        if self.options.follow.is_none() {
+            self.unread = unread;
+        }
         Ok(Arc::clone(self.file.insert(Arc::new(file))))
     }
 
@@ -200,9 +209,9 @@ impl Reader {
     }
 }
 
-/// Up to a chunk from where the file stands; empty at the end.
-fn read_chunk(mut file: &File) -> io::Result<Vec<u8>> {
-    let mut chunk = vec![0; CHUNK_BYTES];
+/// At most that many bytes from where the file stands; empty at the end.
+fn read_chunk(mut file: &File, most: usize) -> io::Result<Vec<u8>> {
+    let mut chunk = vec![0; most];
     let length = loop {
         match file.read(&mut chunk) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -217,11 +226,20 @@ fn read_chunk(mut file: &File) -> io::Result<Vec<u8>> {
     Ok(chunk)
 }
 
-/// Opens the file, standing before its last `tail` lines.
-fn open_at(path: &Path, tail: Option<u64>) -> io::Result<File> {
+/// Opens the file, standing before its last `tail` lines, and says how many bytes follow.
+fn open_at(path: &Path, tail: Option<u64>) -> io::Result<(File, u64)> {
     let mut file = File::open(path)?;
-    let Some(tail) = tail else { return Ok(file) };
-    let mut end = file.seek(SeekFrom::End(0))?;
+    let length = file.metadata()?.len();
+    let start = match tail {
+        None => 0,
+        Some(tail) => start_of_tail(&mut file, length, tail)?,
+    };
+    file.seek(SeekFrom::Start(start))?;
+    Ok((file, length - start))
+}
+
+/// Where the last `tail` lines of the first `end` bytes begin.
+fn start_of_tail(file: &mut File, mut end: u64, tail: u64) -> io::Result<u64> {
     // The newline that ends the last wanted line is the first that is met.
     let mut newlines = 0;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -237,14 +255,12 @@ fn open_at(path: &Path, tail: Option<u64>) -> io::Result<File> {
             }
             newlines += 1;
             if newlines > tail {
-                file.seek(SeekFrom::Start(start + at as u64 + 1))?;
-                return Ok(file);
+                return Ok(start + at as u64 + 1);
             }
         }
         end = start;
     }
-    file.seek(SeekFrom::Start(0))?;
-    Ok(file)
+    Ok(0)
 }
 
 #[cfg(target_os = "linux")]
@@ -355,6 +371,17 @@ garbage
         let file = log(&line.repeat(500));
         let options = LogOptions { tail_lines: Some(200), ..LogOptions::default() };
         assert_eq!(read_logs(file.path(), options).count().await, 200);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_meanwhile_is_shown_only_to_those_who_follow() {
+        let line = "2026-01-01T00:00:00Z stdout F more\n";
+        let mut file = log(&line.repeat(3000));
+        let options = LogOptions { tail_lines: Some(2500), ..LogOptions::default() };
+        let mut lines = read_logs(file.path(), options);
+        assert!(lines.next().await.unwrap().is_ok());
+        file.write_all(line.repeat(10).as_bytes()).unwrap();
+        assert_eq!(lines.count().await, 2499);
     }
 
     #[tokio::test]
