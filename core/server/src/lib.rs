@@ -15,6 +15,7 @@ mod authorization;
 mod belongings;
 mod binding;
 mod certificates;
+mod compaction;
 mod computed;
 mod create;
 mod delete;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Binding, ConfigMap, Namespace, ObjectReference, Pod};
@@ -483,6 +485,30 @@ async fn a_list_whose_version_is_gone_goes_on_with_what_is_there_now() {
     let exact = ListOptions { resource_version, version_match, ..ListOptions::default() };
     let gone = "The resourceVersion for the provided list is too old.";
     check_error(maps.list(None, exact).await, Reason::Expired, gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn states_of_more_than_ten_minutes_ago_are_forgotten() {
+    let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
+    tokio::spawn(server.clone().compact());
+    let namespaces = server.client(User::host()).of::<Namespace>().unwrap();
+    for name in ["a", "b", "c"] {
+        namespaces.create(from(json!({"metadata": {"name": name}}))).await.unwrap();
+    }
+    let page = ListOptions { limit: Some(1), ..ListOptions::default() };
+    let continue_token = namespaces.list(None, page.clone()).await.unwrap().continue_token;
+    namespaces.create(from(json!({"metadata": {"name": "d"}}))).await.unwrap();
+    let rest = ListOptions { continue_token, ..page };
+    tokio::time::sleep(Duration::from_secs(9 * 60)).await;
+    assert_eq!(namespaces.list(None, rest.clone()).await.unwrap().remaining, Some(1));
+    tokio::time::sleep(Duration::from_secs(2 * 60)).await;
+    let gone = namespaces.list(None, rest.clone()).await.unwrap_err();
+    assert_eq!(gone.reason(), Reason::Expired);
+    let continue_token = gone.to_status().metadata.continue_;
+    let rest = ListOptions { continue_token, ..rest };
+    assert_eq!(namespaces.list(None, rest).await.unwrap().remaining, Some(2));
+    // What has happened since can be watched all the same.
+    namespaces.watch(None, ListOptions::default().after(2)).await.unwrap();
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(crate) struct Core {
     pub(crate) feed: Arc<Feed>,
     /// The revision the store was opened at: no log reaches further back.
     base: u64,
+    /// No state before this revision is shown.
+    compacted: AtomicU64,
     limits: Limits,
 }
 
@@ -54,6 +56,7 @@ impl Core {
             publishing: Mutex::new(()),
             feed: Arc::new(Feed { logged: AtomicU64::new(base), closed: AtomicBool::new(false) }),
             base,
+            compacted: AtomicU64::new(base),
             limits,
         }
     }
@@ -117,8 +120,9 @@ impl Core {
             return Ok(present);
         }
         self.check_reached(revision)?;
-        if revision < self.base {
-            return Err(StoreError::Expired { requested: revision, oldest: self.base });
+        let oldest = self.compacted.load(Ordering::Relaxed);
+        if revision < oldest {
+            return Err(StoreError::Expired { requested: revision, oldest });
         }
         let logs: Vec<_> =
             self.logs.read().iter().map(|(table, log)| (table.clone(), log.clone())).collect();
@@ -130,6 +134,10 @@ impl Core {
         }
         state.revision = revision;
         Ok(Snapshot(Arc::new(state)))
+    }
+
+    pub(crate) fn compact(&self, revision: u64) {
+        self.compacted.fetch_max(revision.min(self.revision()), Ordering::Relaxed);
     }
 
     pub(crate) fn check_reached(&self, revision: u64) -> Result<(), StoreError> {

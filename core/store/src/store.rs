@@ -98,10 +98,17 @@ impl Store {
     /// An earlier state, found by undoing what has happened since.
     ///
     /// # Errors
-    /// [`StoreError::Expired`] when the event log no longer reaches back that far,
+    /// [`StoreError::Expired`] when the event log no longer reaches back that far or it has been
+    /// [compacted](Store::compact) since,
     /// [`StoreError::Future`] for a revision that has not happened yet.
     pub fn snapshot_at(&self, revision: u64) -> Result<Snapshot, StoreError> {
         self.0.shared.core.snapshot_at(revision)
+    }
+
+    /// From now on no state before this revision is shown, however far back the event log reaches.
+    /// Watches still begin wherever it reaches.
+    pub fn compact(&self, revision: u64) {
+        self.0.shared.core.compact(revision);
     }
 
     /// The latest revision.
