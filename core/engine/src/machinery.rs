@@ -61,6 +61,10 @@ impl Machinery {
             note(network.shutdown(leave).await.map_err(Error::from));
         }
         for runtime in &self.runtimes {
+            if !leave && self.temporary.is_some() {
+                // What is kept nowhere has a name of its own on the machine that is used once.
+                note(runtime.dispose().await.map_err(Error::from));
+            }
             runtime.shutdown().await;
         }
         if !leave && let Some(directory) = &self.volumes {

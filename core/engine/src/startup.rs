@@ -138,6 +138,8 @@ pub(crate) async fn start(builder: EngineBuilder) -> Result<Engine> {
         servers: Some(Arc::new(aggregation::Servers(parts.front.clone()))),
     };
     parts.spawn(parts.front.maintain(parts.stop.clone()));
+    let compaction = parts.stop.clone().run_until_cancelled_owned(server.compact());
+    parts.spawn(async move { _ = compaction.await });
     parts.spawn(Controllers::new(&context)?.run(parts.stop.clone()));
     let mut scheduling = builder.scheduler.unwrap_or_default();
     for plugin in builder.scheduler_plugins {

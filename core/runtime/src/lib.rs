@@ -206,6 +206,15 @@ pub trait Runtime: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Removes what is kept beside pods, such as images that nobody else sees, for no later runtime
+    /// comes back to it. Called when no pods are left, before [`Runtime::shutdown`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], and whatever else keeps something from going.
+    async fn dispose(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets go of background tasks and connections. What runs goes on running and can be found
     /// again with [`Runtime::list_pods`] by a later runtime of the same namespace.
     async fn shutdown(&self);

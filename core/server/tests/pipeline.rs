@@ -491,6 +491,7 @@ async fn a_list_whose_version_is_gone_goes_on_with_what_is_there_now() {
 async fn states_of_more_than_ten_minutes_ago_are_forgotten() {
     let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1)).build();
     tokio::spawn(server.clone().compact());
+    tokio::task::yield_now().await;
     let namespaces = server.client(User::host()).of::<Namespace>().unwrap();
     for name in ["a", "b", "c"] {
         namespaces.create(from(json!({"metadata": {"name": name}}))).await.unwrap();

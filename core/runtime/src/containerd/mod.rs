@@ -12,12 +12,14 @@ mod adoption;
 mod attach;
 mod connection;
 mod containers;
+mod disposal;
 mod events;
 mod exec;
 mod handlers;
 mod image;
 mod image_volumes;
 mod pods;
+mod privileges;
 mod records;
 mod rootfs;
 mod spec;
@@ -125,6 +127,8 @@ struct Core {
     state_dir: PathBuf,
     snapshotter: String,
     handlers: BTreeMap<String, RuntimeHandler>,
+    /// No container gets an `oom_score_adj` below it.
+    lowest_oom_score: i32,
     images: Images,
     cgroups: Cgroups,
     logs: LogPumps,
@@ -149,7 +153,9 @@ impl Containerd {
         let (logs, clock) = (LogPumps::new, config.env.clock().clone());
         let directory = config.state_dir.clone();
         let state_dir = blocking(move || make_state_dir(&directory)).await?;
+        let lowest_oom_score = privileges::lowest_oom_score(socket.as_ref()).await;
         let core = Arc::new(Core {
+            lowest_oom_score,
             images: Images::new(connection.clone(), config.env.clone(), config.snapshotter.clone()),
             connection,
             handlers: config.handlers,
@@ -351,6 +357,10 @@ impl Runtime for Containerd {
 
     async fn image_directory(&self) -> Result<Option<PathBuf>> {
         self.core.images.directory().await
+    }
+
+    async fn dispose(&self) -> Result<()> {
+        self.core.dispose().await
     }
 
     async fn shutdown(&self) {

@@ -202,6 +202,20 @@ async fn removing_a_pod_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_is_disposed_of_leaves_no_image_no_namespace_and_no_cgroup() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    world.output(&pod, script("ended", "true")).await;
+    world.runtime().remove_pod(&pod).await.unwrap();
+    assert!(world.cgroups().all().exists());
+    world.runtime().dispose().await.unwrap();
+    assert!(!world.cgroups().all().exists());
+    assert_eq!(world.ctr(&["namespaces", "list", "-q"]), "");
+    assert_eq!(world.ctr(&["content", "list", "-q"]), "");
+    assert_eq!(world.ctr(&["snapshots", "list"]).lines().count(), 1, "only the heading");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_change_while_a_container_runs() {
     let Some(world) = World::new().await else { return };
     let limit = |megabytes: u64| Resources {

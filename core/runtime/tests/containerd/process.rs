@@ -77,6 +77,18 @@ async fn privileges_are_those_of_the_security_context() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_dies_last_starts_whatever_containerd_may() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let resources = Resources { oom_score_adj: -997, ..Resources::default() };
+    let config = ContainerConfig { resources, ..script("last", "cat /proc/self/oom_score_adj") };
+    let given: i32 = world.output(&pod, config).await.1.trim().parse().unwrap();
+    // Who may not lower it, as in many containers, gives its own.
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    assert!(given == -997 || given == own.trim().parse::<i32>().unwrap(), "{given}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn volumes_and_the_termination_message_reach_the_machine() {
     let Some(world) = World::new().await else { return };
     let pod = world.make_pod("p1").await;

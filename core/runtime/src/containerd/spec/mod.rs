@@ -70,6 +70,8 @@ pub(super) struct Inputs<'a> {
     pub(super) pid_namespace: Option<PathBuf>,
     pub(super) cgroup_path: String,
     pub(super) cgroup_version: Version,
+    /// What containerd may not go below.
+    pub(super) lowest_oom_score: i32,
     pub(super) config: &'a ContainerConfig,
     pub(super) image: &'a ImageConfiguration,
     pub(super) user: User,

@@ -24,7 +24,7 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
         .set_capabilities(Some(capabilities::capabilities(&config.security)?))
         .set_rlimits(None)
         .set_no_new_privileges(Some(config.security.no_new_privileges))
-        .set_oom_score_adj(Some(config.resources.oom_score_adj));
+        .set_oom_score_adj(Some(config.resources.oom_score_adj.max(inputs.lowest_oom_score)));
     let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
     if !config.security.privileged {
         process.set_apparmor_profile(named(&config.security.app_armor));

@@ -28,6 +28,7 @@ fn made(pod: &PodConfig, config: &ContainerConfig, image: serde_json::Value) -> 
         pid_namespace: None,
         cgroup_path: "/pods/pod1/c".into(),
         cgroup_version: Version::V1,
+        lowest_oom_score: 0,
         config,
         image: &image,
         user: User { uid: 7, gid: 8, groups: vec![8, 9] },
@@ -124,4 +125,15 @@ fn volumes_come_after_what_they_lie_in_and_replace_the_pods_files() {
     assert_eq!(mounts[place("/data")]["options"], options);
     assert_eq!(spec["linux"]["rootfsPropagation"], "rslave");
     assert_eq!(spec["process"]["oomScoreAdj"], 7);
+}
+
+#[test]
+fn no_score_is_below_what_containerd_may_give() {
+    let config = ContainerConfig {
+        command: vec!["c".into()],
+        resources: Resources { oom_score_adj: -997, ..Resources::default() },
+        ..ContainerConfig::default()
+    };
+    let spec = made(&PodConfig::default(), &config, serde_json::json!({}));
+    assert_eq!(spec["process"]["oomScoreAdj"], 0);
 }
