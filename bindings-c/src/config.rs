@@ -17,6 +17,7 @@ pub struct Config {
     nodes: Option<usize>,
     node_name: Option<String>,
     data_dir: Option<String>,
+    plugins_dir: Option<String>,
     on_shutdown: Option<pinnace::OnShutdown>,
     seed: Option<u64>,
     hooks: Vec<AdmissionHook>,
@@ -54,6 +55,9 @@ impl Config {
         }
         if let Some(directory) = self.data_dir {
             builder = builder.data_dir(directory);
+        }
+        if let Some(directory) = self.plugins_dir {
+            builder = builder.plugins_dir(directory);
         }
         if let Some(what) = self.on_shutdown {
             builder = builder.on_shutdown(what);
@@ -158,6 +162,18 @@ pub unsafe extern "C" fn pinnace_config_set_data_dir(
     directory: *const c_char,
 ) {
     set(config, |config| config.set_text(|config| &mut config.data_dir, directory, "directory"));
+}
+
+/// Sets where CSI drivers register, by Unix sockets: a directory that is made when needed and that is
+/// for one engine, such as upstream's `/var/lib/kubelet/plugins_registry`. By default and for NULL it
+/// is `node/pods/plugins_registry` in the data directory. The path of a socket has 107 bytes at most.
+/// Simulated nodes have no drivers. `directory` is borrowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pinnace_config_set_plugins_dir(
+    config: *mut Config,
+    directory: *const c_char,
+) {
+    set(config, |config| config.set_text(|config| &mut config.plugins_dir, directory, "directory"));
 }
 
 /// Sets what becomes of pods when the engine ends, a `pinnace_on_shutdown_t`.

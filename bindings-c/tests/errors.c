@@ -133,6 +133,7 @@ static void null_is_an_error_or_nothing(void) {
     pinnace_config_set_nodes(NULL, 1);
     pinnace_config_set_node_name(NULL, "a");
     pinnace_config_set_data_dir(NULL, "a");
+    pinnace_config_set_plugins_dir(NULL, "a");
     pinnace_config_set_on_shutdown(NULL, 0);
     pinnace_config_set_seed(NULL, 0);
     pinnace_engine_delete(e);

@@ -94,6 +94,23 @@ static void objects_outlive_an_engine_on_disk(void) {
     CHECK(system(command) == 0);
 }
 
+static void drivers_register_where_the_host_says(void) {
+    char directory[] = "/tmp/pinnace-c-XXXXXX", plugins[64];
+    CHECK(mkdtemp(directory) != NULL);
+    snprintf(plugins, sizeof plugins, "%s/plugins", directory);
+    pinnace_config_t *config = pinnace_config_new();
+    pinnace_config_set_runtime(config, "process");
+    pinnace_config_set_plugins_dir(config, plugins);
+    pinnace_engine_t *engine = NULL;
+    OK(pinnace_engine_new(config, &engine));
+    for (int waited = 0; access(plugins, F_OK) != 0; waited += 10) {
+        CHECK(waited < DEADLINE_MS);
+        usleep(10000);
+    }
+    pinnace_engine_delete(engine);
+    CHECK(rmdir(plugins) == 0 && rmdir(directory) == 0);
+}
+
 static void two_engines_know_nothing_of_each_other(void) {
     pinnace_engine_t *one = simulated(), *other = simulated();
     OK(apply(one, WEB));
@@ -161,6 +178,7 @@ void life(void) {
     RUN(many_threads_use_one_engine);
     RUN(a_shutdown_ends_the_calls_of_other_threads);
     RUN(objects_outlive_an_engine_on_disk);
+    RUN(drivers_register_where_the_host_says);
     RUN(two_engines_know_nothing_of_each_other);
     RUN(the_version_is_said);
 }

@@ -118,6 +118,7 @@ pub(crate) struct Config {
     pub(crate) runtime: String,
     pub(crate) nodes: Option<usize>,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) plugins_dir: Option<PathBuf>,
     pub(crate) node_name: Option<String>,
     pub(crate) on_shutdown: Option<String>,
     pub(crate) seed: Option<u64>,

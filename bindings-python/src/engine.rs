@@ -76,6 +76,9 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     if let Some(directory) = config.data_dir {
         builder = builder.data_dir(directory);
     }
+    if let Some(directory) = config.plugins_dir {
+        builder = builder.plugins_dir(directory);
+    }
     builder = match config.on_shutdown.as_deref() {
         None => builder,
         Some("stop") => builder.on_shutdown(OnShutdown::StopPods),

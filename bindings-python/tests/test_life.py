@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from conftest import config_map
@@ -33,6 +34,15 @@ def test_objects_outlive_an_engine_on_disk(tmp_path):
             pinnace.Engine(runtime="simulated", data_dir=tmp_path / "data")
     with pinnace.Engine(runtime="simulated", data_dir=tmp_path / "data") as engine:
         assert engine.get("cm/kept")["metadata"]["name"] == "kept"
+
+
+def test_drivers_register_where_the_host_says(tmp_path):
+    plugins = tmp_path / "plugins"
+    with pinnace.Engine(runtime="process", plugins_dir=plugins):
+        deadline = time.monotonic() + DEADLINE
+        while not plugins.is_dir():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("wrong", [{"runtime": "none"}, {"on_shutdown": "x"}])

@@ -120,6 +120,9 @@ class AsyncEngine:
     :param scheduler_plugins: functions that have a say in where pods go.
     :param rebalancing: a ``DeschedulerPolicy``, as YAML or a dict, by which pods are evicted that
         could be placed better; ``True`` for all strategies, every five minutes. Off by default.
+    :param plugins_dir: where CSI drivers register, by Unix sockets, whose paths have 107 bytes at
+        most: a directory for one engine, such as ``/var/lib/kubelet/plugins_registry``; in the
+        ``data_dir`` without it.
 
     >>> import asyncio, pinnace
     >>> async def main():
@@ -144,6 +147,7 @@ class AsyncEngine:
         rebalancing: Union[bool, str, Mapping[str, Any], None] = None,
         admission_configuration: Union[str, Mapping[str, Any], None] = None,
         disable_admission: Iterable[str] = (),
+        plugins_dir: Union[str, os.PathLike[str], None] = None,
     ) -> None:
         config = _types.config(
             runtime,
@@ -158,6 +162,7 @@ class AsyncEngine:
             rebalancing,
             admission_configuration,
             disable_admission,
+            plugins_dir,
         )
         self._config = config
         self._started: Optional[_pinnace.Engine] = None

@@ -101,6 +101,9 @@ class Engine:
     :param admission_configuration: an ``AdmissionConfiguration``, as YAML or a dict: what PodSecurity
         asks of pods, what ResourceQuota lets nobody use without a quota.
     :param disable_admission: rules of admission to leave out, by the names of upstream's plug-ins.
+    :param plugins_dir: where CSI drivers register, by Unix sockets, whose paths have 107 bytes at
+        most: a directory for one engine, such as ``/var/lib/kubelet/plugins_registry``; in the
+        ``data_dir`` without it.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -122,6 +125,7 @@ class Engine:
         rebalancing: Union[bool, str, Mapping[str, Any], None] = None,
         admission_configuration: Union[str, Mapping[str, Any], None] = None,
         disable_admission: Iterable[str] = (),
+        plugins_dir: Union[str, os.PathLike[str], None] = None,
     ) -> None:
         config = _types.config(
             runtime,
@@ -136,6 +140,7 @@ class Engine:
             rebalancing,
             admission_configuration,
             disable_admission,
+            plugins_dir,
         )
         self._native = _pinnace.start(config).wait()
         self._closed = False

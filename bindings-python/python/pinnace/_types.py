@@ -116,6 +116,7 @@ def config(
     rebalancing: Union[bool, str, Mapping[str, Any], None],
     admission_configuration: Union[str, Mapping[str, Any], None],
     disable_admission: Iterable[str],
+    plugins_dir: Union[str, os.PathLike[str], None],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -130,6 +131,7 @@ def config(
         "rebalancing": _scheduler.policy(rebalancing),
         "admission_configuration": document(admission_configuration),
         "disable_admission": list(disable_admission),
+        "plugins_dir": plugins_dir,
     }
 
 

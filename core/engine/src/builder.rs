@@ -174,6 +174,7 @@ pub struct EngineBuilder {
     pub(crate) nodes: Option<usize>,
     pub(crate) node_name: Option<String>,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) plugins_dir: Option<PathBuf>,
     pub(crate) kubelet: Option<Vec<u8>>,
     pub(crate) on_shutdown: Option<OnShutdown>,
     pub(crate) env: Option<Env>,
@@ -192,6 +193,7 @@ impl EngineBuilder {
             nodes: None,
             node_name: None,
             data_dir: None,
+            plugins_dir: None,
             kubelet: None,
             on_shutdown: None,
             env: None,
@@ -210,6 +212,7 @@ impl EngineBuilder {
             count: self.nodes,
             name: self.node_name.clone(),
             data_dir: self.data_dir.clone(),
+            plugins_dir: self.plugins_dir.clone(),
             kubelet: self.kubelet.clone(),
             addresses: Vec::new(),
             avoid: Vec::new(),
@@ -249,6 +252,16 @@ impl EngineBuilder {
     /// time may use. Without this everything is kept in memory.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Sets where CSI drivers register, by Unix sockets: a directory that is made when needed and
+    /// that is for one engine, such as upstream's `/var/lib/kubelet/plugins_registry`, where drivers
+    /// look by default. If this is not called it is `node/pods/plugins_registry` in the data
+    /// directory. The path of a socket has 107 bytes at most, so it should not be long. Simulated
+    /// nodes have no drivers.
+    pub fn plugins_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.plugins_dir = Some(directory.into());
         self
     }
 

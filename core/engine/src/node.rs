@@ -77,6 +77,7 @@ impl Node {
                 count: Some(1),
                 name: None,
                 data_dir: None,
+                plugins_dir: None,
                 kubelet: None,
                 addresses: Vec::new(),
                 avoid: Vec::new(),
@@ -220,6 +221,12 @@ impl NodeBuilder {
     /// Keeps what belongs to its pods in a directory, so that they may go on without it.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.options.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Sets where CSI drivers register; see [`EngineBuilder::plugins_dir`](crate::EngineBuilder::plugins_dir).
+    pub fn plugins_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.options.plugins_dir = Some(directory.into());
         self
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct NodeOptions {
     pub(crate) count: Option<usize>,
     pub(crate) name: Option<String>,
     pub(crate) data_dir: Option<PathBuf>,
+    /// Where CSI drivers register; below what else the node keeps, if not here.
+    pub(crate) plugins_dir: Option<PathBuf>,
     pub(crate) kubelet: Option<Vec<u8>>,
     /// Where the node is reached; the machine's own addresses, or made-up ones, if there are none.
     pub(crate) addresses: Vec<IpAddr>,
@@ -236,6 +238,7 @@ async fn real(options: &NodeOptions, env: &Env, choice: &Choice, place: &Place) 
         None => discovered.why,
     };
     let name = options.name.clone().unwrap_or_else(host_name);
+    let plugins = options.plugins_dir.as_deref().map(absolute).transpose()?;
     let config = NodeConfig {
         name,
         labels: BTreeMap::new(),
@@ -256,7 +259,7 @@ async fn real(options: &NodeOptions, env: &Env, choice: &Choice, place: &Place) 
             temporary: place.temporary(),
         },
         configs: if count == 0 { Vec::new() } else { vec![config] },
-        machine: Machine::Local { state: place.directory.join("pods"), plugins: None },
+        machine: Machine::Local { state: place.directory.join("pods"), plugins },
         logs: place.directory.join("logs"),
         volumes: Some(place.directory.join("volumes")),
     })

@@ -47,3 +47,18 @@ async fn a_stateful_set_keeps_its_data_in_directories_of_the_default_class() {
     assert!(!std::path::Path::new(&path).exists(), "the directory goes with its claim");
     engine.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn drivers_register_where_the_host_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugins = directory.path().join("plugins");
+    let builder = Engine::builder().runtime(Runtime::process()).plugins_dir(&plugins);
+    let engine = builder.start().await.unwrap();
+    let made = async {
+        while !plugins.is_dir() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LONG, made).await.expect("the directory is made");
+    engine.shutdown().await.unwrap();
+}

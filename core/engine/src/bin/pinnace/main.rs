@@ -66,6 +66,9 @@ struct Cluster {
     /// Keeps objects in this directory, and leaves pods running at the end.
     #[arg(long, value_name = "D")]
     data_dir: Option<PathBuf>,
+    /// Where CSI drivers register; in the data directory by default.
+    #[arg(long, value_name = "D")]
+    plugins_dir: Option<PathBuf>,
     /// What runs the containers: auto, containerd, process or simulated.
     #[arg(long, default_value = "auto")]
     runtime: String,
@@ -147,6 +150,9 @@ impl Cluster {
         }
         if let Some(directory) = &self.data_dir {
             builder = builder.data_dir(directory);
+        }
+        if let Some(directory) = &self.plugins_dir {
+            builder = builder.plugins_dir(directory);
         }
         if let Some(path) = &self.admission_config {
             builder = builder.admission_configuration_file(path)?;

@@ -35,6 +35,9 @@ pub(crate) struct JoinNode {
     /// Keeps what belongs to pods in this directory, and leaves them running at the end.
     #[arg(long, value_name = "D")]
     data_dir: Option<PathBuf>,
+    /// Where CSI drivers register, by Unix sockets.
+    #[arg(long, value_name = "D")]
+    plugins_dir: Option<PathBuf>,
     /// A KubeletConfiguration: how the node looks after itself.
     #[arg(long, value_name = "FILE")]
     kubelet_config: Option<PathBuf>,
@@ -61,6 +64,9 @@ impl JoinNode {
         }
         if let Some(directory) = self.data_dir {
             builder = builder.data_dir(directory);
+        }
+        if let Some(directory) = self.plugins_dir {
+            builder = builder.plugins_dir(directory);
         }
         if let Some(file) = &self.kubelet_config {
             let read = std::fs::read(file);
