@@ -509,7 +509,7 @@ async fn states_of_more_than_ten_minutes_ago_are_forgotten() {
     let rest = ListOptions { continue_token, ..rest };
     assert_eq!(namespaces.list(None, rest).await.unwrap().remaining, Some(2));
     // What has happened since can be watched all the same.
-    namespaces.watch(None, ListOptions::default().after(2)).await.unwrap();
+    drop(namespaces.watch(None, ListOptions::default().after(2)).await.unwrap());
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use pinnace_runtime::{
-    ContainerConfig, Error, Mount, PodConfig, Propagation, Runtime, Seccomp, Security,
+    ContainerConfig, Error, Mount, PodConfig, Propagation, Resources, Runtime, Seccomp, Security,
 };
 
 use crate::world::{World, script};
