@@ -346,7 +346,8 @@ void pinnace_config_set_data_dir(pinnace_config_t *config, const char *directory
 // for one engine, such as upstream's `/var/lib/kubelet/plugins_registry`. By default and for NULL it
 // is `node/pods/plugins_registry` in the data directory. The path of a socket has 107 bytes at most.
 // Simulated nodes have no drivers. `directory` is borrowed.
-void pinnace_config_set_plugins_dir(pinnace_config_t *config, const char *directory);
+void pinnace_config_set_plugins_dir(pinnace_config_t *config,
+                                    const char *directory);
 
 // Sets what becomes of pods when the engine ends, a `pinnace_on_shutdown_t`.
 void pinnace_config_set_on_shutdown(pinnace_config_t *config, int32_t what);
