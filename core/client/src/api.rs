@@ -1,17 +1,23 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::{Binding, Namespace};
 use k8s_openapi::api::policy::v1::Eviction;
 use pinnace_api::patch::Patch;
-use pinnace_api::{Catalog, Draft, Key, Kind, Object, Resource, Result, Typed};
+use pinnace_api::{ApiError, Catalog, Draft, Key, Kind, Object, Resource, Result, Typed};
 
 use crate::{
-    DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchStream, WriteOptions,
+    DeleteOptions, List, ListOptions, Subresource, Target, Transport, WatchEvent, WatchStream,
+    WriteOptions,
 };
+
+/// How long after the end of a watch the next one begins.
+const WATCH_AGAIN: Duration = Duration::from_millis(10);
 
 /// A client of the API, for one user. Cheap to clone.
 #[derive(Clone)]
@@ -120,6 +126,43 @@ impl DynamicApi {
         options: ListOptions,
     ) -> Result<WatchStream> {
         self.client.0.watch(self.resource.clone(), namespace, options).await
+    }
+
+    /// Shows `look` an object as it is, `None` where there is none, and again whenever that changes,
+    /// until it gives something. A watch that ends is begun anew.
+    ///
+    /// # Errors
+    /// Those of `look`, and those of [`list`](Self::list) and [`watch`](Self::watch) but for a watch
+    /// that has fallen behind.
+    pub async fn follow<T, E: From<ApiError>>(
+        &self,
+        key: &Key,
+        mut look: impl FnMut(Option<&Object>) -> Result<Option<T>, E>,
+    ) -> Result<T, E> {
+        let namespace = self.resource.is_namespaced().then(|| key.namespace());
+        let only = ListOptions::default().fields(&format!("metadata.name={}", key.name()))?;
+        loop {
+            let list = self.list(namespace, only.clone()).await?;
+            if let Some(end) = look(list.items.first())? {
+                return Ok(end);
+            }
+            let options = ListOptions { bookmarks: true, ..only.clone() };
+            let mut events = self.watch(namespace, options.after(list.revision)).await?;
+            while let Some(event) = events.next().await {
+                let seen = match event {
+                    Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => Some(object),
+                    Ok(WatchEvent::Deleted(_)) => None,
+                    Ok(WatchEvent::Bookmark(..)) => continue,
+                    Err(error) if error.is_expired() => break,
+                    Err(error) => return Err(error.into()),
+                };
+                if let Some(end) = look(seen.as_ref())? {
+                    return Ok(end);
+                }
+            }
+            // A server that ends every watch at once is not asked without a pause.
+            tokio::time::sleep(WATCH_AGAIN).await;
+        }
     }
 
     /// Creates an object.

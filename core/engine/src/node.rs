@@ -5,11 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
-use pinnace_api::{Key, Typed};
+use pinnace_api::{Key, Object, Typed};
 use pinnace_client::nodes::NodeDirectory as _;
-use pinnace_client::{Client, Informers, ListOptions, Recorder, WatchEvent};
+use pinnace_client::{Client, Informers, ListOptions, Recorder};
 use pinnace_env::Env;
 use pinnace_http::{Kubelet, KubeletConfig};
 use pinnace_network::Ipv4Net;
@@ -134,21 +133,11 @@ impl Node {
     async fn becomes_ready(&self) -> Result<()> {
         self.reached.cancelled().await;
         let nodes = self.client.of::<NodeObject>()?;
-        let only = ListOptions::default().fields(&format!("metadata.name={}", self.name))?;
-        loop {
-            let list = nodes.list(None, only.clone()).await?;
-            if list.items.iter().any(|node| is_ready(node)) {
-                return Ok(());
-            }
-            let mut events = nodes.watch(None, only.clone().after(list.revision)).await?;
-            while let Some(Ok(event)) = events.next().await {
-                if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event
-                    && is_ready(object.get::<NodeObject>()?)
-                {
-                    return Ok(());
-                }
-            }
-        }
+        let look = |node: Option<&Object>| -> Result<Option<()>> {
+            let node = node.map(|node| node.get::<NodeObject>()).transpose()?;
+            Ok(node.is_some_and(is_ready).then_some(()))
+        };
+        nodes.dynamic().follow(&Key::cluster(&*self.name), look).await
     }
 
     /// Ends the node and waits until everything of it has. Its pods are stopped, or go on to be taken

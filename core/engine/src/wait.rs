@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use pinnace_api::{ApiError, Object};
-use pinnace_client::{ListOptions, WatchEvent};
 use serde_json::Value;
 
 use crate::reference::Reference;
@@ -147,35 +145,14 @@ impl Engine {
         seen: &mut Option<Object>,
     ) -> Result<()> {
         let Reference { resource, key } = reference;
-        let api = self.client().resource(resource.clone());
-        let namespace = resource.is_namespaced().then(|| key.namespace());
-        loop {
-            let fields = format!("metadata.name={}", key.name());
-            let options = ListOptions::default().fields(&fields)?;
-            let list = api.list(namespace, options.clone()).await?;
-            *seen = list.items.into_iter().next();
-            if goal.is_reached(seen.as_ref())? {
-                return Ok(());
+        let look = |object: Option<&Object>| {
+            *seen = object.cloned();
+            if goal.is_reached(object)? {
+                return Ok(Some(()));
             }
-            let mut events = api.watch(namespace, options.after(list.revision)).await?;
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                        *seen = Some(object);
-                    }
-                    Ok(WatchEvent::Deleted(_)) => *seen = None,
-                    Ok(WatchEvent::Bookmark(..)) => {}
-                    Err(error) if error.is_expired() => break,
-                    Err(error) => return Err(error.into()),
-                }
-                if goal.is_reached(seen.as_ref())? {
-                    return Ok(());
-                }
-            }
-            if self.parts().stop.is_cancelled() {
-                return Err(Error::Closed);
-            }
-        }
+            if self.parts().is_ended() { Err(Error::Closed) } else { Ok(None) }
+        };
+        self.client().resource(resource.clone()).follow(key, look).await
     }
 }
 

@@ -5,12 +5,10 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use parking_lot::Mutex;
-use pinnace_api::{Key, Object, Result};
-use pinnace_client::{DynamicApi, ListOptions, WatchEvent};
+use pinnace_api::{ApiError, Key, Object};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::agent::Shared;
@@ -170,66 +168,32 @@ async fn follow(shared: &Weak<Shared>, place: &Place) {
     // What the pods have seen of it was read before this began, and may be older.
     let mut seen = None;
     loop {
-        let Some(shared_now) = shared.upgrade() else { return };
-        let api = match &place.1 {
-            Reference::ConfigMap(_) => {
-                shared_now.client.of::<ConfigMap>().map(|api| api.dynamic().clone())
+        let Some(client) = shared.upgrade().map(|shared| shared.client.clone()) else { return };
+        let (api, name) = match &place.1 {
+            Reference::ConfigMap(name) => {
+                (client.of::<ConfigMap>().map(|api| api.dynamic().clone()), name)
+            }
+            Reference::Secret(name) => {
+                (client.of::<Secret>().map(|api| api.dynamic().clone()), name)
             }
             Reference::Claim(_) | Reference::Attachment(_) => return,
-            Reference::Secret(_) => {
-                shared_now.client.of::<Secret>().map(|api| api.dynamic().clone())
-            }
         };
-        drop(shared_now);
-        let told = match api {
-            Ok(api) => tell(shared, &api, place, &mut seen).await,
+        let look = |object: Option<&Object>| {
+            retry = RETRY_FIRST;
+            let revision = object.map_or(0, Object::revision);
+            if seen.replace(revision) != Some(revision) {
+                let Some(shared) = shared.upgrade() else { return Ok(Some(())) };
+                shared.reference_changed(place);
+            }
+            Ok::<_, ApiError>(None)
+        };
+        let followed = match api {
+            Ok(api) => api.follow(&Key::new(&*place.0, name.as_str()), look).await,
             Err(error) => Err(error),
         };
-        match told {
-            Ok(()) => retry = RETRY_FIRST,
-            Err(error) if error.is_expired() => retry = RETRY_FIRST,
-            Err(error) => {
-                tracing::debug!(namespace = &*place.0, reference = ?place.1, %error, "watch failed");
-                tokio::time::sleep(retry).await;
-                retry = (retry * 2).min(RETRY_MAX);
-            }
-        }
+        let Err(error) = followed else { return };
+        tracing::debug!(namespace = &*place.0, reference = ?place.1, %error, "watch failed");
+        tokio::time::sleep(retry).await;
+        retry = (retry * 2).min(RETRY_MAX);
     }
-}
-
-/// Tells of changes until the watch ends.
-async fn tell(
-    shared: &Weak<Shared>,
-    api: &DynamicApi,
-    place: &Place,
-    seen: &mut Option<u64>,
-) -> Result<()> {
-    let (Reference::ConfigMap(name)
-    | Reference::Secret(name)
-    | Reference::Claim(name)
-    | Reference::Attachment(name)) = &place.1;
-    let changed = |revision: u64, seen: &mut Option<u64>| {
-        if *seen != Some(revision)
-            && let Some(shared) = shared.upgrade()
-        {
-            shared.reference_changed(place);
-        }
-        *seen = Some(revision);
-    };
-    let only = ListOptions::default().fields(&format!("metadata.name={name}"))?;
-    let list = api.list(Some(&*place.0), only.clone()).await?;
-    let known = list.items.iter().find(|object| object.key() == Key::new(&*place.0, name.as_str()));
-    changed(known.map_or(0, Object::revision), seen);
-    let options = ListOptions { bookmarks: true, ..only.after(list.revision) };
-    let mut events = api.watch(Some(&*place.0), options).await?;
-    while let Some(event) = events.next().await {
-        match event? {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                changed(object.revision(), seen);
-            }
-            WatchEvent::Deleted(_) => changed(0, seen),
-            WatchEvent::Bookmark(..) => {}
-        }
-    }
-    Ok(())
 }

@@ -24,7 +24,8 @@ use world::{World, read};
 
 const HOST: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
-/// What pods are made of at once, for that is how many threads there are.
+const LARGE_NODE: &str = "scheduler-perf-node";
+/// How many pods are made at once, for so many threads there are.
 const MAKERS: usize = 2;
 /// Upstream's churn is one of each a second, for minutes; here all is over before that.
 const CHURN: Duration = Duration::from_millis(20);
@@ -41,6 +42,8 @@ struct Workload {
     zones: &'static [&'static str],
     /// Pods that are there first, how many in each namespace.
     first: Vec<(String, usize, Value)>,
+    /// A node of another size and name, for pods that go nowhere else.
+    large_node: Option<&'static str>,
     /// Whether those are placed before anything is measured.
     first_fit: bool,
     /// What is measured.
@@ -58,6 +61,7 @@ impl Workload {
             nodes: 5_000,
             zones: &["zone1"],
             first: Vec::new(),
+            large_node: None,
             first_fit: true,
             measured: ("sched-1", count, pod),
             churn: false,
@@ -129,7 +133,7 @@ fn workloads() -> Vec<Workload> {
     let one_node = json!({"affinity": {"nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
             {"matchFields": [{"key": "metadata.name", "operator": "In",
-                              "values": ["scheduler-perf-node"]}]}]}}}});
+                              "values": [LARGE_NODE]}]}]}}}});
     let mut everywhere = term("green", HOST);
     everywhere["namespaceSelector"] = json!({"matchLabels": {"team": "devops"}});
     everywhere["namespaces"] = Value::Null;
@@ -147,6 +151,11 @@ fn workloads() -> Vec<Workload> {
     let mut churn =
         Workload::new("SchedulingWithMixedChurn/5000Nodes_10000Pods", 265, 20_000, 10_000, plain());
     churn.churn = true;
+    let mut daemon = pod("daemonset", "", one_node);
+    daemon["spec"]["containers"] = json!([{"name": "pause", "image": IMAGE}]);
+    let mut daemons =
+        Workload::new("SchedulingDaemonset/15000Nodes", 390, 20_000, 30_000, daemon).nodes(15_000);
+    daemons.large_node = Some(LARGE_NODE);
     let mut mixed =
         Workload::new("MixedSchedulingBasePod/5000Nodes_5000Pods", 140, 10_000, 5_000, plain());
     mixed.target = None;
@@ -210,12 +219,7 @@ fn workloads() -> Vec<Workload> {
             .after(20_000, low()),
         unschedulable,
         churn,
-        Workload::new("SchedulingDaemonset/15000Nodes", 390, 20_000, 30_000, {
-            let mut pod = pod("daemonset", "", one_node);
-            pod["spec"]["containers"] = json!([{"name": "pause", "image": IMAGE}]);
-            pod
-        })
-        .nodes(15_000),
+        daemons,
     ]
 }
 
@@ -275,52 +279,42 @@ async fn run(workload: &Workload, when: When) -> f64 {
         let zone = workload.zones[index % workload.zones.len()];
         world.node(&name, &json!({HOST: name, ZONE: zone}), &amount).await;
     }
-    if workload.name.contains("Daemonset") {
-        let name = "scheduler-perf-node";
+    if let Some(name) = workload.large_node {
         let amount = json!({"cpu": "4", "memory": "32Gi", "pods": "90000"});
         world.node(name, &json!({HOST: name}), &amount).await;
     }
     let placed = world.placed();
-    // What is measured is counted by its namespace.
-    let fits: usize = workload.first.iter().map(|(_, count, _)| count).sum();
+    let before: usize = workload.first.iter().map(|(_, count, _)| count).sum();
     let (namespace, count, template) = &workload.measured;
     let scheduler = |config| {
         Scheduler::new(&world.informers, world.recorder.clone(), world.env.clone(), config).unwrap()
     };
     let stop = CancellationToken::new();
-    let first = scheduler(SchedulerConfig::default());
+    let mut scheduler_now = scheduler(SchedulerConfig::default());
     world.informers.of::<Pod>().unwrap().informer().synced().await;
     for (index, (namespace, count, template)) in workload.first.iter().enumerate() {
         make(&world, namespace, *count, &format!("first-{index}"), template).await;
     }
-    let mut running = None;
-    let mut first = Some(first);
-    if workload.first_fit && fits > 0 {
+    if workload.first_fit && before > 0 {
         // Placed by a scheduler that ends before those are made that are to be there already.
         let until = stop.child_token();
-        let task = tokio::spawn(first.take().unwrap().run(until.clone()));
-        reach(&placed, fits).await;
+        let task = tokio::spawn(scheduler_now.run(until.clone()));
+        reach(&placed, before).await;
         until.cancel();
         task.await.unwrap();
-        first = Some(scheduler(SchedulerConfig::default()));
+        scheduler_now = scheduler(SchedulerConfig::default());
     }
-    let scheduler = first.unwrap();
     let already = *placed.borrow();
-    let clock;
     let churning = Arc::new(AtomicBool::new(true));
     let churn = workload.churn.then(|| tokio::spawn(come_and_go(world.clone(), churning.clone())));
-    match when {
-        When::Ready => {
-            make(&world, namespace, *count, "measured", template).await;
-            world.caught_up().await;
-            clock = Stopwatch::start();
-            running = Some(tokio::spawn(scheduler.run(stop.clone())));
-        }
-        When::Made => {
-            running.replace(tokio::spawn(scheduler.run(stop.clone())));
-            clock = Stopwatch::start();
-            make(&world, namespace, *count, "measured", template).await;
-        }
+    if when == When::Ready {
+        make(&world, namespace, *count, "measured", template).await;
+        world.caught_up().await;
+    }
+    let clock = Stopwatch::start();
+    let running = tokio::spawn(scheduler_now.run(stop.clone()));
+    if when == When::Made {
+        make(&world, namespace, *count, "measured", template).await;
     }
     reach(&placed, already + count).await;
     let took = clock.elapsed();
@@ -329,9 +323,7 @@ async fn run(workload: &Workload, when: When) -> f64 {
         churn.await.unwrap();
     }
     stop.cancel();
-    if let Some(running) = running {
-        running.await.unwrap();
-    }
+    running.await.unwrap();
     let bound = *count as f64 / took.as_secs_f64();
     world.shutdown().await;
     bound

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 /// Who makes a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct User {
     /// Its name.
     pub name: Arc<str>,

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authorization::v1::{
@@ -7,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
-use pinnace_api::{Key, Result};
+use pinnace_api::{Key, Object, Result};
 use pinnace_client::{Api, Lister};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
@@ -21,21 +20,42 @@ pub(super) fn controller(
     authority: &Arc<dyn CertificateAuthority>,
 ) -> Result<Controller> {
     let requests = context.informers.of::<CertificateSigningRequest>()?;
+    let nodes = context.informers.of::<Node>()?;
     let reconciler = Approver {
         requests: requests.clone(),
         api: context.client().of()?,
         reviews: context.client().of()?,
-        nodes: context.client().of()?,
+        nodes: nodes.clone(),
         authority: authority.clone(),
     };
-    Ok(Controller::new(reconciler, &context.env).watches(requests.informer()))
+    let controller = Controller::new(reconciler, &context.env).watches(requests.informer());
+    // A request may come before its Node says the addresses that it is for.
+    Ok(controller.maps(nodes.informer(), move |delta, queue| {
+        let told = |node: &Option<Object>| node.as_ref().map(addresses_of).unwrap_or_default();
+        let Some(node) = delta.new.as_ref().filter(|_| told(&delta.old) != told(&delta.new)) else {
+            return;
+        };
+        let user = format!("{NODE_PREFIX}{}", node.name());
+        for request in requests.list(None) {
+            if request.spec.username.as_ref() == Some(&user) {
+                queue.add(request.object().key());
+            }
+        }
+    }))
+}
+
+/// Where a Node says that it is reached.
+fn addresses_of(node: &Object) -> Vec<String> {
+    let status = node.get::<Node>().ok().and_then(|node| node.status.as_ref());
+    let addresses = status.and_then(|status| status.addresses.as_ref());
+    addresses.into_iter().flatten().map(|address| address.address.clone()).collect()
 }
 
 struct Approver {
     requests: Lister<CertificateSigningRequest>,
     api: Api<CertificateSigningRequest>,
     reviews: Api<SubjectAccessReview>,
-    nodes: Api<Node>,
+    nodes: Lister<Node>,
     authority: Arc<dyn CertificateAuthority>,
 }
 
@@ -54,11 +74,9 @@ const OTHER: Recognizer = Recognizer {
     message: "Auto approving kubelet client certificate after SubjectAccessReview.",
 };
 
-/// What is said of a certificate to serve with, and after how long the Node is looked at again that does
-/// not say the addresses of a request.
+/// What is said of a certificate to serve with.
 const SERVING_MESSAGE: &str =
     "Auto approving kubelet serving certificate for the addresses of the Node.";
-const SERVING_AGAIN: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Reconciler for Approver {
@@ -117,14 +135,13 @@ impl Approver {
         if request.spec.username.as_deref() != Some(&*wanted.common_name) {
             return Ok(Action::Done);
         }
-        let node = wanted.common_name.trim_start_matches(NODE_PREFIX);
-        let node = self.nodes.find(&Key::cluster(node)).await?;
-        let status = node.as_ref().and_then(|node| node.status.as_ref());
-        let addresses = status.and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+        let node = wanted.common_name.strip_prefix(NODE_PREFIX).unwrap_or_default();
+        let node = self.nodes.get(&Key::cluster(node));
+        let addresses = node.map(|node| addresses_of(node.object())).unwrap_or_default();
         let mut names = wanted.addresses.iter().chain(&wanted.dns_names);
-        if !names.all(|name| addresses.iter().any(|known| known.address == *name)) {
-            // The Node may say so in a moment.
-            return Ok(Action::RequeueAfter(SERVING_AGAIN));
+        if !names.all(|name| addresses.contains(name)) {
+            // It is looked at again when the Node says others.
+            return Ok(Action::Done);
         }
         let approve = |request: &mut CertificateSigningRequest| {
             add_condition(request, "Approved", "AutoApproved", SERVING_MESSAGE)

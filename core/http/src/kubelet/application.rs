@@ -1,13 +1,12 @@
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestSpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pinnace_api::{ApiError, Key, Reason, Result, Typed};
-use pinnace_client::{Client, ListOptions, WatchEvent};
+use pinnace_api::{ApiError, Object, Reason, Result, Typed};
+use pinnace_client::Client;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use super::NODE_USER_PREFIX;
@@ -107,29 +106,12 @@ impl std::fmt::Debug for NodeApplication {
 
 /// The certificate of a request, once it is there.
 async fn signed(client: &Client, made: &Typed<CertificateSigningRequest>) -> Result<String> {
+    let look = |request: Option<&Object>| {
+        let request = request.ok_or_else(|| refused("the request was deleted"))?;
+        outcome(request.get::<CertificateSigningRequest>()?)
+    };
     let api = client.of::<CertificateSigningRequest>()?;
-    let name = made.object().name();
-    let key = Key::cluster(name);
-    let only = ListOptions::default().fields(&format!("metadata.name={name}"))?;
-    loop {
-        let request = api.get(&key).await?;
-        if let Some(pem) = outcome(&request)? {
-            return Ok(pem);
-        }
-        let options = only.clone().after(request.object().revision());
-        let mut events = api.watch(None, options).await?;
-        while let Some(event) = events.next().await {
-            match event? {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    if let Some(pem) = outcome(object.get::<CertificateSigningRequest>()?)? {
-                        return Ok(pem);
-                    }
-                }
-                WatchEvent::Deleted(_) => return Err(refused("the request was deleted")),
-                WatchEvent::Bookmark(..) => {}
-            }
-        }
-    }
+    api.dynamic().follow(&made.object().key(), look).await
 }
 
 /// The certificate, if there is one yet.

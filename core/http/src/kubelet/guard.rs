@@ -32,10 +32,10 @@ pub(super) struct Guard {
     tokens: Mutex<HashMap<String, (User, Instant)>>,
 }
 
+/// Who wants what: all that a decision may depend on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Asked {
-    user: String,
-    groups: Vec<String>,
+    user: User,
     verb: &'static str,
     part: &'static str,
 }
@@ -82,7 +82,9 @@ impl Guard {
         let status = review.status.as_ref().filter(|status| status.authenticated == Some(true));
         let known = status.and_then(|status| status.user.as_ref()).ok_or_else(unauthorized)?;
         let name = known.username.clone().unwrap_or_default();
-        let user = User::new(&name, known.groups.clone().unwrap_or_default());
+        let mut user = User::new(&name, known.groups.clone().unwrap_or_default());
+        user.uid = known.uid.as_deref().map(Into::into);
+        user.extra = known.extra.clone().unwrap_or_default().into();
         let mut tokens = self.tokens.lock();
         if tokens.len() >= MOST {
             tokens.clear();
@@ -92,7 +94,7 @@ impl Guard {
     }
 
     async fn may(&self, user: &User, verb: &'static str, part: &'static str) -> Result<bool> {
-        let asked = Asked { user: user.name.to_string(), groups: user.groups.to_vec(), verb, part };
+        let asked = Asked { user: user.clone(), verb, part };
         if let Some((allowed, until)) = self.decisions.lock().get(&asked)
             && *until > Instant::now()
         {
@@ -100,8 +102,8 @@ impl Guard {
         }
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
-                user: Some(asked.user.clone()),
-                groups: Some(asked.groups.clone()),
+                user: Some(user.name.to_string()),
+                groups: Some(user.groups.to_vec()),
                 uid: user.uid.as_deref().map(str::to_owned),
                 extra: Some((*user.extra).clone()).filter(|extra| !extra.is_empty()),
                 resource_attributes: Some(ResourceAttributes {

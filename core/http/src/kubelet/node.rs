@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,16 +153,24 @@ impl HttpsNode {
         })
     }
 
+    /// All of an answer that does not go on.
+    async fn whole(&self, response: Response<Incoming>) -> Result<Chunk> {
+        let body = wire::collect(chunks(response).map_err(|error| error.to_string()).boxed());
+        self.in_time(body).await
+    }
+
+    /// What the node does not take long to say.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = tokio::time::timeout(ANSWER_TIMEOUT, work).await;
+        done.map_err(|_| backend(format!("{}: i/o timeout", self.address.authority)))?
+    }
+
     /// A whole page; `None` where there is none.
     async fn page(&self, path: &str) -> Result<Option<(HeaderValue, Chunk)>> {
         let response = self.get(path).await?;
         let status = response.status();
         let kind = response.headers().get(CONTENT_TYPE).cloned();
-        let late = || {
-            unavailable(format!("Get \"https://{}{path}\": i/o timeout", self.address.authority))
-        };
-        let body = wire::collect(chunks(response).map_err(|error| error.to_string()).boxed());
-        let body = tokio::time::timeout(ANSWER_TIMEOUT, body).await.map_err(|_| late())??;
+        let body = self.whole(response).await?;
         let text = HeaderValue::from_static("text/plain");
         match status {
             StatusCode::OK => Ok(Some((kind.unwrap_or(text), body))),
@@ -177,8 +186,7 @@ impl HttpsNode {
         let mut response = self.send(request).await.map_err(backend)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status().as_u16();
-            let body = wire::collect(chunks(response).map_err(|error| error.to_string()).boxed());
-            return Err(wire::failure(status, &body.await?));
+            return Err(wire::failure(status, &self.whole(response).await?));
         }
         let upgraded = hyper::upgrade::on(&mut response).await;
         let upgraded = upgraded.map_err(|error| backend(words(&error)))?;
@@ -233,8 +241,7 @@ impl NodeConnection for HttpsNode {
         let response = self.get(&path).await?;
         let status = response.status();
         if status != StatusCode::OK {
-            let body = wire::collect(chunks(response).map_err(|error| error.to_string()).boxed());
-            return Err(wire::failure(status.as_u16(), &body.await?));
+            return Err(wire::failure(status.as_u16(), &self.whole(response).await?));
         }
         Ok(chunks(response).map_err(|error| unavailable(error.to_string())).boxed())
     }
@@ -261,7 +268,7 @@ impl NodeConnection for HttpsNode {
     async fn connect(&self, pod: &PodReference, port: u16) -> Result<Box<dyn Connection>> {
         let path = format!("/portForward/{}?ports={port}", path_of(pod));
         let socket = self.socket(&path, SINGLE).await?;
-        single_port::open(socket, || backend("unexpected EOF".to_owned())).await
+        self.in_time(single_port::open(socket, || backend("unexpected EOF".to_owned()))).await
     }
 
     async fn summary(&self, only_cpu_and_memory: bool) -> Result<Summary> {

@@ -9,12 +9,17 @@ use super::{Core, blocking};
 use crate::Result;
 
 impl Core {
-    /// Removes the namespace with its images and leases, and the cgroups above those of pods.
+    /// Removes the namespace with its images and leases, and the cgroups above those of pods. What can
+    /// go, goes, whatever else cannot.
     pub(super) async fn dispose(&self) -> Result<()> {
         let all = self.cgroups.all();
-        blocking(move || all.remove()).await?;
-        self.remove_leases().await?;
-        self.remove_images().await?;
+        let cgroups = blocking(move || all.remove()).await;
+        let leases = self.remove_leases().await;
+        let images = self.remove_images().await;
+        cgroups.and(leases).and(images).and(self.remove_namespace().await)
+    }
+
+    async fn remove_namespace(&self) -> Result<()> {
         let connection = &self.connection;
         let request = DeleteNamespaceRequest { name: connection.namespace().to_owned() };
         let removed = connection.namespaces().delete(connection.request(request)).await;
