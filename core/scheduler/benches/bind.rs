@@ -100,9 +100,11 @@ async fn run(which: Which) -> Duration {
     world.informers.of::<Pod>().unwrap().informer().synced().await;
     let stop = CancellationToken::new();
     let create = async {
+        let mut last = 0;
         for index in 0..PODS {
-            pods.create(pod(index)).await.unwrap();
+            last = pods.create(pod(index)).await.unwrap().object().revision();
         }
+        last
     };
     let all_bound = || async {
         bound.clone().wait_for(|count| *count >= PODS).await.unwrap();
@@ -121,8 +123,7 @@ async fn run(which: Which) -> Duration {
             all_bound().await;
         }
         Which::Bind | Which::Decide => {
-            create.await;
-            world.caught_up().await;
+            world.caught_up(create.await).await;
             clock = Stopwatch::start();
             running = Some(tokio::spawn(scheduler.run(stop.clone())));
             all_bound().await;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use pinnace_client::DeleteOptions;
 use pinnace_env::Stopwatch;
 use pinnace_scheduler::{Scheduler, SchedulerConfig};
@@ -25,6 +26,8 @@ use world::{World, read};
 const HOST: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 const LARGE_NODE: &str = "scheduler-perf-node";
+/// The class of pods that others make room for.
+const IMPORTANT: &str = "important";
 /// How many pods are made at once, for so many threads there are.
 const MAKERS: usize = 2;
 /// Upstream's churn is one of each a second, for minutes; here all is over before that.
@@ -138,8 +141,8 @@ fn workloads() -> Vec<Workload> {
     everywhere["namespaceSelector"] = json!({"matchLabels": {"team": "devops"}});
     everywhere["namespaces"] = Value::Null;
     let everywhere = pod("anti", "green", required("podAntiAffinity", everywhere));
-    let important = || sized("important", "3", json!({"priority": 10}));
-    let low = || sized("low", "900m", json!({"terminationGracePeriodSeconds": 0, "priority": 0}));
+    let important = || sized("important", "3", json!({"priorityClassName": IMPORTANT}));
+    let low = || sized("low", "900m", json!({"terminationGracePeriodSeconds": 0}));
     let moons: &[&str] = &["moon-1", "moon-2", "moon-3"];
     let apart = "SchedulingRequiredPodAntiAffinityWithNSSelector/5000Nodes_2000Pods";
     let mut apart = Workload::new(apart, 24, 10_000, 2_000, everywhere.clone()).nodes(6_000);
@@ -268,6 +271,8 @@ async fn run(workload: &Workload, when: When) -> f64 {
     let world = World::start().await;
     let devops = json!({"metadata": {"labels": {"team": "devops"}}});
     world.namespace("sched-1", &devops).await;
+    let class = json!({"metadata": {"name": IMPORTANT}, "value": 10});
+    world.client.of::<PriorityClass>().unwrap().create(read(class)).await.unwrap();
     let mut names: Vec<_> = workload.first.iter().map(|(namespace, ..)| namespace).collect();
     names.dedup();
     for namespace in names {
@@ -308,8 +313,8 @@ async fn run(workload: &Workload, when: When) -> f64 {
     let churning = Arc::new(AtomicBool::new(true));
     let churn = workload.churn.then(|| tokio::spawn(come_and_go(world.clone(), churning.clone())));
     if when == When::Ready {
-        make(&world, namespace, *count, "measured", template).await;
-        world.caught_up().await;
+        let last = make(&world, namespace, *count, "measured", template).await;
+        world.caught_up(last).await;
     }
     let clock = Stopwatch::start();
     let running = tokio::spawn(scheduler_now.run(stop.clone()));
@@ -333,8 +338,8 @@ async fn reach(placed: &watch::Receiver<usize>, wanted: usize) {
     placed.clone().wait_for(|count| *count >= wanted).await.unwrap();
 }
 
-/// Makes pods, as many at once as there are threads.
-async fn make(world: &World, namespace: &str, count: usize, prefix: &str, template: &Value) {
+/// Makes pods, as many at once as there are threads, and says the revision of the last.
+async fn make(world: &World, namespace: &str, count: usize, prefix: &str, template: &Value) -> u64 {
     let mut template = template.clone();
     template["metadata"]["namespace"] = namespace.into();
     let template: Arc<Pod> = Arc::new(read(template));
@@ -343,20 +348,23 @@ async fn make(world: &World, namespace: &str, count: usize, prefix: &str, templa
         let (pods, next) = (world.client.of::<Pod>().unwrap(), next.clone());
         let (template, prefix) = (template.clone(), prefix.to_owned());
         tokio::spawn(async move {
+            let mut last = 0;
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= count {
-                    return;
+                    return last;
                 }
                 let mut pod = Pod::clone(&template);
                 pod.metadata.name = Some(format!("{prefix}-{index}"));
-                pods.create(pod).await.unwrap();
+                last = pods.create(pod).await.unwrap().object().revision();
             }
         })
     });
+    let mut last = 0;
     for maker in makers.collect::<Vec<_>>() {
-        maker.await.unwrap();
+        last = maker.await.unwrap().max(last);
     }
+    last
 }
 
 /// A node, a pod that fits nowhere and a Service come and go.

@@ -1,5 +1,6 @@
 //! A server with a store in memory and what the scheduler reads it through.
 
+use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use pinnace_api::{Catalog, Key, Kind};
 use pinnace_client::{Api, Client, Informers, Recorder};
@@ -15,7 +16,6 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) informers: Informers,
     pub(crate) recorder: Recorder,
-    server: Server,
 }
 
 impl World {
@@ -25,7 +25,7 @@ impl World {
         let client = server.client(User::host());
         let informers = Informers::new(client.clone());
         let recorder = Recorder::new(&client, &env, "bench").unwrap();
-        let world = Self { env, client, informers, recorder, server };
+        let world = Self { env, client, informers, recorder };
         world.namespace("default", &json!({})).await;
         world
     }
@@ -74,10 +74,9 @@ impl World {
         placed
     }
 
-    /// The caches show everything that has been written.
-    pub(crate) async fn caught_up(&self) {
-        let pods = self.informers.of::<Pod>().unwrap();
-        pods.informer().caught_up(self.server.store().revision()).await;
+    /// The cache of pods shows what was written at this revision of one.
+    pub(crate) async fn caught_up(&self, revision: u64) {
+        self.informers.of::<Pod>().unwrap().informer().caught_up(revision).await;
     }
 
     pub(crate) async fn shutdown(self) {
@@ -86,9 +85,8 @@ impl World {
     }
 }
 
-pub(crate) fn read<K: Kind>(mut value: Value) -> K {
-    let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or_default();
-    value["apiVersion"] = "v1".into();
-    value["kind"] = kind.into();
+pub(crate) fn read<K: Kind + Resource>(mut value: Value) -> K {
+    value["apiVersion"] = K::API_VERSION.into();
+    value["kind"] = K::KIND.into();
     serde_json::from_value(value).unwrap()
 }
