@@ -137,7 +137,10 @@ impl Core {
     }
 
     pub(crate) fn compact(&self, revision: u64) {
-        self.compacted.fetch_max(revision.min(self.revision()), Ordering::Relaxed);
+        let until = revision.min(self.revision());
+        self.compacted.fetch_max(until, Ordering::Relaxed);
+        let logs: Vec<_> = self.logs.read().values().cloned().collect();
+        logs.iter().for_each(|log| log.forget(until));
     }
 
     pub(crate) fn check_reached(&self, revision: u64) -> Result<(), StoreError> {

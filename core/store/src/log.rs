@@ -138,6 +138,15 @@ impl TableLog {
         drop(evicted);
     }
 
+    /// Lets go of events up to a revision, as far as they fill segments.
+    pub(crate) fn forget(&self, until: u64) {
+        let past =
+            |sealed: &Sealed| sealed.segment.last_revision().is_some_and(|last| last <= until);
+        let evicted =
+            self.segments.lock().cut_off(|segments| segments.list.front().is_some_and(past));
+        drop(evicted);
+    }
+
     /// The place after the last event up to `after`.
     pub(crate) fn seek(&self, after: u64) -> Result<Place, StoreError> {
         let segments = self.segments.lock();
@@ -186,12 +195,13 @@ impl Segments {
         let _ = last.segment.next.set(segment.clone());
         self.list.push_back(Sealed { segment, bytes: 0 });
         self.filled = 0;
-        self.cut_off()
+        self.cut_off(Self::is_beyond_limits)
     }
 
-    fn cut_off(&mut self) -> Vec<Sealed> {
+    /// Cuts off what comes first for as long as there is too much. The last segment stays.
+    fn cut_off(&mut self, too_much: impl Fn(&Self) -> bool) -> Vec<Sealed> {
         let mut evicted = Vec::new();
-        while self.list.len() > 2 && self.is_beyond_limits() {
+        while self.list.len() > 1 && too_much(self) {
             let Some(front) = self.list.pop_front() else { break };
             self.bytes -= front.bytes;
             self.floor = front.segment.last_revision().unwrap_or(self.floor);
@@ -202,8 +212,10 @@ impl Segments {
 
     /// Whether the log without its first segment would still hold as many events as it may.
     fn is_beyond_limits(&self) -> bool {
-        (self.list.len() - 2) * SEGMENT_EVENTS >= self.limits.log_events
-            || self.bytes > self.limits.log_bytes
+        // The last segment is empty when this is asked.
+        let others = self.list.len().saturating_sub(2);
+        others * SEGMENT_EVENTS >= self.limits.log_events
+            || others > 0 && self.bytes > self.limits.log_bytes
     }
 
     fn check_floor(&self, revision: u64) -> Result<(), StoreError> {

@@ -105,8 +105,8 @@ impl Store {
         self.0.shared.core.snapshot_at(revision)
     }
 
-    /// From now on no state before this revision is shown, however far back the event log reaches.
-    /// Watches still begin wherever it reaches.
+    /// From now on no state before this revision is shown, and the events up to it are let go of,
+    /// all but the last few (64) of each table. Watches still begin wherever the events reach.
     pub fn compact(&self, revision: u64) {
         self.0.shared.core.compact(revision);
     }

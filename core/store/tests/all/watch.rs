@@ -179,3 +179,24 @@ async fn dropping_the_last_handle_ends_watches() {
     drop(store);
     assert!(matches!(cursor.next().await, Err(StoreError::Closed)));
 }
+
+#[tokio::test]
+async fn compaction_lets_go_of_events_but_of_no_cursor_that_is_up_to_date() {
+    let store = Store::memory();
+    let mut cursor = store.watch(TABLE, store.revision()).unwrap();
+    set(&store, "a", 0).await.unwrap();
+    let first = Arc::downgrade(&cursor.next().await.unwrap());
+    for value in 1..200 {
+        set(&store, "a", value).await.unwrap();
+        cursor.next().await.unwrap();
+    }
+    assert!(cursor.try_next().unwrap().is_none());
+    let before = store.revision();
+    set(&store, "a", 200).await.unwrap();
+    store.compact(before);
+    assert!(first.upgrade().is_none());
+    assert!(store.watch(TABLE, 1).is_err_and(|error| error.is_expired()));
+    assert_eq!(value(&cursor.next().await.unwrap().object), 200);
+    let mut late = store.watch(TABLE, before).unwrap();
+    assert_eq!(late.next().await.unwrap().revision, before + 1);
+}
