@@ -132,23 +132,28 @@ impl Ownership {
         }
     }
 
-    fn resolve(self, new: &Object) -> Arc<[ManagedFieldsEntry]> {
+    /// Works it out, and gives the tree that was made of the object for that: of several versions in
+    /// a row each is the end of one change and the beginning of the next.
+    fn resolve(self, new: &Object) -> (Arc<[ManagedFieldsEntry]>, Option<Value>) {
         match self.0 {
-            State::Nobody => Arc::default(),
-            State::Known(entries) => entries,
-            State::Kept(old) => old.managed_fields().into(),
+            State::Nobody => (Arc::default(), None),
+            State::Known(entries) => (entries, None),
+            State::Kept(old) => (old.managed_fields().into(), None),
             State::Created(by, sent) => {
                 // It was encoded here, so it can be read.
                 let sent: Value = serde_json::from_slice(&sent).unwrap_or_default();
-                patch::track_update(by.kind.get(), None, &sent, None, &by.manager()).into()
+                let made = patch::track_update(by.kind.get(), None, &sent, None, &by.manager());
+                (made.into(), None)
             }
             State::Changed(by, old) => {
-                let (Ok(before), Ok(after)) = (old.to_unmanaged_value(), new.to_unmanaged_value())
-                else {
-                    return old.managed_fields().into();
+                let (owned, tree) = old.ownership().settle(&old);
+                let before = tree.map_or_else(|| old.to_unmanaged_value(), Ok);
+                let (Ok(before), Ok(after)) = (before, new.to_unmanaged_value()) else {
+                    return (owned.into(), None);
                 };
-                let live = Some((&before, old.managed_fields()));
-                patch::track_update(by.kind.get(), live, &after, None, &by.manager()).into()
+                let live = Some((&before, owned));
+                let made = patch::track_update(by.kind.get(), live, &after, None, &by.manager());
+                (made.into(), Some(after))
             }
         }
     }
@@ -186,10 +191,20 @@ impl Ledger {
     }
 
     pub(crate) fn of(&self, object: &Object) -> &[ManagedFieldsEntry] {
-        self.known.get_or_init(|| {
-            let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(waiting).resolve(object)
-        })
+        self.settle(object).0
+    }
+
+    /// The entries, and the object's tree where it had to be made for them.
+    fn settle(&self, object: &Object) -> (&[ManagedFieldsEntry], Option<Value>) {
+        let mut tree = None;
+        let entries = self.known.get_or_init(|| {
+            let waiting =
+                std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let (entries, made) = waiting.resolve(object);
+            tree = made;
+            entries
+        });
+        (entries, tree)
     }
 
     fn pending(&self) -> u8 {
