@@ -174,8 +174,8 @@ pub struct Resource {
     pub codec: &'static Codec,
     /// How it is defaulted, validated and prepared, in the version that is stored.
     pub strategy: Arc<dyn AnyStrategy>,
-    /// What `kubectl get` shows of it.
-    pub printer: Arc<dyn Printer>,
+    /// What `kubectl get` shows of it; of built-in kinds it is looked up when it is asked for.
+    printer: Option<Arc<dyn Printer>>,
     /// `plural.group`, as error messages name it.
     name: Arc<str>,
     /// Its table in the store.
@@ -280,7 +280,7 @@ impl Resource {
             schema,
             codec: Codec::of::<S::Kind>(),
             strategy: Arc::new(strategy),
-            printer: printing::builtin(group, S::Kind::VERSION, S::Kind::KIND),
+            printer: None,
             name: qualified(plural, group),
             table: qualified(plural, group),
             conversion: None,
@@ -312,7 +312,7 @@ impl Resource {
             schema: KindSchema::Any,
             codec: Codec::of::<DynamicObject>(),
             strategy: Arc::new(Shape::<DynamicObject>(PhantomData)),
-            printer: Arc::new(printing::DefaultPrinter),
+            printer: Some(Arc::new(printing::DefaultPrinter)),
             table: name.clone(),
             name,
             conversion: None,
@@ -357,7 +357,7 @@ impl Resource {
         printer: Arc<dyn Printer>,
     ) -> Self {
         self.strategy = strategy;
-        self.printer = printer;
+        self.printer = Some(printer);
         self
     }
 
@@ -445,6 +445,12 @@ impl Resource {
     pub fn fields(mut self, paths: &'static [&'static str]) -> Self {
         self.selectable_fields = paths.iter().copied().map(Cow::Borrowed).collect();
         self
+    }
+
+    /// What `kubectl get` shows of it.
+    pub fn printer(&self) -> Arc<dyn Printer> {
+        let builtin = || printing::builtin(&self.group, &self.version, &self.kind);
+        self.printer.clone().unwrap_or_else(builtin)
     }
 
     /// `plural.group`, or the plural alone in the core group: `pods`, `deployments.apps`.

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use pinnace_api::printing::{self, IncludeObject, Printer, TableOptions};
-use pinnace_api::{ApiError, Object, Reason, Result, protobuf};
+use pinnace_api::{ApiError, Object, Reason, Resource, Result, Subresource, protobuf};
 use serde_json::{Value, json};
 
 use super::indent::indent;
@@ -19,11 +19,20 @@ pub(crate) struct View {
     /// What the objects are.
     pub(crate) api_version: String,
     pub(crate) kind: String,
-    pub(crate) printer: Arc<dyn Printer>,
+    /// The kind that was asked for, or a part of it.
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) part: Option<Subresource>,
     pub(crate) now: Timestamp,
 }
 
 impl View {
+    fn printer(&self) -> Arc<dyn Printer> {
+        match self.part {
+            Some(Subresource::Scale) => printing::builtin("autoscaling", "v1", "Scale"),
+            _ => self.resource.printer(),
+        }
+    }
+
     /// An object as an answer.
     ///
     /// # Errors
@@ -61,7 +70,7 @@ impl View {
         metadata: ListMeta,
     ) -> Result<Response<Body>> {
         let options = TableOptions { include, no_headers: false, metadata };
-        let json = printing::table(&*self.printer, objects, &options, self.now)?;
+        let json = printing::table(&*self.printer(), objects, &options, self.now)?;
         encoded(code, json.into(), self.accepted)
     }
 }

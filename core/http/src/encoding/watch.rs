@@ -71,7 +71,7 @@ impl WatchFrames {
                 let options = TableOptions { include, no_headers: self.headed, metadata };
                 self.headed = true;
                 let objects = std::slice::from_ref(object);
-                let printer = &*self.resource.printer;
+                let printer = &*self.resource.printer();
                 frame(kind, &printing::table(printer, objects, &options, self.clock.now())?, out);
             }
             Shape::Metadata | Shape::MetadataList => {

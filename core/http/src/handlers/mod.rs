@@ -9,7 +9,6 @@ use std::sync::Arc;
 use http::header::ACCEPT;
 use http::{HeaderMap, Response};
 use hyper::upgrade::OnUpgrade;
-use pinnace_api::printing;
 use pinnace_api::schema::TypeRef;
 use pinnace_api::{ApiError, Key, Reason, Resource, Result, Subresource, protobuf};
 use pinnace_client::{Target, Warnings};
@@ -111,13 +110,14 @@ impl Call<'_> {
 
     /// How the client wants to see what this request gives.
     fn view(&self, accepted: Accepted) -> View {
-        let printer = match Subresource::parse(&self.info.subresource) {
-            Some(Subresource::Scale) => printing::builtin("autoscaling", "v1", "Scale"),
-            _ => self.resource.printer.clone(),
+        let mut view = View {
+            accepted,
+            api_version: String::new(),
+            kind: String::new(),
+            resource: self.resource.clone(),
+            part: Subresource::parse(&self.info.subresource),
+            now: self.server.env().now(),
         };
-        let now = self.server.env().now();
-        let mut view =
-            View { accepted, api_version: String::new(), kind: String::new(), printer, now };
         if accepted.encoding == Encoding::Protobuf {
             let shown = self.expected(Subresource::parse(&self.info.subresource));
             view.api_version = shown.api_version();
