@@ -65,26 +65,24 @@ impl Accepted {
     /// # Errors
     /// `NotAcceptable`, naming what is there.
     pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, can: Can) -> Result<Self> {
-        let header = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let text = header.collect::<Vec<_>>().join(",");
+        let text = accept(headers);
         let pretty = is_pretty(headers, query);
         if text.trim().is_empty() {
             return Ok(Self { pretty, ..Self::JSON });
         }
-        let mut clauses: Vec<Clause<'_>> =
-            text.split(',').take(MAX_CLAUSES).filter_map(Clause::parse).collect();
-        clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
         let include = IncludeObject::parse(query.get("includeObject"))?;
-        clauses.iter().find_map(|clause| clause.accept(can, pretty, include)).ok_or_else(|| {
-            let accepted = match (can.stream, can.protobuf) {
-                (true, true) => STREAMS,
-                (true, false) => "application/json;stream=watch",
-                (false, true) => FORMS,
-                (false, false) => "application/json, application/yaml",
-            };
-            let message = format!("only the following media types are accepted: {accepted}");
-            ApiError::new(Reason::NotAcceptable, message)
-        })
+        clauses(&text).iter().find_map(|clause| clause.accept(can, pretty, include)).ok_or_else(
+            || {
+                let accepted = match (can.stream, can.protobuf) {
+                    (true, true) => STREAMS,
+                    (true, false) => "application/json;stream=watch",
+                    (false, true) => FORMS,
+                    (false, false) => "application/json, application/yaml",
+                };
+                let message = format!("only the following media types are accepted: {accepted}");
+                ApiError::new(Reason::NotAcceptable, message)
+            },
+        )
     }
 
     /// The media type by which the answer is announced.
@@ -103,6 +101,31 @@ impl Accepted {
             _ => self.media_type(),
         }
     }
+}
+
+/// The first of the media types that a client prefers of which `choose` makes something; one that
+/// names none takes all.
+pub(crate) fn preferred<T>(
+    headers: &HeaderMap,
+    mut choose: impl FnMut(&str) -> Option<T>,
+) -> Option<T> {
+    let text = accept(headers);
+    match text.trim() {
+        "" => choose("*/*"),
+        text => clauses(text).iter().find_map(|clause| choose(clause.media_type)),
+    }
+}
+
+fn accept(headers: &HeaderMap) -> String {
+    let header = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    header.collect::<Vec<_>>().join(",")
+}
+
+/// What a client takes, the best first.
+fn clauses(text: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<_> = text.split(',').take(MAX_CLAUSES).filter_map(Clause::parse).collect();
+    clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+    clauses
 }
 
 /// One form that a client takes.

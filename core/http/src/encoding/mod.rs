@@ -8,7 +8,7 @@ mod object;
 mod watch;
 pub(crate) mod yaml;
 
-pub(crate) use accept::{Accepted, Can, Encoding, Shape};
+pub(crate) use accept::{Accepted, Can, Encoding, Shape, preferred};
 pub(crate) use compress::compress;
 pub(crate) use object::{View, status, value};
 pub(crate) use watch::{WatchBody, WatchFrames};

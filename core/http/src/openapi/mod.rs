@@ -7,29 +7,32 @@
 mod custom;
 mod operations;
 mod parameters;
+mod protobuf;
 mod render;
 mod types;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY,
-};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use pinnace_api::{Catalog, KindSchema, Resource};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::aggregation::{Aggregator, RemoteVersion, Swagger};
 use crate::discovery::groups::{Group, Version, groups};
 use crate::discovery::{GIT_VERSION, hash};
+use crate::encoding::preferred;
 use operations::Operation;
 use types::{Flavor, Types};
 
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// What upstream has called it, and still understands.
+const OLD_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 /// How long a document whose hash is part of its address may be kept.
 const IMMUTABLE_FOR: SignedDuration = SignedDuration::from_hours(365 * 24);
 
@@ -46,8 +49,42 @@ pub struct OpenApi {
 #[derive(Debug)]
 struct Document {
     name: String,
+    form: Form,
     hash: String,
     body: Bytes,
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// Only of OpenAPI v2.
+    Protobuf,
+}
+
+impl Form {
+    /// The one that a client prefers; `None` where it takes nothing of what there is.
+    fn negotiate(headers: &HeaderMap, name: &str) -> Option<Self> {
+        preferred(headers, |media_type| match media_type {
+            JSON | "application/*" | "*/*" => Some(Self::Json),
+            PROTOBUF | OLD_PROTOBUF if name == "v2" => Some(Self::Protobuf),
+            _ => None,
+        })
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::Protobuf => PROTOBUF,
+        }
+    }
+
+    fn write(self, document: &Value) -> Bytes {
+        match self {
+            Self::Json => document.to_string().into(),
+            Self::Protobuf => protobuf::encode(document).into(),
+        }
+    }
 }
 
 impl OpenApi {
@@ -81,9 +118,9 @@ impl OpenApi {
         if let Source::Everything(_, others) = &mut source {
             *others = remotes().into_iter().filter_map(|one| one.found?.swagger).collect();
         }
-        if !takes_json(&request.headers) {
+        let Some(form) = Form::negotiate(&request.headers, name) else {
             return Some(plain(StatusCode::NOT_ACCEPTABLE));
-        }
+        };
         let hash = source.hash();
         let asked = request.uri.query().unwrap_or_default();
         let asked = asked.split('&').find_map(|one| one.strip_prefix("hash="));
@@ -97,8 +134,8 @@ impl OpenApi {
         let mut response = if matches(&request.headers, &etag) {
             plain(StatusCode::NOT_MODIFIED)
         } else {
-            let mut response = Response::new(self.body(name, &hash, &source));
-            set(response.headers_mut(), CONTENT_TYPE, JSON);
+            let mut response = Response::new(self.body(name, form, &hash, &source));
+            set(response.headers_mut(), CONTENT_TYPE, form.media_type());
             response
         };
         let headers = response.headers_mut();
@@ -112,17 +149,17 @@ impl OpenApi {
         Some(response)
     }
 
-    fn body(&self, name: &str, hash: &str, source: &Source<'_>) -> Bytes {
+    fn body(&self, name: &str, form: Form, hash: &str, source: &Source<'_>) -> Bytes {
         // Held while the document is made: a second caller waits for it instead of making it, too.
         let mut last = self.last.lock();
         if let Some(document) =
-            last.as_ref().filter(|last| (&*last.name, &*last.hash) == (name, hash))
+            last.as_ref().filter(|last| (&*last.name, last.form, &*last.hash) == (name, form, hash))
         {
             return document.body.clone();
         }
-        let body = source.write();
+        let body = form.write(&source.document());
         let document =
-            Document { name: name.to_owned(), hash: hash.to_owned(), body: body.clone() };
+            Document { name: name.to_owned(), form, hash: hash.to_owned(), body: body.clone() };
         *last = Some(Arc::new(document));
         body
     }
@@ -202,7 +239,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn write(&self) -> Bytes {
+    fn document(&self) -> Value {
         let flavor = match self {
             Self::Everything(..) => Flavor::V2,
             _ => Flavor::V3,
@@ -220,7 +257,7 @@ impl<'a> Source<'a> {
         if let Self::Everything(_, others) = self {
             others.iter().for_each(|other| other.merge_into(&mut document));
         }
-        document.to_string().into()
+        document
     }
 }
 
@@ -292,18 +329,6 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 fn matches(headers: &HeaderMap, etag: &str) -> bool {
     headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(etag)
-}
-
-/// Whether the client takes JSON, the only encoding that there is: clients that ask for protobuf
-/// name JSON as well, or go on without.
-fn takes_json(headers: &HeaderMap) -> bool {
-    let mut values =
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-    values.peek().is_none()
-        || values.flat_map(|value| value.split(',')).any(|clause| {
-            let name = clause.split(';').next().unwrap_or_default().trim();
-            matches!(name, "" | JSON | "application/*" | "*/*")
-        })
 }
 
 #[cfg(test)]

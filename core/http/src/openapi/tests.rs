@@ -44,12 +44,21 @@ fn the_index_leads_to_documents_that_clients_may_keep() {
 }
 
 #[test]
-fn who_takes_only_protobuf_is_refused() {
-    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    let refused = ask("/openapi/v2", &[("accept", protobuf)]).unwrap();
+fn clients_in_go_get_v2_as_a_message() {
+    let json = ask("/openapi/v2", &[]).unwrap();
+    for name in [PROTOBUF, OLD_PROTOBUF] {
+        let message = ask("/openapi/v2", &[("accept", name)]).unwrap();
+        assert_eq!(header(&message, "content-type"), PROTOBUF);
+        assert_eq!(header(&message, "etag"), header(&json, "etag"));
+        assert_eq!(header(&message, "vary"), "Accept");
+        let seen = [("accept", name), ("if-none-match", header(&json, "etag"))];
+        assert_eq!(ask("/openapi/v2", &seen).unwrap().status(), StatusCode::NOT_MODIFIED);
+    }
+    let either = format!("{PROTOBUF};q=0.5,application/json");
+    let either = ask("/openapi/v2", &[("accept", &either)]).unwrap();
+    assert_eq!(header(&either, "content-type"), JSON);
+    let refused = ask("/openapi/v3/version", &[("accept", PROTOBUF)]).unwrap();
     assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
-    let both = format!("{protobuf},application/json");
-    assert_eq!(ask("/openapi/v2", &[("accept", &both)]).unwrap().status(), StatusCode::OK);
 }
 
 #[test]
