@@ -3,6 +3,7 @@
 //! What reads and writes a type is many times as much code as its fields need, and would be made
 //! again in every crate that names the type. So it is made here, once, and found by [`Codec`].
 
+pub(crate) mod conditions;
 mod types;
 
 use std::any::Any;
@@ -180,6 +181,24 @@ impl Codec {
             },
             to_value: |any| match any.downcast_ref::<K>() {
                 Some(value) => serde_json::to_value(value),
+                None => Err(mismatch::<K>()),
+            },
+            rests_as_text: false,
+        }
+    }
+
+    /// A codec of a type whose status has general conditions, `metav1.Condition`: their times may be
+    /// left out, which the type does not know.
+    pub(crate) const fn with_conditions<K: Kind>() -> Self {
+        Self {
+            decode: |bytes| Ok(conditions::from_slice::<K>(bytes)?.erased()),
+            from_value: |value| Ok(conditions::from_value::<K>(value)?.erased()),
+            write: |any, out| match any.downcast_ref::<K>() {
+                Some(value) => conditions::write(value, out),
+                None => Err(mismatch::<K>()),
+            },
+            to_value: |any| match any.downcast_ref::<K>() {
+                Some(value) => conditions::to_value(value),
                 None => Err(mismatch::<K>()),
             },
             rests_as_text: false,

@@ -15,7 +15,6 @@ kind!(
     admissionregistration::v1::MutatingAdmissionPolicy,
     admissionregistration::v1::MutatingAdmissionPolicyBinding,
     admissionregistration::v1::MutatingWebhookConfiguration,
-    admissionregistration::v1::ValidatingAdmissionPolicy,
     admissionregistration::v1::ValidatingAdmissionPolicyBinding,
     admissionregistration::v1::ValidatingWebhookConfiguration,
     apps::v1::ControllerRevision,
@@ -52,7 +51,6 @@ kind!(
     core::v1::ReplicationController,
     core::v1::ResourceQuota,
     core::v1::Secret,
-    core::v1::Service,
     core::v1::ServiceAccount,
     discovery::v1::EndpointSlice,
     events::v1::Event,
@@ -62,16 +60,13 @@ kind!(
     networking::v1::Ingress,
     networking::v1::IngressClass,
     networking::v1::NetworkPolicy,
-    networking::v1::ServiceCIDR,
     node::v1::RuntimeClass,
     policy::v1::Eviction,
-    policy::v1::PodDisruptionBudget,
     rbac::v1::ClusterRole,
     rbac::v1::ClusterRoleBinding,
     rbac::v1::Role,
     rbac::v1::RoleBinding,
     resource::v1::DeviceClass,
-    resource::v1::ResourceClaim,
     resource::v1::ResourceClaimTemplate,
     resource::v1::ResourceSlice,
     scheduling::v1::PriorityClass,
@@ -95,6 +90,27 @@ kind!(
     storagemigration::v1beta1::StorageVersionMigration,
     NodeMetrics,
     PodMetrics,
+);
+// Those that have general conditions.
+kind!(
+    admissionregistration::v1::ValidatingAdmissionPolicy =>
+    Codec::with_conditions::<admissionregistration::v1::ValidatingAdmissionPolicy>()
+);
+kind!(
+    core::v1::Service =>
+    Codec::with_conditions::<core::v1::Service>()
+);
+kind!(
+    networking::v1::ServiceCIDR =>
+    Codec::with_conditions::<networking::v1::ServiceCIDR>()
+);
+kind!(
+    policy::v1::PodDisruptionBudget =>
+    Codec::with_conditions::<policy::v1::PodDisruptionBudget>()
+);
+kind!(
+    resource::v1::ResourceClaim =>
+    Codec::with_conditions::<resource::v1::ResourceClaim>()
 );
 kind!(
     apiextensions::v1::CustomResourceDefinition =>

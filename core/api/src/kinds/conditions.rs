@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::check::{complain, non_negative};
 use super::names::rules;
 use crate::field::{ErrorList, Path};
+use crate::kind::conditions::is_none;
 
 /// Most bytes of a reason and of a message.
 const REASON_MAX: usize = 1024;
@@ -19,30 +20,29 @@ const REASON: &str = "a condition reason must start with alphabetic character, o
 pub(super) fn validate(all: &[Condition], path: &Path<'_>, errors: &mut ErrorList) {
     for (index, condition) in all.iter().enumerate() {
         let at = path.index(index);
-        validate_one(condition, &at, errors);
         let kind = &condition.type_;
-        if !kind.is_empty() && all[..index].iter().any(|other| other.type_ == *kind) {
+        if all[..index].iter().any(|other| other.type_ == *kind) {
             errors.duplicate(&at.child("type"), kind);
         }
+        validate_one(condition, &at, errors);
     }
 }
 
 fn validate_one(condition: &Condition, path: &Path<'_>, errors: &mut ErrorList) {
     let kind = &condition.type_;
-    if kind.is_empty() {
-        errors.required(&path.child("type"), "must be set");
-    } else {
-        complain(errors, &path.child("type"), kind, rules::qualified_name(kind));
-    }
+    complain(errors, &path.child("type"), kind, rules::qualified_name(kind));
     if !STATUSES.contains(&condition.status.as_str()) {
         errors.not_supported(&path.child("status"), &condition.status, &STATUSES);
     }
     let generation = condition.observed_generation.unwrap_or(0);
     non_negative(errors, &path.child("observedGeneration"), generation);
+    if is_none(&condition.last_transition_time) {
+        errors.required(&path.child("lastTransitionTime"), "");
+    }
     let at = path.child("reason");
     let reason = &condition.reason;
     if reason.is_empty() {
-        errors.required(&at, "must be set");
+        errors.required(&at, "");
     } else {
         if !is_reason(reason) {
             errors.invalid(&at, reason, REASON);

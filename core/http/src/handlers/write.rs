@@ -6,7 +6,7 @@ use k8s_openapi::api::policy::v1::Eviction;
 use pinnace_api::patch::Patch;
 use pinnace_api::schema::{KindType, Schema, TypeRef};
 use pinnace_api::{ApiError, Codec, Draft, Object, Result, Subresource};
-use pinnace_client::{DeleteOptions, Target, Transport as _, WriteOptions};
+use pinnace_client::{DeleteOptions, FieldValidation, Target, Transport as _, WriteOptions};
 use serde_json::{Value, json};
 
 use super::Call;
@@ -124,11 +124,12 @@ impl Call<'_> {
         let format = content::format(self.headers)?;
         let body = content::read_body(self.headers, body).await?;
         let expected = self.expected(part);
+        let schema = expected.schema();
+        let asked = schema.filter(|_| options.field_validation != FieldValidation::Ignore);
         let mut document =
-            Document::read(format, &body, (&expected.api_version(), &expected.kind))?;
+            Document::read(format, &body, (&expected.api_version(), &expected.kind), asked)?;
         expected.check(&mut document.value)?;
-        document.check_fields(expected.schema(), options)?;
-        document.fill_in_times(expected.schema());
+        document.check_fields(schema, options)?;
         expected.decode(document.value)
     }
 
@@ -219,7 +220,7 @@ impl Call<'_> {
         let document = if body.iter().all(u8::is_ascii_whitespace) {
             None
         } else {
-            Some(Document::read(format, &body, ("v1", "DeleteOptions"))?.value)
+            Some(Document::read(format, &body, ("v1", "DeleteOptions"), None)?.value)
         };
         let mut options = options::delete_options(self.query, document)?;
         options.warnings = self.warnings.clone();

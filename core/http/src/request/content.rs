@@ -102,23 +102,28 @@ fn unsupported(accepted: &[&str]) -> ApiError {
     )
 }
 
-/// The time that is none.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-
 /// A document with what is to be said of its fields.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) value: Value,
-    /// Fields that are there twice, in upstream's words. Of each the last one counts.
-    duplicates: Vec<String>,
+    /// What is to be said of fields that are there twice, of which the last one counts; and of unknown
+    /// ones, if `typed`. In upstream's words.
+    problems: Vec<String>,
+    typed: bool,
 }
 
 impl Document {
-    /// Reads a body. `expected` is the version and kind of one in protobuf that says nothing.
+    /// Reads a body. `expected` is the version and kind of one in protobuf that says nothing; `kind`
+    /// is given where unknown fields matter.
     ///
     /// # Errors
     /// `BadRequest`.
-    pub(crate) fn read(format: Format, body: &[u8], expected: (&str, &str)) -> Result<Self> {
+    pub(crate) fn read(
+        format: Format,
+        body: &[u8],
+        expected: (&str, &str),
+        kind: Option<TypeRef<'_>>,
+    ) -> Result<Self> {
         let unrecognized = |why: &dyn fmt::Display| {
             let (kind, shown) = (expected.1, summary(body));
             let of = format!("(must be of type {kind})");
@@ -126,14 +131,15 @@ impl Document {
                 "the object provided is unrecognized {of}: {why} ({shown})"
             ))
         };
-        let whole = |value| Self { value, duplicates: Vec::new() };
+        let whole = |value| Self { value, problems: Vec::new(), typed: false };
         match format {
-            Format::Json => strict::read(body)
-                .map(|(value, duplicates)| Self { value, duplicates })
-                .map_err(|error| {
+            // As upstream: custom kinds are looked at for unknown fields after they have been read.
+            Format::Json => {
+                Self::json(body, kind.filter(|kind| !kind.name().is_empty())).map_err(|error| {
                     let why = format!("couldn't get version/kind; json parse error: {error}");
                     unrecognized(&why)
-                }),
+                })
+            }
             Format::Yaml => {
                 manifest::read_one(body).map(whole).map_err(|error| unrecognized(&error))
             }
@@ -141,6 +147,11 @@ impl Document {
                 .map(whole)
                 .map_err(|error| unrecognized(&error)),
         }
+    }
+
+    fn json(body: &[u8], kind: Option<TypeRef<'_>>) -> serde_json::Result<Self> {
+        let (value, problems) = strict::read(body, kind)?;
+        Ok(Self { value, problems, typed: kind.is_some() })
     }
 
     /// Deals with fields that are unknown or there twice as `options` say.
@@ -154,22 +165,6 @@ impl Document {
     ) -> Result<()> {
         let problems = self.problems(kind, options);
         warn_or(problems, options, |problems| strict_error(&self.value, problems))
-    }
-
-    /// Gives conditions that say nothing of when they changed Go's zero time: clients in Go write
-    /// `null` for it, which the type of the field does not have.
-    pub(crate) fn fill_in_times(&mut self, kind: Option<TypeRef<'_>>) {
-        let ty = kind.and_then(|kind| kind.field("status")?.field("conditions")?.item());
-        if ty.is_none_or(|ty| ty.name() != "meta.v1.Condition") {
-            return;
-        }
-        let conditions = self.value.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
-        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
-            let time = condition.entry("lastTransitionTime").or_insert(Value::Null);
-            if time.is_null() {
-                *time = ZERO_TIME.into();
-            }
-        }
     }
 
     /// As [`Document::check_fields`], for what is to be merged into an object of this kind.
@@ -196,13 +191,11 @@ impl Document {
         if options.field_validation == FieldValidation::Ignore {
             return Vec::new();
         }
-        let duplicates = std::mem::take(&mut self.duplicates);
-        let Some(kind) = kind else { return duplicates };
-        let unknown = unknown_fields(kind, &self.value);
-        // As upstream: custom kinds are looked at for unknown fields after they have been read.
-        let custom = kind.name().is_empty();
-        let [first, then] = if custom { [duplicates, unknown] } else { [unknown, duplicates] };
-        first.into_iter().chain(then).collect()
+        let mut problems = std::mem::take(&mut self.problems);
+        if let Some(kind) = kind.filter(|_| !self.typed) {
+            problems.extend(unknown_fields(kind, &self.value));
+        }
+        problems
     }
 }
 
@@ -295,8 +288,8 @@ impl PatchType {
         options: &WriteOptions,
     ) -> Result<Patch> {
         let json = || {
-            strict::read(body)
-                .map(|(value, duplicates)| Document { value, duplicates })
+            // As upstream: what is unknown is found after it has been read.
+            Document::json(body, None)
                 .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
         };
         match self {
@@ -325,5 +318,30 @@ impl PatchType {
                 Ok(Patch::Apply(value))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::stream;
+    use http_body_util::StreamBody;
+    use http_body_util::combinators::UnsyncBoxBody;
+    use hyper::body::Frame;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_cut_off() {
+        let trickle = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            Some((Ok(Frame::data(Bytes::from_static(b" "))), ()))
+        });
+        let start = Instant::now();
+        let read = read_body(&HeaderMap::new(), UnsyncBoxBody::new(StreamBody::new(trickle))).await;
+        assert_eq!(read.unwrap_err().reason(), Reason::Timeout);
+        assert_eq!(start.elapsed(), BODY_TIMEOUT);
     }
 }

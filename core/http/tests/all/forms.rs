@@ -2,7 +2,7 @@ use std::io::Read as _;
 
 use http::Method;
 use http_body_util::BodyExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{CONFIG_MAPS, World, config_map};
 
@@ -151,10 +151,29 @@ async fn a_condition_may_say_nothing_of_when_it_changed() {
     let world = World::start().await;
     let services = "/api/v1/namespaces/default/services";
     let service = json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}});
-    let (_, mut service) = world.admin().send(Method::POST, services, &service).await;
-    service["status"]["conditions"] = json!([{"type": "A", "status": "True", "reason": "B",
-        "message": "", "lastTransitionTime": null}]);
+    let admin = world.admin();
+    let (_, mut service) = admin.send(Method::POST, services, &service).await;
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "B", "message": "", "lastTransitionTime": null});
     let path = format!("{services}/a/status");
-    let (code, put) = world.admin().send(Method::PUT, &path, &service).await;
-    assert_eq!(code, 200, "{put}");
+    let check = |(code, answer): (u16, Value), expected: &[&str]| {
+        assert_eq!(code, 200, "{answer}");
+        let expected: Vec<_> = expected.iter().map(|kind| condition(kind)).collect();
+        assert_eq!(answer["status"]["conditions"], json!(expected));
+    };
+    service["status"]["conditions"] = json!([condition("A")]);
+    check(admin.send(Method::PUT, &path, &service).await, &["A"]);
+    let patch = async |kind: &str, body: Value| {
+        let patch = admin.with("content-type", &format!("application/{kind}"));
+        patch.send(Method::PATCH, &format!("{path}?fieldManager=me"), &body).await
+    };
+    let of = |kind: &str| json!({"status": {"conditions": [condition(kind)]}});
+    check(patch("merge-patch+json", of("B")).await, &["B"]);
+    check(patch("strategic-merge-patch+json", of("C")).await, &["C", "B"]);
+    let add = json!([{"op": "add", "path": "/status/conditions/-", "value": condition("D")}]);
+    check(patch("json-patch+json", add).await, &["C", "B", "D"]);
+    let mut applied = of("E");
+    applied["kind"] = "Service".into();
+    applied["apiVersion"] = "v1".into();
+    check(patch("apply-patch+yaml", applied).await, &["C", "B", "D", "E"]);
+    check(admin.get(&format!("{services}/a")).await, &["C", "B", "D", "E"]);
 }

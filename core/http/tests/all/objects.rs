@@ -78,19 +78,19 @@ async fn dry_runs_leave_nothing() {
 #[tokio::test]
 async fn unknown_and_repeated_fields_are_warned_of_or_refused() {
     let world = World::start().await;
-    let body = r#"{"metadata": {"name": "a"}, "dat": {}, "data": {"k": "1", "k": "2"}}"#;
+    let body = r#"{"metadata": {"name": "a"}, "data": {"k": "1", "k": "2"}, "dat": {}}"#;
     let strict = format!("{CONFIG_MAPS}?fieldValidation=Strict");
     let (code, text) = world.admin().text(Method::POST, &strict, body).await;
     assert_eq!(code, 400);
     let expected = "ConfigMap in version \\\"v1\\\" cannot be handled as a ConfigMap: strict \
-        decoding error: unknown field \\\"dat\\\", duplicate field \\\"data.k\\\"";
+        decoding error: duplicate field \\\"data.k\\\", unknown field \\\"dat\\\"";
     assert!(text.contains(expected), "{text}");
     let response = world.admin().open(Method::POST, CONFIG_MAPS, body).await;
     assert_eq!(response.status(), 201);
     let warnings: Vec<_> = response.headers().get_all("warning").iter().collect();
     assert_eq!(
         warnings,
-        ["299 - \"unknown field \\\"dat\\\"\"", "299 - \"duplicate field \\\"data.k\\\"\""]
+        ["299 - \"duplicate field \\\"data.k\\\"\"", "299 - \"unknown field \\\"dat\\\"\""]
     );
     let ignore = format!("{CONFIG_MAPS}?fieldValidation=Ignore");
     let body = body.replace("\"a\"", "\"b\"");

@@ -4,7 +4,7 @@ use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR, ServiceCIDRStatus
 
 use super::super::check::{IMMUTABLE, Json, cidr, complain, immutable, is_dual_stack, text};
 use super::super::names::rules;
-use super::super::{conditions, names, next_generation};
+use super::super::{names, next_generation};
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
 
@@ -109,15 +109,6 @@ impl Strategy for ServiceCidrStrategy {
 
     fn prepare_for_status_update(&self, new: &mut ServiceCIDR, old: &ServiceCIDR) {
         new.spec.clone_from(&old.spec);
-    }
-
-    fn validate_status_update(&self, new: &ServiceCIDR, _: &ServiceCIDR, errors: &mut ErrorList) {
-        let all = new.status.as_ref().and_then(|status| status.conditions.as_deref());
-        conditions::validate(
-            all.unwrap_or_default(),
-            &Path::root("status").child("conditions"),
-            errors,
-        );
     }
 }
 

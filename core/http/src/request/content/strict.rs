@@ -1,18 +1,25 @@
-//! Reads JSON as any reader does, noting the fields that are there twice.
+//! Reads JSON as any reader does, noting the fields that are there twice, and those that a type does
+//! not have, in the order in which they stand.
 
 use std::fmt;
 
+use pinnace_api::schema::{Type, TypeRef};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How many duplicates are told.
+/// How many problems are told.
 const MAX: usize = 100;
 
-/// A value and the fields in it that are there twice.
-pub(super) fn read(json: &[u8]) -> serde_json::Result<(Value, Vec<String>)> {
+/// A value and the problems with its fields. Without a type all fields may be there, once; with one,
+/// what it does not look into may be anything.
+pub(super) fn read(
+    json: &[u8],
+    ty: Option<TypeRef<'_>>,
+) -> serde_json::Result<(Value, Vec<String>)> {
     let mut reader = Reader { path: String::new(), found: Vec::new() };
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = Node(&mut reader).deserialize(&mut deserializer)?;
+    let rules = ty.map_or(Rules::Once, Rules::Typed);
+    let value = Node(&mut reader, rules).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok((value, reader.found))
 }
@@ -22,16 +29,60 @@ struct Reader {
     found: Vec<String>,
 }
 
-struct Node<'a>(&'a mut Reader);
+impl Reader {
+    fn tell(&mut self, problem: &str) {
+        let found = format!("{problem} field \"{}\"", self.path);
+        if self.found.len() < MAX && !self.found.contains(&found) {
+            self.found.push(found);
+        }
+    }
+}
 
-impl<'de> DeserializeSeed<'de> for Node<'_> {
+/// What is expected of fields.
+#[derive(Clone, Copy)]
+enum Rules<'a> {
+    Any,
+    Once,
+    Typed(TypeRef<'a>),
+}
+
+impl<'a> Rules<'a> {
+    fn of(ty: TypeRef<'a>) -> Self {
+        match ty.shape() {
+            Type::Object(_) | Type::List(_) => Self::Typed(ty),
+            _ => Self::Any,
+        }
+    }
+
+    fn item(self) -> Self {
+        match self {
+            Self::Typed(ty) => ty.item().map_or(Self::Any, Self::of),
+            other => other,
+        }
+    }
+
+    /// `None` for a field that may not be there.
+    fn field(self, name: &str) -> Option<Self> {
+        match self {
+            Self::Typed(ty) if matches!(ty.shape(), Type::Object(_)) => {
+                ty.field(name).map(Self::of)
+            }
+            Self::Typed(_) => Some(Self::Any),
+            other => Some(other),
+        }
+    }
+}
+
+struct Node<'a, 't>(&'a mut Reader, Rules<'t>);
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_> {
+impl<'de> Visitor<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,7 +115,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         let mut list = Vec::new();
         loop {
             self.0.path.push_str(&format!("[{}]", list.len()));
-            let item = items.next_element_seed(Node(self.0))?;
+            let item = items.next_element_seed(Node(self.0, self.1.item()))?;
             self.0.path.truncate(length);
             match item {
                 Some(item) => list.push(item),
@@ -81,13 +132,13 @@ impl<'de> Visitor<'de> for Node<'_> {
                 self.0.path.push('.');
             }
             self.0.path.push_str(&name);
-            if map.contains_key(&name) && self.0.found.len() < MAX {
-                let found = format!("duplicate field \"{}\"", self.0.path);
-                if !self.0.found.contains(&found) {
-                    self.0.found.push(found);
-                }
+            let rules = self.1.field(&name);
+            if rules.is_none() {
+                self.0.tell("unknown");
+            } else if !matches!(self.1, Rules::Any) && map.contains_key(&name) {
+                self.0.tell("duplicate");
             }
-            let value = fields.next_value_seed(Node(self.0))?;
+            let value = fields.next_value_seed(Node(self.0, rules.unwrap_or(Rules::Any)))?;
             self.0.path.truncate(length);
             map.insert(name, value);
         }
@@ -97,6 +148,7 @@ impl<'de> Visitor<'de> for Node<'_> {
 
 #[cfg(test)]
 mod tests {
+    use pinnace_api::schema::Schema;
     use serde_json::json;
 
     use super::*;
@@ -104,10 +156,36 @@ mod tests {
     #[test]
     fn duplicates_are_told_with_their_path_and_the_last_one_counts() {
         let text = br#"{"a": 1, "s": {"l": [{"x": 1.5}, {"x": null, "x": [true]}]}, "a": -2}"#;
-        let (value, found) = read(text).unwrap();
+        let (value, found) = read(text, None).unwrap();
         assert_eq!(value, json!({"a": -2, "s": {"l": [{"x": 1.5}, {"x": [true]}]}}));
         assert_eq!(found, ["duplicate field \"s.l[1].x\"", "duplicate field \"a\""]);
-        assert!(read(b"{} {}").is_err());
-        assert!(read("[".repeat(200).as_bytes()).is_err(), "depth is bounded");
+        assert!(read(b"{} {}", None).is_err());
+        assert!(read("[".repeat(200).as_bytes(), None).is_err(), "depth is bounded");
+    }
+
+    #[test]
+    fn problems_with_a_type_are_told_as_they_stand() {
+        let text = br#"{"spec": {"z": {"a": 1, "a": 2}, "nodeSelector": {"k": "1", "k": "2"}, "b": 1,
+            "containers": [{"name": "a", "x": 1, "name": "b"}], "z": 3, "hostname": {"q": 1, "q": 1}},
+            "spec": {}, "a": 1}"#;
+        let pod = Schema::builtin().type_of("", "v1", "Pod");
+        let (_, found) = read(text, pod).unwrap();
+        let expected = [
+            "unknown field \"spec.z\"",
+            "duplicate field \"spec.nodeSelector.k\"",
+            "unknown field \"spec.b\"",
+            "unknown field \"spec.containers[0].x\"",
+            "duplicate field \"spec.containers[0].name\"",
+            "duplicate field \"spec\"",
+            "unknown field \"a\"",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn only_so_many_are_told() {
+        let many: Map<_, _> = (0..1000).map(|n| (n.to_string(), json!(n))).collect();
+        let pod = Schema::builtin().type_of("", "v1", "Pod");
+        assert_eq!(read(json!(many).to_string().as_bytes(), pod).unwrap().1.len(), MAX);
     }
 }
