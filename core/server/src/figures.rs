@@ -143,7 +143,7 @@ impl Default for AdmissionFigures {
 
 impl AdmissionFigures {
     /// Has a registry show them. The names of counters end in `_total` there; two that do not end so
-    /// upstream are gauges for that reason.
+    /// upstream are gauges for that reason, and who shows them says what they are.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "apiserver_admission_step_admission_duration_seconds",

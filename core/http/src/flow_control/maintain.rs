@@ -8,9 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use pinnace_api::{Key, Kind, Result};
 use pinnace_client::Api;
 use pinnace_server::{Server, User};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::FlowControl;
+use super::borrowing::PERIOD;
 use super::defaults::{self, AUTO_UPDATE, MANDATORY};
 
 /// The condition that says whether a schema's level is missing.
@@ -34,6 +36,8 @@ impl FlowControl {
         let schema_api = client.of::<FlowSchema>()?;
         let level_api = client.of::<PriorityLevelConfiguration>()?;
         let store = server.store();
+        let mut adjust = tokio::time::interval(PERIOD);
+        adjust.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // First the place from which to watch, then what is there: nothing falls between.
             let at = store.revision();
@@ -49,10 +53,13 @@ impl FlowControl {
             for schema in &schemas {
                 logged(tell(server, &schema_api, schema, &levels).await);
             }
-            let event = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                event = schema_events.next() => event,
-                event = level_events.next() => event,
+            let event = loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    event = schema_events.next() => break event,
+                    event = level_events.next() => break event,
+                    _ = adjust.tick() => self.adjust(),
+                }
             };
             match event {
                 Err(error) if !error.is_expired() => return Ok(()),

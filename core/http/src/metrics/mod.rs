@@ -28,6 +28,10 @@ const DURATION_BUCKETS: [f64; 23] = [
     10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
 ];
 
+/// Counters whose names do not end in `_total` upstream. The library knows none: to it they are gauges.
+const COUNTERS: [&str; 2] =
+    ["apiserver_admission_webhook_rejection_count", "apiserver_admission_webhook_fail_open_count"];
+
 /// Figures about requests, and whatever others add. Cheap to clone; clones share.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -62,7 +66,19 @@ pub struct About {
 
 /// Names and values of labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Labels(Vec<(&'static str, String)>);
+pub(crate) struct Labels(Vec<(&'static str, String)>);
+
+impl Labels {
+    pub(crate) fn of(all: &[(&'static str, &str)]) -> Self {
+        Self(all.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+    }
+
+    /// The same and one more.
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
+        let one = (name, value.to_owned());
+        Self(self.0.iter().cloned().chain([one]).collect())
+    }
+}
 
 impl EncodeLabelSet for Labels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
@@ -121,6 +137,11 @@ impl Metrics {
         self.0.registry.lock().register_collector(collector);
     }
 
+    /// Adds figures that are kept elsewhere.
+    pub(crate) fn add(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.0.registry.lock());
+    }
+
     /// Counts a request for as long as it is served; `long` for those that last.
     pub fn begin(&self, about: &About, long: bool) -> Serving {
         let gauge = if long {
@@ -150,6 +171,7 @@ impl Metrics {
     pub fn respond(&self) -> Response<Bytes> {
         let mut text = String::new();
         let encoded = prometheus_text::encode(&mut text, &self.0.registry.lock());
+        call_counters_so(&mut text);
         let mut response = Response::new(Bytes::from(text));
         if encoded.is_err() {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -157,6 +179,13 @@ impl Metrics {
         let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, media_type);
         response
+    }
+}
+
+fn call_counters_so(text: &mut String) {
+    for name in COUNTERS {
+        let ty = format!("# TYPE {name} ");
+        *text = text.replacen(&format!("{ty}gauge\n"), &format!("{ty}counter\n"), 1);
     }
 }
 
@@ -261,6 +290,22 @@ mod tests {
         ] {
             assert!(text.contains(&expected), "{expected}\n{text}");
         }
+    }
+
+    #[test]
+    fn counters_are_called_so_whatever_their_names_end_in() {
+        let name = "apiserver_admission_webhook_rejection_count";
+        let mut registry = Registry::default();
+        let family = Family::<Labels, Gauge>::default();
+        family.get_or_create(&Labels::of(&[("name", "a")])).inc();
+        registry.register(name, "Rejections", family);
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &registry).unwrap();
+        call_counters_so(&mut text);
+        assert!(
+            text.contains(&format!("# TYPE {name} counter\n{name}{{name=\"a\"}} 1\n")),
+            "{text}"
+        );
     }
 
     #[tokio::test]
