@@ -18,13 +18,11 @@ const MAX_AGENT: usize = 1024;
 pub(crate) struct Noted<'a> {
     id: &'a str,
     request: Option<Arc<AuditedRequest>>,
-    /// Who has made it, to tell whom they act as.
-    caller: Option<User>,
 }
 
 impl<'a> Noted<'a> {
     pub(crate) fn new(id: &'a str) -> Self {
-        Self { id, request: None, caller: None }
+        Self { id, request: None }
     }
 
     /// Begins, once it is known who asks, or that nobody knows.
@@ -50,14 +48,12 @@ impl<'a> Noted<'a> {
             addresses: peer.address.iter().map(|address| address.ip().to_string()).collect(),
             agent: agent.unwrap_or_default().chars().take(MAX_AGENT).collect(),
         });
-        self.caller = user.cloned();
     }
 
-    /// Notes whom the caller acts as, if not as themselves.
-    pub(crate) fn acts_as(&self, user: &User) {
-        let Some(request) = &self.request else { return };
-        if self.caller.as_ref() != Some(user) {
-            request.impersonates(user);
+    /// Notes whom the caller acts as, and what allows that where it is narrow.
+    pub(crate) fn acts_as(&self, user: &User, constraint: Option<String>) {
+        if let Some(request) = &self.request {
+            request.impersonates(user, constraint);
         }
     }
 

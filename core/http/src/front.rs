@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::selector::{FieldSelector, Selector};
-use pinnace_api::{ApiError, Reason, Result};
+use pinnace_api::{Reason, Result};
 use pinnace_client::Warnings;
 use pinnace_client::nodes::NodeDirectory;
 use pinnace_env::Stopwatch;
@@ -132,6 +132,7 @@ impl FrontBuilder {
         let openapi = OpenApi::new(server.catalog().clone());
         let openapi = openapi.with_remotes(aggregator.clone());
         let flow_control = FlowControl::new();
+        metrics.add(|registry| flow_control.register(registry));
         health.add("poststarthook/priority-and-fairness-config-consumer", &Page::ALL, {
             let pending = flow_control.pending();
             move || match pending.load(Ordering::Acquire) {
@@ -287,19 +288,24 @@ impl Front {
         if &*user.name == ANONYMOUS && !self.0.anonymous.may_reach(&info.path) {
             return Err(authentication::unauthorized());
         }
-        let user = authentication::impersonate(server, user, &parts.headers)?;
-        noted.acts_as(&user);
+        let narrowed = Narrowed::by(info, query);
+        let wanted = narrowed.attributes(&user, info);
+        let user = match authentication::impersonate(server, &wanted, &parts.headers)? {
+            Some(other) => {
+                noted.acts_as(&other.user, other.constraint);
+                other.user
+            }
+            None => user,
+        };
         // Kept until the answer is made: sending it is bounded by the connection.
         let _seat = match self.0.flow_control.admit(&user, info, marks).await {
             Ok(seat) => seat,
             Err(Refused) => return Ok(response::too_many()),
         };
-        if !info.is_resource {
-            if !open {
-                noted.check(server, &Attributes::path(&user, &info.verb, &info.path))?;
-            }
-        } else {
-            authorize(server, &user, info, query, noted)?;
+        if !open {
+            // The pipeline asks again, for it has other callers, too: here it is asked before the
+            // body is read.
+            noted.check(server, &narrowed.attributes(&user, info))?;
         }
         if let Some((aggregator, remote)) = self.remote(info) {
             let Content { body, upgrade } = content;
@@ -473,29 +479,37 @@ fn verb_of(verb: &str) -> &'static str {
     }
 }
 
-/// Asks whether the caller may, before the body is read. The pipeline asks again: it has other
-/// callers, too.
-fn authorize(
-    server: &Server,
-    user: &User,
-    info: &RequestInfo,
-    query: &Query,
-    noted: &audit::Noted<'_>,
-) -> Result<(), ApiError> {
-    let several = matches!(&*info.verb, "list" | "watch" | "deletecollection");
-    let text = |name: &str| query.text(name).filter(|_| several);
-    let fields = text("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
-    let labels = text("labelSelector").and_then(|text| Selector::parse(text).ok());
-    let asked = Attributes {
-        user,
-        verb: &info.verb,
-        group: &info.group,
-        resource: &info.resource,
-        subresource: &info.subresource,
-        namespace: &info.namespace,
-        name: &info.name,
-        path: "",
-        selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
-    };
-    noted.check(server, &asked)
+/// To which objects a request about several is narrowed down.
+struct Narrowed {
+    fields: Option<FieldSelector>,
+    labels: Option<Selector>,
+}
+
+impl Narrowed {
+    fn by(info: &RequestInfo, query: &Query) -> Self {
+        let several = matches!(&*info.verb, "list" | "watch" | "deletecollection");
+        let text = |name: &str| query.text(name).filter(|_| several && info.is_resource);
+        Self {
+            fields: text("fieldSelector").and_then(|text| FieldSelector::parse(text).ok()),
+            labels: text("labelSelector").and_then(|text| Selector::parse(text).ok()),
+        }
+    }
+
+    /// What an authorizer is asked.
+    fn attributes<'a>(&'a self, user: &'a User, info: &'a RequestInfo) -> Attributes<'a> {
+        if !info.is_resource {
+            return Attributes::path(user, &info.verb, &info.path);
+        }
+        Attributes {
+            user,
+            verb: &info.verb,
+            group: &info.group,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            namespace: &info.namespace,
+            name: &info.name,
+            path: "",
+            selectors: Selectors { fields: self.fields.as_ref(), labels: self.labels.as_ref() },
+        }
+    }
 }

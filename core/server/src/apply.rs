@@ -30,7 +30,7 @@ impl Server {
                 self.rewrite(target, options, |old| async move {
                     let new = server.merged(user, target, Some(&old), applied, options)?;
                     Self::check_unmoved(&new, &old)?;
-                    server.finish_update(user, target, new, &old, options).await
+                    server.finish_update(user, "patch", target, new, &old, options).await
                 })
                 .await
             } else if target.subresource.is_some() {

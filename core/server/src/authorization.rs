@@ -21,6 +21,15 @@ pub struct User {
 /// The group that may do everything.
 pub(crate) const MASTERS: &str = "system:masters";
 const AUTHENTICATED: &str = "system:authenticated";
+/// What is known of a service account whose token is bound to a node, or to a pod on one.
+const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
+
+/// Namespace and name of a service account, by the name of its user.
+pub fn account_of(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    let is_one = !namespace.is_empty() && !name.is_empty() && !name.contains(':');
+    is_one.then_some((namespace, name))
+}
 
 impl User {
     /// A user with groups.
@@ -41,6 +50,20 @@ impl User {
     /// A component of the engine.
     pub fn system(component: &str) -> Self {
         Self::new(&format!("system:{component}"), [MASTERS.to_owned()])
+    }
+
+    /// Namespace and name of a service account; `None` for all others.
+    pub fn account(&self) -> Option<(&str, &str)> {
+        account_of(&self.name)
+    }
+
+    /// The node that the token of a service account is bound to.
+    pub fn node_of_account(&self) -> Option<&str> {
+        self.account()?;
+        match &self.extra.get(NODE_NAME)?[..] {
+            [node] => Some(node),
+            _ => None,
+        }
     }
 
     /// The user as a member of the group of all who are known.

@@ -12,9 +12,11 @@ mod apply;
 pub mod audit;
 pub mod authentication;
 mod authorization;
+mod authorization_hook;
 mod belongings;
 mod binding;
 mod certificates;
+mod claim_status;
 mod compaction;
 mod computed;
 mod create;
@@ -49,13 +51,14 @@ mod write;
 pub use admission::{Admission, AdmissionRequest, Operation, PLUGINS as ADMISSION_PLUGINS};
 pub use authentication::TokenAuthenticator;
 pub use authorization::{
-    Attributes, Authorizer, Authorizers, Decision, MastersOnly, Rules, Selectors, User,
+    Attributes, Authorizer, Authorizers, Decision, MastersOnly, Rules, Selectors, User, account_of,
 };
+pub use authorization_hook::AuthorizationHook;
 pub use elsewhere::OtherServers;
 pub use extension::{ExtensionAddress, ExtensionAnswer, ExtensionClient, ExtensionRequest};
 pub use figures::AdmissionFigures;
 pub use hooks::{AdmissionHook, Ruling};
 pub use in_process::InProcess;
 pub use node_authorizer::NodeAuthorizer;
-pub use server::{Server, ServerBuilder};
+pub use server::{Server, ServerBuilder, forbidden};
 pub use service::ServiceNetwork;

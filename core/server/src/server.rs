@@ -456,7 +456,8 @@ impl fmt::Debug for Server {
     }
 }
 
-fn forbidden(request: &Attributes<'_>, why: &str) -> ApiError {
+/// The answer to who may not do something, in upstream's words, with what there is to say of it.
+pub fn forbidden(request: &Attributes<'_>, why: &str) -> ApiError {
     let user = &*request.user.name;
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     if !request.path.is_empty() {

@@ -86,7 +86,7 @@ impl Server {
             let new = if versioned { draft.take() } else { draft.clone() };
             async move {
                 let new = new.ok_or_else(|| ApiError::modified(resource, name))?;
-                server.finish_tracked(user, target, new, &old, options).await
+                server.finish_tracked(user, "update", target, new, &old, options).await
             }
         })
         .await
@@ -114,7 +114,7 @@ impl Server {
         self.rewrite(target, options, |old| async move {
             let new = Self::patched(resource, patch, &old, options)?;
             Self::check_unmoved(&new, &old)?;
-            server.finish_tracked(user, target, new, &old, options).await
+            server.finish_tracked(user, "patch", target, new, &old, options).await
         })
         .await
     }
@@ -156,6 +156,7 @@ impl Server {
     pub(crate) async fn finish_tracked(
         &self,
         user: &User,
+        verb: &str,
         target: &Target,
         new: Draft,
         old: &Object,
@@ -163,7 +164,7 @@ impl Server {
     ) -> Result<Draft> {
         let mut new = new;
         let sent = new.meta_mut().managed_fields.take();
-        let mut new = self.finish_update(user, target, new, old, options).await?;
+        let mut new = self.finish_update(user, verb, target, new, old, options).await?;
         if options.warnings.are_kept() {
             warn(&target.resource, &new, Some(old), &options.warnings);
         }
@@ -176,6 +177,7 @@ impl Server {
     pub(crate) async fn finish_update(
         &self,
         user: &User,
+        verb: &str,
         target: &Target,
         mut new: Draft,
         old: &Object,
@@ -186,6 +188,7 @@ impl Server {
         let write = Write::to(user, Operation::Update, target, Some(old), options);
         self.mutate(&write, Some(&mut new), |new| self.admit_changed(user, target, new, old))
             .await?;
+        self.authorize_claim_status(user, verb, target, &new, old)?;
         validate_changed(target, &new, old)?;
         self.review_final(&write, Some(&mut new)).await?;
         Ok(new)

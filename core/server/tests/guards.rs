@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+use std::sync::Arc;
+
+use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Object, Result};
 use pinnace_client::{Client, DeleteOptions, WriteOptions};
 use pinnace_env::Env;
@@ -343,4 +346,81 @@ async fn certificates_are_for_those_who_may_and_decided_by_those_who_may() {
     let why = format!("user not permitted to sign requests with signerName {client:?}");
     check(sign(&jane, "d").await, &why);
     check(sign(&signer, "d").await, "");
+}
+
+/// Asks for what is written of claims, and allows all else.
+struct PartsOfClaims;
+
+impl Authorizer for PartsOfClaims {
+    fn authorize(&self, asked: &Attributes<'_>) -> Decision {
+        let part = (&*asked.user.name, asked.subresource, asked.verb, asked.namespace, asked.name);
+        let allowed = match part {
+            ("binder", "binding", "patch", "", "") => true,
+            ("driver", "driver", "arbitrary-node:patch", "default", "a.io") => true,
+            (ROBOT, "driver", "associated-node:patch", "default", "b.io") => true,
+            (_, part, ..) => !matches!(part, "binding" | "driver"),
+        };
+        if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
+    }
+}
+
+const ROBOT: &str = "system:serviceaccount:default:robot";
+
+#[tokio::test]
+async fn what_is_said_of_a_claim_is_said_by_who_may_say_it() {
+    let server = Server::builder(Store::memory(), Catalog::builtin(), Env::simulated(1));
+    let server = server.authorizer(PartsOfClaims).build();
+    let host = server.client(User::host());
+    create(&host, "namespace", json!({"metadata": {"name": "default"}})).await.unwrap();
+    let request = json!({"name": "r", "exactly": {"deviceClassName": "x"}});
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"devices": {"requests": [request]}}});
+    create(&host, "resourceclaim", claim).await.unwrap();
+    let write = async |by: User, status: Value| {
+        let api = server.client(by).named("resourceclaim").unwrap();
+        let patch = Patch::Merge(json!({"status": status}));
+        let key = Key::new("default", "c");
+        let written = api.patch_status(&key, patch, WriteOptions::default()).await;
+        written.map_err(|error| (error.code(), error.message().to_owned()))
+    };
+    let user = |name: &str| User::new(name, []);
+    let robot = |node: &str| {
+        let key = "authentication.kubernetes.io/node-name".to_owned();
+        User { extra: Arc::new([(key, vec![node.to_owned()])].into()), ..user(ROBOT) }
+    };
+    let refused = |answer: Result<Object, (u16, String)>, why: &str| {
+        let (code, message) = answer.unwrap_err();
+        assert!(code == 422 && message.contains(why), "{message}");
+    };
+    let device = |driver: &str| json!({"driver": driver, "pool": "p", "device": "d"});
+    let result = |driver: &str| {
+        let mut result = device(driver);
+        result["request"] = "r".into();
+        result
+    };
+    let term =
+        json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]});
+    let bound = json!({"allocation": {"devices": {"results": [result("a.io"), result("b.io")]},
+                       "nodeSelector": {"nodeSelectorTerms": [term]}}});
+    let why = "status.allocation: Forbidden: changing status.allocation or status.reservedFor requires \
+               resource=\"resourceclaims/binding\", verb=\"patch\" permission: \
+               resourceclaims.resource.k8s.io is forbidden: User \"driver\" cannot patch resource \
+               \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope";
+    refused(write(user("driver"), bound.clone()).await, why);
+    write(user("binder"), bound).await.unwrap();
+
+    let a = json!({"devices": [device("a.io")]});
+    let why = "status.devices: Forbidden: changing status.devices requires \
+               resource=\"resourceclaims/driver\", verb=\"[arbitrary-node:patch]\" permission: \
+               resourceclaims.resource.k8s.io \"a.io\" is forbidden: User \"binder\" cannot \
+               arbitrary-node:patch resource \"resourceclaims/driver\"";
+    refused(write(user("binder"), a.clone()).await, why);
+    write(user("driver"), a).await.unwrap();
+    let both = json!({"devices": [device("a.io"), device("b.io")]});
+    let why = "verb=\"[arbitrary-node:patch]\"";
+    refused(write(robot("m"), both.clone()).await, why);
+    write(robot("n"), both.clone()).await.unwrap();
+    // What changes nothing of that is not asked about, and what goes is.
+    write(user("jane"), both).await.unwrap();
+    let why = "\"[associated-node:patch arbitrary-node:patch]\"";
+    refused(write(robot("n"), json!({"devices": [device("b.io")]})).await, why);
 }

@@ -1,12 +1,17 @@
 //! Ways to more than one has, over HTTP: each is refused.
 
+use std::sync::Arc;
+
 use http::Method;
-use pinnace_server::{Attributes, Authorizer, Decision};
+use http::request::Parts;
+use pinnace_api::Result;
+use pinnace_http::{Authenticator, Peer};
+use pinnace_server::{Attributes, Authorizer, Decision, User};
 use serde_json::{Value, json};
 
 use crate::world::{Client, World};
 
-/// Masters may do everything; Ann may do what is listed, as `verb resource/part name`.
+/// Masters may do everything; Ann and robots may do what is listed, as `verb resource/part name`.
 struct Listed(&'static [(&'static str, &'static str, &'static str)]);
 
 impl Authorizer for Listed {
@@ -19,10 +24,24 @@ impl Authorizer for Listed {
         let listed = self.0.iter().any(|(verb, resource, name)| {
             *verb == asked.verb && *resource == part && (name.is_empty() || *name == asked.name)
         });
-        if masters || (&*asked.user.name == "ann" && listed) {
+        let is_one = &*asked.user.name == "ann" || asked.user.account().is_some();
+        if masters || (is_one && listed) {
             return Decision::Allow;
         }
         Decision::Deny(String::new())
+    }
+}
+
+/// A service account on a node, for who says so.
+struct Robot;
+
+#[async_trait::async_trait]
+impl Authenticator for Robot {
+    async fn authenticate(&self, request: &Parts, _: &Peer) -> Result<Option<User>> {
+        let node = request.headers.get("x-robot-on").map(|node| node.to_str().unwrap().to_owned());
+        let key = "authentication.kubernetes.io/node-name".to_owned();
+        let robot = || User::new("system:serviceaccount:default:robot", []);
+        Ok(node.map(|node| User { extra: Arc::new([(key, vec![node])].into()), ..robot() }))
     }
 }
 
@@ -45,22 +64,24 @@ async fn who_may_act_as_a_user_may_not_take_a_group() {
     let bob = ann.with("impersonate-user", "bob");
     refused(bob.get("/api/v1/nodes").await, "User \"bob\" cannot list resource \"nodes\"");
     let master = bob.with("impersonate-group", "system:masters");
-    let what = "groups \"system:masters\" is forbidden: User \"ann\" cannot impersonate";
-    refused(master.get("/api/v1/nodes").await, what);
+    refused(master.get("/api/v1/nodes").await, ON_NODES);
 }
+
+/// What the first of the ways to act as another asks for.
+const ON_NODES: &str = "User \"ann\" cannot impersonate-on:user-info:list resource \"nodes\"";
 
 #[tokio::test]
 async fn who_may_act_as_one_user_may_not_act_as_another() {
     let (_world, ann) = ann(&[("impersonate", "users", "bob")]).await;
     let admin = ann.with("impersonate-user", "admin");
-    refused(admin.get("/api/v1/nodes").await, "users \"admin\" is forbidden");
+    refused(admin.get("/api/v1/nodes").await, ON_NODES);
 }
 
 #[tokio::test]
 async fn who_may_act_as_users_may_not_act_as_service_accounts() {
     let (_world, ann) = ann(&[("impersonate", "users", "")]).await;
     let robot = ann.with("impersonate-user", "system:serviceaccount:kube-system:robot");
-    let what = "cannot impersonate resource \"serviceaccounts\"";
+    let what = "cannot impersonate-on:serviceaccount:list resource \"nodes\"";
     refused(robot.get("/api/v1/nodes").await, what);
 }
 
@@ -72,8 +93,90 @@ async fn a_uid_and_extra_are_asked_for_one_by_one() {
     let viewer = bob.with("impersonate-extra-scopes", "view");
     refused(viewer.get("/api/v1/nodes").await, "User \"bob\" cannot list");
     let editor = bob.with("impersonate-extra-scopes", "edit");
-    refused(editor.get("/api/v1/nodes").await, "userextras/scopes");
-    refused(bob.with("impersonate-uid", "1").get("/api/v1/nodes").await, "\"uids\"");
+    refused(editor.get("/api/v1/nodes").await, ON_NODES);
+    refused(bob.with("impersonate-uid", "1").get("/api/v1/nodes").await, ON_NODES);
+}
+
+#[tokio::test]
+async fn who_may_act_as_another_for_one_thing_may_do_that_alone() {
+    let may = &[
+        ("impersonate-on:user-info:list", "nodes", ""),
+        ("impersonate:user-info", "users", "bob"),
+        ("impersonate:user-info", "groups", "a"),
+        ("impersonate:user-info", "groups", "system:masters"),
+    ];
+    let (_world, ann) = ann(may).await;
+    let bob = ann.with("impersonate-user", "bob");
+    let of_a = bob.with("impersonate-group", "a");
+    for allowed in [&bob, &of_a] {
+        refused(allowed.get("/api/v1/nodes").await, "User \"bob\" cannot list resource \"nodes\"");
+    }
+    let rows = [
+        (&bob, "/api/v1/pods", "cannot impersonate-on:user-info:list resource \"pods\""),
+        (&bob, "/api/v1/nodes/n", "cannot impersonate-on:user-info:get resource \"nodes\""),
+        (
+            &ann.with("impersonate-user", "eve"),
+            "/api/v1/nodes",
+            "users.authentication.k8s.io \"eve\" is forbidden: User \"ann\" cannot \
+             impersonate:user-info resource \"users\" in API group \"authentication.k8s.io\"",
+        ),
+        (
+            &of_a.with("impersonate-group", "b"),
+            "/api/v1/nodes",
+            "groups.authentication.k8s.io \"b\"",
+        ),
+        (
+            &bob.with("impersonate-group", "system:masters"),
+            "/api/v1/nodes",
+            "impersonating the system:masters group is not allowed",
+        ),
+        (
+            &bob.with("impersonate-extra-scopes", "view"),
+            "/api/v1/nodes",
+            "extra.key: Invalid value: \"scopes\": must be a domain-prefixed path",
+        ),
+    ];
+    for (client, path, what) in rows {
+        refused(client.get(path).await, what);
+    }
+}
+
+#[tokio::test]
+async fn a_service_account_acts_as_the_node_that_it_is_on() {
+    let may = &[
+        ("impersonate-on:associated-node:list", "nodes", ""),
+        ("impersonate:associated-node", "nodes", "*"),
+    ];
+    let world =
+        World::built(|server| server.authorizer(Listed(may)), |front| front.authenticator(Robot))
+            .await;
+    let robot = world.nobody().with("x-robot-on", "n");
+    let node = robot.with("impersonate-user", "system:node:n");
+    refused(node.get("/api/v1/nodes").await, "User \"system:node:n\" cannot list");
+    let other = robot.with("impersonate-user", "system:node:m");
+    refused(other.get("/api/v1/nodes").await, "cannot impersonate-on:arbitrary-node:list");
+}
+
+#[tokio::test]
+async fn nodes_and_accounts_are_acted_as_by_ways_of_their_own() {
+    let may = &[
+        ("impersonate-on:arbitrary-node:list", "nodes", ""),
+        ("impersonate:arbitrary-node", "nodes", "n"),
+        ("impersonate-on:serviceaccount:list", "nodes", ""),
+        ("impersonate:serviceaccount", "serviceaccounts", "robot"),
+    ];
+    let (_world, ann) = ann(may).await;
+    for who in ["system:node:n", "system:serviceaccount:default:robot"] {
+        let client = ann.with("impersonate-user", who);
+        refused(client.get("/api/v1/nodes").await, &format!("User {who:?} cannot list"));
+    }
+    // Who is neither goes another way.
+    for who in ["system:node:N!", "system:serviceaccount:robot"] {
+        let client = ann.with("impersonate-user", who);
+        refused(client.get("/api/v1/nodes").await, ON_NODES);
+    }
+    let grouped = ann.with("impersonate-user", "system:node:n").with("impersonate-group", "a");
+    refused(grouped.get("/api/v1/nodes").await, "cannot impersonate resource \"users\"");
 }
 
 #[tokio::test]

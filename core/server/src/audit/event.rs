@@ -32,6 +32,9 @@ pub struct AuditEvent {
     /// Whom they act as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated_user: Option<UserInfo>,
+    /// How it is known that they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication_metadata: Option<AuthenticationMetadata>,
     /// Where from.
     #[serde(rename = "sourceIPs", skip_serializing_if = "Vec::is_empty")]
     pub source_ips: Vec<String>,
@@ -57,6 +60,14 @@ pub struct AuditEvent {
     /// What others have noted.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// How it is known what a caller may.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthenticationMetadata {
+    /// The narrow verb by which they act as another.
+    pub impersonation_constraint: String,
 }
 
 /// What a request is about.

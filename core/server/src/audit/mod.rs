@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use event::{AuditEvent, AuditReference};
+pub use event::{AuditEvent, AuditReference, AuthenticationMetadata};
 pub use file::AuditFile;
 pub use policy::{
     AuditAttributes, AuditLevel, AuditPolicy, AuditPolicyError, AuditRule, AuditStage,

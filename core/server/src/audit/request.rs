@@ -8,7 +8,10 @@ use pinnace_env::Env;
 use serde_json::Value;
 
 use super::policy::Verdict;
-use super::{AuditAttributes, AuditEvent, AuditLevel, AuditReference, AuditStage, Auditor};
+use super::{
+    AuditAttributes, AuditEvent, AuditLevel, AuditReference, AuditStage, Auditor,
+    AuthenticationMetadata,
+};
 use crate::reviews::user_info;
 use crate::{Decision, User};
 
@@ -70,6 +73,7 @@ impl AuditedRequest {
             verb: asked.verb.to_owned(),
             user: user.map(user_info).unwrap_or_default(),
             impersonated_user: None,
+            authentication_metadata: None,
             source_ips: origin.addresses,
             user_agent: origin.agent,
             object_ref,
@@ -85,9 +89,12 @@ impl AuditedRequest {
         Some(request)
     }
 
-    /// Notes whom the caller acts as.
-    pub fn impersonates(&self, user: &User) {
-        self.event.lock().impersonated_user = Some(user_info(user));
+    /// Notes whom the caller acts as, and the verb that allows it where that is a narrow one.
+    pub fn impersonates(&self, user: &User, constraint: Option<String>) {
+        let mut event = self.event.lock();
+        event.impersonated_user = Some(user_info(user));
+        event.authentication_metadata = constraint
+            .map(|impersonation_constraint| AuthenticationMetadata { impersonation_constraint });
     }
 
     /// Notes what the authorizer has said.
