@@ -37,6 +37,18 @@ fn names_versions_and_conversion_are_filled_in() {
 }
 
 #[test]
+fn schemas_are_nested_so_deep_and_no_deeper() {
+    let nested = |levels: usize| {
+        let inner = json!({"type": "string"});
+        (1..levels).fold(inner, |inner, _| json!({"type": "object", "properties": {"a": inner}}))
+    };
+    check(NAME, definition(nested(56)), &[]);
+    let why = "schemas may not be nested more than 56 levels deep";
+    let at = "spec.validation.openAPIV3Schema: Forbidden";
+    check(NAME, definition(nested(57)), &[&format!("{at}: {why}")]);
+}
+
+#[test]
 fn definitions_are_checked() {
     let cases: &[(&str, Value, &[&str])] = &[
         ("/spec/scope", json!("Namespaced"), &[]),

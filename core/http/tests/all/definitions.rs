@@ -43,6 +43,14 @@ async fn a_schema_that_is_too_deep_is_refused() {
 }
 
 #[tokio::test]
+async fn a_schema_that_could_be_read_but_is_too_deep_is_refused() {
+    let deep = (0..90).fold(json!({}), |inner, _| json!({"type": "array", "items": inner}));
+    let (code, message) = refused(deep).await;
+    let why = "openAPIV3Schema: Forbidden: schemas may not be nested more than 56 levels deep";
+    assert!(code == 422 && message.contains(why), "{code} {message}");
+}
+
+#[tokio::test]
 async fn a_schema_that_is_too_large_is_refused() {
     let text = "x".repeat(4 << 20);
     let (code, message) = refused(json!({"type": "object", "description": text})).await;

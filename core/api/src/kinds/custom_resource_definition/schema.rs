@@ -18,6 +18,10 @@ const AT_ROOT: &str = "only [Description Type Format Title Maximum ExclusiveMaxi
     Items Properties ExternalDocs Example XPreserveUnknownFields XValidations] fields are allowed \
     at the root of the schema if the status subresource is enabled";
 
+/// How deep schemas may be nested in each other: twice as deep is what JSON is read with, for each of
+/// these levels takes up to two there.
+const LEVELS_MAX: usize = 56;
+
 /// Checks a version's schema; `path` is where its `openAPIV3Schema` stands.
 pub(super) fn validate(
     schema: &JSONSchemaProps,
@@ -27,6 +31,10 @@ pub(super) fn validate(
 ) {
     let mut found = ErrorList::default();
     let root = path.child("openAPIV3Schema");
+    if walk::is_deeper(schema, LEVELS_MAX) {
+        let why = format!("schemas may not be nested more than {LEVELS_MAX} levels deep");
+        return errors.forbidden(&root, &why);
+    }
     if has_status {
         validate_root(schema, path, &mut found);
     }

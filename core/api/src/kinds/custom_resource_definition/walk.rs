@@ -12,6 +12,19 @@ pub(super) fn any<'a>(
     is(schema) || children(schema).into_iter().any(|child| any(child, is))
 }
 
+/// Whether schemas are nested deeper than so many levels. Nothing here calls itself, so that it can be
+/// asked before anything else is done with a schema.
+pub(super) fn is_deeper(schema: &JSONSchemaProps, levels: usize) -> bool {
+    let mut left = vec![(schema, 1)];
+    while let Some((schema, level)) = left.pop() {
+        if level > levels {
+            return true;
+        }
+        left.extend(children(schema).into_iter().map(|child| (child, level + 1)));
+    }
+    false
+}
+
 /// Shows a schema and every one within it.
 pub(super) fn each<'a>(schema: &'a JSONSchemaProps, show: &mut dyn FnMut(&'a JSONSchemaProps)) {
     any(schema, &mut |part| {
