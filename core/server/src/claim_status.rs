@@ -131,6 +131,6 @@ fn node_of(allocation: &AllocationResult) -> Option<&str> {
     let [term] = &allocation.node_selector.as_ref()?.node_selector_terms[..] else { return None };
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let ([], Some([field])) = (expressions, term.match_fields.as_deref()) else { return None };
-    let [node] = &field.values.as_deref()?[..] else { return None };
+    let [node] = field.values.as_deref()? else { return None };
     (field.key == "metadata.name" && field.operator == "In").then_some(node)
 }
