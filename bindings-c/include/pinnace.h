@@ -112,6 +112,9 @@ typedef enum {
 // What an admission callback says. Without anything said the write is allowed.
 typedef struct pinnace_admission_answer_t pinnace_admission_answer_t;
 
+// What an authorization callback says. Without anything said it is not allowed.
+typedef struct pinnace_authorization_answer_t pinnace_authorization_answer_t;
+
 // How an engine is to be. Nothing is checked before `pinnace_engine_new`.
 //
 // Not for use by several threads at once.
@@ -259,6 +262,15 @@ typedef void (*pinnace_admission_callback_t)(void *user_data,
                                              const char *request,
                                              size_t request_len,
                                              pinnace_admission_answer_t *answer);
+
+// Called to ask whether somebody may do something, on a thread of the engine; any number at a time.
+// `request` is the `spec` of a SubjectAccessReview as JSON, followed by NUL; it and `answer` are
+// borrowed for the duration of the call. Says `pinnace_authorization_allow`, or nothing or
+// `pinnace_authorization_refuse` where it does not allow it. Must not use the engine.
+typedef void (*pinnace_authorization_callback_t)(void *user_data,
+                                                 const char *request,
+                                                 size_t request_len,
+                                                 pinnace_authorization_answer_t *answer);
 
 // What a plugin of the scheduler is like. Zero-initialize it and set `size` to
 // `sizeof(pinnace_scheduler_plugin_options_t)`; strings are borrowed.
@@ -680,6 +692,23 @@ void pinnace_config_add_admission(pinnace_config_t *config,
                                   pinnace_admission_callback_t callback,
                                   void *user_data,
                                   pinnace_finalizer_t finalizer);
+
+// Allows what is asked about.
+void pinnace_authorization_allow(pinnace_authorization_answer_t *answer);
+
+// Does not allow it, and says why. `why` is borrowed.
+void pinnace_authorization_refuse(pinnace_authorization_answer_t *answer, const char *why);
+
+// Has `callback` asked who may do what, when neither the node authorizer nor RBAC allows it. Requests
+// wait for it. A name for messages is `name`, `authorizer` for NULL; it is borrowed.
+//
+// `user_data` stays borrowed until `finalizer` is called, which is when the engine ends or the
+// configuration is freed.
+void pinnace_config_add_authorizer(pinnace_config_t *config,
+                                   const char *name,
+                                   pinnace_authorization_callback_t callback,
+                                   void *user_data,
+                                   pinnace_finalizer_t finalizer);
 
 // How many nodes there are.
 size_t pinnace_nodes_len(const pinnace_nodes_t *nodes);

@@ -42,6 +42,19 @@ pub type AdmissionCallback = Option<
     ),
 >;
 
+/// Called to ask whether somebody may do something, on a thread of the engine; any number at a time.
+/// `request` is the `spec` of a SubjectAccessReview as JSON, followed by NUL; it and `answer` are
+/// borrowed for the duration of the call. Says `pinnace_authorization_allow`, or nothing or
+/// `pinnace_authorization_refuse` where it does not allow it. Must not use the engine.
+pub type AuthorizationCallback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        request: *const c_char,
+        request_len: usize,
+        answer: *mut crate::authorizer::AuthorizationAnswer,
+    ),
+>;
+
 /// Called to judge the nodes that a pod may go to, one pod at a time, on a thread of its own. `pod` is
 /// JSON, followed by NUL; it, `nodes` and `scores` are borrowed for the duration of the call. `scores`
 /// has a place per node, 0 at first: 0 to 100, the more the better, or a negative number for a node that

@@ -1,6 +1,6 @@
 use std::ffi::c_char;
 
-use pinnace::access::AdmissionHook;
+use pinnace::access::{AdmissionHook, AuthorizationHook};
 use pinnace::scheduler::Rebalancing;
 use pinnace::{Clock, EngineBuilder, Env, Random, Runtime};
 
@@ -21,6 +21,7 @@ pub struct Config {
     on_shutdown: Option<pinnace::OnShutdown>,
     seed: Option<u64>,
     hooks: Vec<AdmissionHook>,
+    authorizers: Vec<AuthorizationHook>,
     scheduler: Option<String>,
     plugins: Vec<SchedulerPlugin>,
     rebalancing: Option<String>,
@@ -83,11 +84,18 @@ impl Config {
         for hook in self.hooks {
             builder = builder.admission(hook);
         }
+        for authorizer in self.authorizers {
+            builder = builder.authorizer(authorizer);
+        }
         Ok(builder)
     }
 
     pub(crate) fn add_hook(&mut self, hook: AdmissionHook) {
         self.hooks.push(hook);
+    }
+
+    pub(crate) fn add_authorizer(&mut self, authorizer: AuthorizationHook) {
+        self.authorizers.push(authorizer);
     }
 
     pub(crate) fn add_plugin(&mut self, plugin: SchedulerPlugin) {

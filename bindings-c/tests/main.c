@@ -46,6 +46,7 @@ void controllers(void);
 void life(void);
 void serving(void);
 void admission(void);
+void authorizer(void);
 void scheduler(void);
 
 int main(void) {
@@ -56,6 +57,7 @@ int main(void) {
     life();
     serving();
     admission();
+    authorizer();
     scheduler();
     printf("%d passed, %d failed\n", check_passed_count, check_failed_count);
     return check_failed_count > 0;

@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::admission::Admission;
+use crate::authorizer::Authorizer;
 use crate::plugin::SchedulerPlugin;
 
 /// A result on its way to Python: made where the interpreter is not held, told where it is.
@@ -123,6 +124,7 @@ pub(crate) struct Config {
     pub(crate) on_shutdown: Option<String>,
     pub(crate) seed: Option<u64>,
     pub(crate) admission: Vec<Admission>,
+    pub(crate) authorizers: Vec<Authorizer>,
     pub(crate) scheduler: Option<String>,
     pub(crate) scheduler_plugins: Vec<SchedulerPlugin>,
     pub(crate) rebalancing: Option<String>,

@@ -108,6 +108,9 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     for admission in config.admission {
         builder = builder.admission(admission.hook());
     }
+    for authorizer in config.authorizers {
+        builder = builder.authorizer(authorizer.hook());
+    }
     Ok(Call::thread(move || {
         let engine = Some(blocking::Engine::start(builder)?);
         Ok(Shared { engine, process: std::process::id() })

@@ -8,6 +8,7 @@
 
 from ._admission import Admission
 from ._async import AsyncEngine, AsyncServing, AsyncStream
+from ._authorizer import Authorizer
 from ._engine import Engine, Serving, Stream
 from ._errors import (
     AlreadyExistsError,
@@ -33,6 +34,7 @@ __all__ = [
     "AsyncEngine",
     "AsyncServing",
     "AsyncStream",
+    "Authorizer",
     "ClosedError",
     "ConfigError",
     "ConflictError",

@@ -11,6 +11,7 @@ from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overlo
 
 from . import _pinnace, _reconcile, _types
 from ._admission import Admission
+from ._authorizer import Authorizer
 from ._errors import ClosedError
 from ._scheduler import SchedulerPlugin
 from ._types import (
@@ -123,6 +124,7 @@ class AsyncEngine:
     :param plugins_dir: where CSI drivers register, by Unix sockets, whose paths have 107 bytes at
         most: a directory for one engine, such as ``/var/lib/kubelet/plugins_registry``; in the
         ``data_dir`` without it.
+    :param authorizers: functions that say who may do what, beside RBAC.
 
     >>> import asyncio, pinnace
     >>> async def main():
@@ -148,6 +150,7 @@ class AsyncEngine:
         admission_configuration: Union[str, Mapping[str, Any], None] = None,
         disable_admission: Iterable[str] = (),
         plugins_dir: Union[str, os.PathLike[str], None] = None,
+        authorizers: Iterable[Authorizer] = (),
     ) -> None:
         config = _types.config(
             runtime,
@@ -163,6 +166,7 @@ class AsyncEngine:
             admission_configuration,
             disable_admission,
             plugins_dir,
+            authorizers,
         )
         self._config = config
         self._started: Optional[_pinnace.Engine] = None

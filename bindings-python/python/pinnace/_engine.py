@@ -12,6 +12,7 @@ from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overlo
 
 from . import _pinnace, _reconcile, _types
 from ._admission import Admission
+from ._authorizer import Authorizer
 from ._errors import ClosedError
 from ._scheduler import SchedulerPlugin
 from ._types import (
@@ -104,6 +105,7 @@ class Engine:
     :param plugins_dir: where CSI drivers register, by Unix sockets, whose paths have 107 bytes at
         most: a directory for one engine, such as ``/var/lib/kubelet/plugins_registry``; in the
         ``data_dir`` without it.
+    :param authorizers: functions that say who may do what, beside RBAC.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -126,6 +128,7 @@ class Engine:
         admission_configuration: Union[str, Mapping[str, Any], None] = None,
         disable_admission: Iterable[str] = (),
         plugins_dir: Union[str, os.PathLike[str], None] = None,
+        authorizers: Iterable[Authorizer] = (),
     ) -> None:
         config = _types.config(
             runtime,
@@ -141,6 +144,7 @@ class Engine:
             admission_configuration,
             disable_admission,
             plugins_dir,
+            authorizers,
         )
         self._native = _pinnace.start(config).wait()
         self._closed = False

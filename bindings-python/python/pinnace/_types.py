@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Union
 
-from . import _pinnace, _scheduler
+from . import _authorizer, _pinnace, _scheduler
 from ._admission import Admission, native
+from ._authorizer import Authorizer
 from ._errors import ConfigError
 from ._scheduler import SchedulerPlugin
 
@@ -117,6 +118,7 @@ def config(
     admission_configuration: Union[str, Mapping[str, Any], None],
     disable_admission: Iterable[str],
     plugins_dir: Union[str, os.PathLike[str], None],
+    authorizers: Iterable[Authorizer],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -132,6 +134,7 @@ def config(
         "admission_configuration": document(admission_configuration),
         "disable_admission": list(disable_admission),
         "plugins_dir": plugins_dir,
+        "authorizers": _authorizer.native(authorizers),
     }
 
 

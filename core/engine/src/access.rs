@@ -23,7 +23,9 @@ pub use pinnace_http::authentication::jwt;
 pub use pinnace_server::audit;
 use pinnace_server::audit::{AuditPolicy, AuditSink, Auditor};
 pub use pinnace_server::authentication::{StaticTokens, TokenFileError};
-pub use pinnace_server::{AdmissionHook, Attributes, Decision, Rules, Ruling, Selectors, User};
+pub use pinnace_server::{
+    AdmissionHook, Attributes, AuthorizationHook, Decision, Rules, Ruling, Selectors, User,
+};
 
 use crate::builder::config;
 use crate::{EngineBuilder, Error, Result};
