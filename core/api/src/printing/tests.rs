@@ -494,8 +494,8 @@ fn every_kind_prints_an_empty_object() {
             "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": {"name": "x"}
         });
         let object = Draft::from_value(resource.codec, value).unwrap().freeze();
-        let cells = resource.printer.cells(&object, now()).unwrap();
-        assert_eq!(cells.len(), resource.printer.columns().len(), "{resource:?}");
+        let cells = resource.printer().cells(&object, now()).unwrap();
+        assert_eq!(cells.len(), resource.printer().columns().len(), "{resource:?}");
         assert!(cells.contains(&json!("x")), "{resource:?}");
     }
 }
