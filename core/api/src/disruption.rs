@@ -23,6 +23,30 @@ pub enum Disruption<'a> {
     NodeAgent(&'a str),
 }
 
+/// Since when a pod is said to be going, if it is.
+pub fn marked_since(pod: &Pod) -> Option<&Time> {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut marks = conditions.filter(|one| one.type_ == DISRUPTION_TARGET && one.status == "True");
+    marks.next()?.last_transition_time.as_ref()
+}
+
+/// Says that a pod stays after all: nobody has ended it. Whether it had been said to be going.
+pub fn withdraw(pod: &mut Pod, now: &Time) -> bool {
+    let generation = pod.metadata.generation;
+    let conditions =
+        pod.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten());
+    let mut marks = conditions.filter(|one| one.type_ == DISRUPTION_TARGET && one.status == "True");
+    let Some(mark) = marks.next() else { return false };
+    *mark = PodCondition {
+        type_: DISRUPTION_TARGET.to_owned(),
+        status: "False".to_owned(),
+        observed_generation: generation,
+        last_transition_time: Some(now.clone()),
+        ..PodCondition::default()
+    };
+    true
+}
+
 impl Disruption<'_> {
     /// The reason of the condition.
     pub const fn reason(&self) -> &'static str {

@@ -35,6 +35,7 @@ mod resource_quota;
 mod root_ca_publisher;
 mod service_account;
 mod service_ranges;
+mod stale_disruption;
 mod stateful_set;
 mod taint_eviction;
 mod taints;
@@ -77,6 +78,7 @@ impl Controllers {
             taint_eviction::controller(context)?,
             pod_gc::controller(context)?,
             disruption::controller(context)?,
+            stale_disruption::controller(context)?,
             endpoints::controller(context)?,
             endpoints::mirroring_controller(context)?,
             node_ttl::controller(context)?,

@@ -2,6 +2,8 @@
 
 use crate::harness::{Cluster, condition};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pinnace_api::disruption::Disruption;
 use pinnace_client::PropagationPolicy::Background;
 use serde_json::json;
 
@@ -116,5 +118,21 @@ async fn of_too_many_ended_pods_the_oldest_go() {
     for number in [0, 1] {
         assert!(cluster.find::<Pod>(&format!("default/p{number}")).await.is_none());
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_said_to_go_and_stays_is_said_to_stay() {
+    let cluster = Cluster::start().await;
+    cluster.node("a").await;
+    cluster.pod_on("a", "p", json!({})).await;
+    let now = Time(cluster.env.clock().now_seconds());
+    cluster.report::<Pod>("default/p", |pod| Disruption::Preemption("s").mark(pod, &now)).await;
+    cluster.beat(&["a"], 110).await;
+    let marked = condition(&*cluster.get::<Pod>("default/p").await, "DisruptionTarget");
+    assert!(marked.starts_with("True PreemptionByScheduler"), "{marked}");
+    cluster.beat(&["a"], 20).await;
+    let marked = condition(&*cluster.get::<Pod>("default/p").await, "DisruptionTarget");
+    assert_eq!(marked.trim(), "False");
     cluster.stop().await;
 }
