@@ -40,6 +40,9 @@ pub(super) struct Count {
     pub(super) noted: Vec<Typed<Pod>>,
     /// How often each index has failed.
     pub(super) failures_of_index: BTreeMap<u32, IndexFailures>,
+    /// Those of `new_failed` that must stay until their index has another pod: how often it has
+    /// failed stands on no other.
+    pub(super) kept: HashSet<String>,
 }
 
 /// How often an index has failed, and when last.
@@ -128,6 +131,31 @@ impl Count {
         }
     }
 
+    /// Keeps the last failed pod of each index that is to be tried again.
+    pub(super) fn keep_last_failures(&mut self, spec: &JobSpec) {
+        if spec.backoff_limit_per_index.is_none() {
+            return;
+        }
+        let active: BTreeSet<u32> =
+            self.active.iter().filter_map(|pod| indexes::index_of(pod)).collect();
+        let completions = u32::try_from(spec.completions.unwrap_or(0)).unwrap_or(0);
+        let mut last: BTreeMap<u32, (u32, &str)> = BTreeMap::new();
+        for pod in &self.new_failed {
+            for index in below(pod, completions) {
+                let settled = [&active, &self.succeeded_indexes, &self.failed_indexes];
+                if settled.iter().any(|indexes| indexes.contains(&index)) {
+                    continue;
+                }
+                let failures = policies::failures_with(spec, pod).all();
+                let known = last.entry(index).or_insert((failures, pod.object().uid()));
+                if failures >= known.0 {
+                    *known = (failures, pod.object().uid());
+                }
+            }
+        }
+        self.kept = last.into_values().map(|(_, uid)| uid.to_owned()).collect();
+    }
+
     /// Gives up indexes that have failed too often.
     fn fail_indexes(&mut self, spec: &JobSpec) {
         let Some(limit) = spec.backoff_limit_per_index else { return };
@@ -187,7 +215,8 @@ impl Jobs {
                     Some(indexes::format(&count.failed_indexes).unwrap_or_default());
             }
         }
-        let noting: Vec<_> = count.new_succeeded.iter().chain(&count.new_failed).collect();
+        let ended = count.new_succeeded.iter().chain(&count.new_failed);
+        let noting: Vec<_> = ended.filter(|pod| !count.kept.contains(pod.object().uid())).collect();
         let noting = &noting[..noting.len().min(MOST_UNCOUNTED)];
         note(&mut status, noting, count);
         let mut job = job.clone();

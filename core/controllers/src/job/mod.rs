@@ -192,6 +192,7 @@ impl Jobs {
         }
         if verdict.is_none() && !deleting {
             self.note_suspension(job, spec, &mut status, now);
+            count.keep_last_failures(spec);
         }
         self.write(job, spec, status, &count, verdict.as_ref(), now).await?;
         match failed {

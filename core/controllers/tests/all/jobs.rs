@@ -187,6 +187,25 @@ async fn what_a_policy_ignores_does_not_count_for_an_index() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_pod_stays_until_its_index_has_another_that_knows_of_it() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"completions": 1, "completionMode": "Indexed", "backoffLimitPerIndex": 2});
+    job(&cluster, spec).await;
+    let first = active(&cluster).await[0].object().key().to_string();
+    end_all(&cluster, 1).await;
+    cluster.delete::<Pod>(&first, Background).await;
+    cluster.pass(2).await;
+    assert!(cluster.find::<Pod>(&first).await.is_some(), "it alone knows of the failure");
+    cluster.pass(20).await;
+    let annotations = active(&cluster).await[0].metadata.annotations.clone().unwrap();
+    assert_eq!(annotations["batch.kubernetes.io/job-index-failure-count"], "1");
+    assert!(cluster.find::<Pod>(&first).await.is_none());
+    let job = cluster.get::<Job>(NAME).await;
+    assert_eq!(job.status.as_ref().unwrap().failed, Some(1));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_tells_what_it_does() {
     let cluster = Cluster::start().await;
     job(&cluster, json!({"completions": 1, "suspend": true})).await;
