@@ -7,10 +7,11 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 600
 VENV := target/venv
 
-.PHONY: help build test test-rust test-python test-c test-clients test-fuzz fuzz lint bench quickstart install deps clean
+.PHONY: help build test test-rust test-python test-c test-clients test-fuzz test-kills fuzz lint bench quickstart install deps clean
 
 help:
 	@echo 'make test        everything: Rust, Python, C, clients, and a little fuzzing'
+	@echo 'make test-kills  kills the engine after every k-th write of every scenario, for all k'
 	@echo 'make fuzz        fuzzes each target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make quickstart  the main job in real containers (RUNTIME=process without containerd)'
 	@echo 'make bench       the benchmarks: a table, and target/bench.json'
@@ -43,6 +44,10 @@ test-clients: test-python
 # Twenty seconds for everything that reads bytes from outside.
 test-fuzz: deps
 	sh tests/fuzz/run.sh 20
+
+# The suite does this for small k only; all of them take minutes.
+test-kills: deps
+	PINNACE_KILLS_APART=1000000 $(CARGO) test --package pinnace-controllers --test all restarts
 
 fuzz: deps
 	FUZZ_SEED=0 CORPUS=$(CURDIR)/target/fuzz/corpus sh tests/fuzz/run.sh $(FUZZ_SECONDS)
