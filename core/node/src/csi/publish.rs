@@ -38,16 +38,24 @@ pub(crate) async fn publish(
 ) -> Result<PathBuf, MountError> {
     let Some(root) = shared.machine.state() else { return Ok(PathBuf::new()) };
     let failed = |what: &'static str| move |why: String| MountError::of(what, &claimed.name, why);
-    let (staging, publishing) = match claimed.is_block {
-        true => ("MapVolume.SetUpDevice failed", "MapVolume.MapPodDevice failed"),
-        false => ("MountVolume.MountDevice failed", "MountVolume.SetUp failed"),
+    let (attaching, staging, publishing) = match claimed.is_block {
+        true => (
+            "MapVolume.WaitForAttach failed",
+            "MapVolume.SetUpDevice failed",
+            "MapVolume.MapPodDevice failed",
+        ),
+        false => (
+            "MountVolume.WaitForAttach failed",
+            "MountVolume.MountDevice failed",
+            "MountVolume.SetUp failed",
+        ),
     };
     let order = Order::make(shared, root, pod, claimed).await;
     let mut order = order.map_err(failed(publishing))?;
     shared.csi.in_use.insert(order.uid(), order.published.clone());
     // Said before it is so: nobody may detach it then.
     in_use::tell(shared).await.map_err(failed(publishing))?;
-    order.find_attachment(node).await.map_err(failed("MountVolume.WaitForAttach failed"))?;
+    order.find_attachment(node).await.map_err(failed(attaching))?;
     let lock = shared.csi.lock(&order.published.target_path);
     let _held = lock.lock().await;
     order.save(root).await.map_err(failed(publishing))?;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver, CSINodeSpec, VolumeNodeResources};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use pinnace_api::Key;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::protocol::{self, CALL_TIMEOUT, Empty, NodeInfo, PluginInfo, REGISTRATION_TIMEOUT};
 use crate::agent::Shared;
@@ -31,10 +32,22 @@ type Identity = (u64, u64, i64, i64);
 /// What is known of a socket.
 struct Plugin {
     identity: Identity,
-    /// The driver's name once it is registered.
-    name: Option<String>,
-    again: Instant,
+    state: State,
     delay: Duration,
+}
+
+enum State {
+    /// To be asked, not before that time.
+    Waiting(Instant),
+    Asked,
+    Registered(String),
+}
+
+/// A registration that has ended: of which socket, and with the driver's name or why not.
+struct Ended {
+    path: PathBuf,
+    identity: Identity,
+    result: Result<String, String>,
 }
 
 /// Registers drivers and lets them go, as long as it is polled.
@@ -46,12 +59,24 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut synced: watch::Receiver<bool>)
         return;
     }
     let mut plugins: BTreeMap<PathBuf, Plugin> = BTreeMap::new();
+    // Each goes its own way: one that never answers keeps no other waiting.
+    let mut asked = FuturesUnordered::new();
+    let mut look = Instant::now();
     loop {
-        let path = directory.clone();
-        if let Ok(found) = shared.tasks.spawn_blocking(move || sockets(&path)).await {
-            reconcile(shared, &mut plugins, found).await;
+        tokio::select! {
+            () = sleep_until(look) => {
+                let path = directory.clone();
+                if let Ok(found) = shared.tasks.spawn_blocking(move || sockets(&path)).await {
+                    compare(shared, &mut plugins, found).await;
+                }
+                asked.extend(due(&mut plugins).into_iter().map(|(path, identity)| async move {
+                    let result = register(shared, &path).await;
+                    Ended { path, identity, result }
+                }));
+                look = Instant::now() + LOOK_EVERY;
+            }
+            Some(ended) = asked.next() => note(shared, &mut plugins, ended).await,
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -67,7 +92,8 @@ fn sockets(directory: &Path) -> BTreeMap<PathBuf, Identity> {
     sockets.take(SOCKETS_AT_MOST).collect()
 }
 
-async fn reconcile(
+/// Takes in which sockets there are now.
+async fn compare(
     shared: &Arc<Shared>,
     plugins: &mut BTreeMap<PathBuf, Plugin>,
     found: BTreeMap<PathBuf, Identity>,
@@ -79,32 +105,52 @@ async fn reconcile(
         .map(|(path, _)| path.clone())
         .collect();
     for path in gone {
-        let name = plugins.remove(&path).and_then(|plugin| plugin.name);
-        // Another socket may have taken the name over.
-        if let Some(name) = name.filter(|name| shared.csi.remove(name, &path))
-            && let Err(error) = write_driver(shared, &name, None).await
-        {
-            tracing::warn!(driver = name, %error, "CSI driver not taken out of the CSINode");
+        if let Some(State::Registered(name)) = plugins.remove(&path).map(|plugin| plugin.state) {
+            let_go(shared, &name, &path).await;
         }
     }
-    let now = Instant::now();
     for (path, identity) in found {
-        let new = Plugin { identity, name: None, again: now, delay: RETRY_FIRST };
-        plugins.entry(path).or_insert(new);
+        let state = State::Waiting(Instant::now());
+        plugins.entry(path).or_insert(Plugin { identity, state, delay: RETRY_FIRST });
     }
-    let due = plugins.iter_mut().filter(|(_, one)| one.name.is_none() && one.again <= now);
-    // One that never answers does not keep the others waiting for longer than its time.
-    join_all(due.map(|(path, plugin)| async move {
-        match register(shared, path).await {
-            Ok(name) => plugin.name = Some(name),
-            Err(error) => {
-                tracing::warn!(socket = %path.display(), error, "plugin not registered");
-                plugin.again = Instant::now() + plugin.delay;
-                plugin.delay = (plugin.delay * 2).min(RETRY_MAX);
-            }
+}
+
+/// The sockets whose turn it is to be asked; from now on they are.
+fn due(plugins: &mut BTreeMap<PathBuf, Plugin>) -> Vec<(PathBuf, Identity)> {
+    let now = Instant::now();
+    let due = plugins
+        .iter_mut()
+        .filter(|(_, one)| matches!(one.state, State::Waiting(until) if until <= now));
+    due.map(|(path, plugin)| {
+        plugin.state = State::Asked;
+        (path.clone(), plugin.identity)
+    })
+    .collect()
+}
+
+/// Notes how a registration has ended; the socket may have gone meanwhile.
+async fn note(shared: &Arc<Shared>, plugins: &mut BTreeMap<PathBuf, Plugin>, ended: Ended) {
+    let Ended { path, identity, result } = ended;
+    let plugin = plugins.get_mut(&path).filter(|plugin| plugin.identity == identity);
+    match (plugin, result) {
+        (Some(plugin), Ok(name)) => plugin.state = State::Registered(name),
+        (Some(plugin), Err(error)) => {
+            tracing::warn!(socket = %path.display(), error, "plugin not registered");
+            plugin.state = State::Waiting(Instant::now() + plugin.delay);
+            plugin.delay = (plugin.delay * 2).min(RETRY_MAX);
         }
-    }))
-    .await;
+        (None, Ok(name)) => let_go(shared, &name, &path).await,
+        (None, Err(_)) => {}
+    }
+}
+
+/// A driver is gone, unless another socket has taken its name over.
+async fn let_go(shared: &Arc<Shared>, name: &str, path: &Path) {
+    if shared.csi.remove(name, path)
+        && let Err(error) = write_driver(shared, name, None).await
+    {
+        tracing::warn!(driver = name, %error, "CSI driver not taken out of the CSINode");
+    }
 }
 
 async fn register(shared: &Arc<Shared>, socket: &Path) -> Result<String, String> {

@@ -16,9 +16,8 @@ use crate::sources::{self, Sources};
 use crate::volumes::{self, MountError, Prepared};
 use crate::{csi, logs};
 
-/// The reasons of Events about what a pod's containers share.
+/// The reason of Events about what a pod's containers share.
 const FAILED_SANDBOX: &str = "FailedCreatePodSandBox";
-const FAILED_MOUNT: &str = "FailedMount";
 
 impl Worker {
     /// Takes the pod over if it ran before, else admits it.
@@ -93,7 +92,7 @@ impl Worker {
         if volumes.as_ref().is_some_and(|volumes| !volumes.is_empty())
             && let Err(error) = Box::pin(self.prepare_volumes(cx)).await
         {
-            self.event(cx, None, EventType::Warning, FAILED_MOUNT, error.message);
+            self.event(cx, None, EventType::Warning, error.reason(), error.message);
             return self.try_later(cx);
         }
         let turn = cx.shared.clone();
@@ -260,7 +259,7 @@ impl Worker {
             return;
         }
         if let Err(error) = self.prepare_volumes(cx).await {
-            self.event(cx, None, EventType::Warning, FAILED_MOUNT, error.message);
+            self.event(cx, None, EventType::Warning, error.reason(), error.message);
         }
     }
 

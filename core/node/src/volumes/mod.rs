@@ -29,7 +29,7 @@ use crate::pod::fields::Surroundings;
 use crate::pod::record;
 use crate::sources::Sources;
 
-/// Why a volume cannot be used, in the words of a `FailedMount` event.
+/// Why a volume cannot be used, in the words of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MountError {
     pub(crate) message: String,
@@ -43,6 +43,11 @@ impl MountError {
     /// As [`MountError::new`], of another step than the last.
     pub(crate) fn of(what: &str, volume: &str, why: impl std::fmt::Display) -> Self {
         Self { message: format!("{what} for volume {volume:?} : {why}") }
+    }
+
+    /// The reason of the event: devices are mapped, not mounted.
+    pub(crate) fn reason(&self) -> &'static str {
+        if self.message.starts_with("MapVolume.") { "FailedMapVolume" } else { "FailedMount" }
     }
 }
 

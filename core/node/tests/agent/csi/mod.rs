@@ -149,3 +149,19 @@ async fn end(world: &mut World, directory: &Path) {
     .await;
     world.stop_agent().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_hangs_keeps_no_other_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = world(directory.path(), json!({})).await;
+    let plugins = directory.path().join("plugins_registry");
+    let silent = driver::Driver::named(&plugins, "silent.csi", &[]);
+    silent.hang("NodeGetInfo");
+    until("it is asked", async || silent.count("NodeGetInfo") > 0).await;
+    let asked = tokio::time::Instant::now();
+    let _other = driver::Driver::named(&plugins, "other.csi", &[]);
+    until("the other is registered", async || !drivers(&world).await.is_empty()).await;
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    assert!(drivers(&world).await[0].starts_with("other.csi"));
+    world.stop_agent().await;
+}

@@ -141,7 +141,10 @@ async fn a_volume_without_a_file_system_is_staged_and_published_as_a_device() {
     let mut pod = claiming();
     pod["containers"][0] = json!({"name": "c", "image": "i:1",
         "volumeDevices": [{"name": "v", "devicePath": "/dev/v"}]});
+    driver.fail("NodeStageVolume", 13);
     let uid = world.pod(pod).await.metadata.uid.clone().unwrap();
+    until_event(&world, "FailedMapVolume", "MapVolume.SetUpDevice failed for volume").await;
+    driver.change(|ways| ways.fails.clear());
     world.until_phase("Running").await;
     let staged = driver.staged().unwrap();
     assert_eq!(staged.secrets["key"], "secret");
