@@ -233,10 +233,10 @@ async fn real(options: &NodeOptions, env: &Env, choice: &Choice, place: &Place) 
         [] => pinnace_network::machine_addresses(),
         known => known.to_vec(),
     };
-    let why = match note {
-        Some(note) => format!("{}; {note}", discovered.why),
-        None => discovered.why,
-    };
+    let mut why = vec![discovered.why];
+    why.extend(runtime.restrictions());
+    why.extend(note);
+    let why = why.join("; ");
     let name = options.name.clone().unwrap_or_else(host_name);
     let plugins = options.plugins_dir.as_deref().map(absolute).transpose()?;
     let config = NodeConfig {

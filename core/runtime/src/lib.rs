@@ -54,6 +54,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// `containerd://1.6.20`.
     async fn version(&self) -> Result<String>;
 
+    /// What it cannot do on this machine, a clause each with the remedy, to be said once at start.
+    fn restrictions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether the runtime answers now. An error says why not; the node agent turns it into the
     /// node's `Ready` condition.
     async fn check(&self) -> Result<()>;

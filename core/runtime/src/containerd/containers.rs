@@ -216,7 +216,7 @@ impl Core {
             pid_namespace: None,
             cgroup_path: self.container_cgroup(id, pod).oci_path(),
             cgroup_version: self.cgroups.version(),
-            lowest_oom_score: self.lowest_oom_score,
+            lowest_oom_score: self.privileges.lowest_oom_score,
             config,
             image: &image.config,
             user,

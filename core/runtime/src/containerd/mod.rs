@@ -43,6 +43,7 @@ use tokio_util::task::TaskTracker;
 use self::connection::{Connection as Channel, exists_is_fine};
 use self::containers::Users;
 use self::image::Images;
+use self::privileges::Privileges;
 use self::table::Table;
 use crate::cgroup::Cgroups;
 use crate::logs::LogPumps;
@@ -128,7 +129,7 @@ struct Core {
     snapshotter: String,
     handlers: BTreeMap<String, RuntimeHandler>,
     /// No container gets an `oom_score_adj` below it.
-    lowest_oom_score: i32,
+    privileges: Privileges,
     images: Images,
     cgroups: Cgroups,
     logs: LogPumps,
@@ -153,9 +154,9 @@ impl Containerd {
         let (logs, clock) = (LogPumps::new, config.env.clock().clone());
         let directory = config.state_dir.clone();
         let state_dir = blocking(move || make_state_dir(&directory)).await?;
-        let lowest_oom_score = privileges::lowest_oom_score(socket.as_ref()).await;
+        let privileges = Privileges::of(socket.as_ref()).await;
         let core = Arc::new(Core {
-            lowest_oom_score,
+            privileges,
             images: Images::new(connection.clone(), config.env.clone(), config.snapshotter.clone()),
             connection,
             handlers: config.handlers,
@@ -231,6 +232,10 @@ impl Core {
 impl Runtime for Containerd {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn restrictions(&self) -> Vec<String> {
+        self.core.privileges.restriction.clone().into_iter().collect()
     }
 
     async fn version(&self) -> Result<String> {

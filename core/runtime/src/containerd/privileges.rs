@@ -9,22 +9,38 @@ const LOWEST: i32 = -1000;
 /// `CAP_SYS_RESOURCE`: whoever lacks it may not lower an `oom_score_adj`.
 const SYS_RESOURCE: u32 = 24;
 
-/// The lowest `oom_score_adj` that a container can be given. Where containerd may not lower its own,
-/// in a container of its own for example, a pod of the class Guaranteed would not start at all.
-pub(super) async fn lowest_oom_score(socket: &Path) -> i32 {
-    let Some(pid) = pid_of(socket).await else { return LOWEST };
-    let process = Path::new("/proc").join(pid.to_string());
-    let read = |file: &str| std::fs::read_to_string(process.join(file)).ok();
-    let (Some(status), Some(own)) = (read("status"), read("oom_score_adj")) else { return LOWEST };
-    let lowest = lowest(&status, &own);
-    if lowest > LOWEST {
-        tracing::warn!(
-            "containerd (process {pid}) lacks CAP_SYS_RESOURCE: the oom_score_adj of containers is \
-             never below {lowest}, so memory that they were promised does not protect them; give \
-             containerd the capability to change that"
-        );
+/// What containerd may do.
+pub(super) struct Privileges {
+    /// The lowest `oom_score_adj` that a container can be given. Where containerd may not lower its
+    /// own, in a container of its own for example, a pod of the class Guaranteed would not start at
+    /// all with what it is promised.
+    pub(super) lowest_oom_score: i32,
+    /// What that means for people, and the remedy.
+    pub(super) restriction: Option<String>,
+}
+
+impl Privileges {
+    /// Those of the containerd behind a socket; all where that can't be seen.
+    pub(super) async fn of(socket: &Path) -> Self {
+        let Some(pid) = pid_of(socket).await else { return Self::within(LOWEST) };
+        let process = Path::new("/proc").join(pid.to_string());
+        let read = |file: &str| std::fs::read_to_string(process.join(file)).ok();
+        match (read("status"), read("oom_score_adj")) {
+            (Some(status), Some(own)) => Self::within(lowest(&status, &own)),
+            _ => Self::within(LOWEST),
+        }
     }
-    lowest
+
+    fn within(lowest_oom_score: i32) -> Self {
+        let restriction = (lowest_oom_score > LOWEST).then(|| {
+            format!(
+                "containerd lacks CAP_SYS_RESOURCE, so the oom_score_adj of containers is never \
+                 below {lowest_oom_score} and memory that they were promised does not protect them: \
+                 give containerd the capability"
+            )
+        });
+        Self { lowest_oom_score, restriction }
+    }
 }
 
 /// The process that listens there, unless it is out of sight.
@@ -45,7 +61,14 @@ fn lowest(status: &str, own: &str) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::lowest;
+    use super::{Privileges, lowest};
+
+    #[test]
+    fn only_what_cannot_be_is_told() {
+        assert_eq!(Privileges::within(-1000).restriction, None);
+        let told = Privileges::within(-5).restriction.unwrap();
+        assert!(told.contains("never below -5") && told.contains("CAP_SYS_RESOURCE"), "{told}");
+    }
 
     #[test]
     fn who_may_not_lower_a_score_keeps_its_own() {
