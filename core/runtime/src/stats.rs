@@ -136,20 +136,19 @@ impl Subject {
         let first = self.containers.first().filter(|_| !self.host_network);
         let devices = first.map(|first| format!("/proc/{}/net/dev", first.pid));
         let devices = devices.and_then(|path| std::fs::read_to_string(path).ok());
+        let containers = self.containers.into_iter().map(|part| ContainerStats {
+            usage: usage(&part.cgroup),
+            id: part.id,
+            name: part.name,
+            started_at: part.started_at,
+            written: part.written,
+        });
+        // Before the pod as a whole, which has never used less than they.
+        let containers: Vec<_> = containers.collect();
         PodStats {
             usage: usage(&self.cgroup),
             interfaces: interfaces(&devices.unwrap_or_default()),
-            containers: self
-                .containers
-                .into_iter()
-                .map(|part| ContainerStats {
-                    usage: usage(&part.cgroup),
-                    id: part.id,
-                    name: part.name,
-                    started_at: part.started_at,
-                    written: part.written,
-                })
-                .collect(),
+            containers,
             pod: self.pod,
             at,
             started_at: self.started_at,
