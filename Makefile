@@ -24,7 +24,7 @@ deps:
 build: deps
 	$(CARGO) build --workspace
 
-test: test-rust test-python test-c test-clients test-fuzz
+test: test-rust test-kills test-python test-c test-clients test-fuzz
 
 test-rust: deps
 	$(CARGO) test --workspace --features pinnace/cli,pinnace/kube --no-fail-fast
@@ -45,9 +45,10 @@ test-clients: test-python
 test-fuzz: deps
 	sh tests/fuzz/run.sh 20
 
-# The suite does this for small k only; all of them take minutes.
+# For all k; test-rust does small k only. The whole workspace is named, or crates are built anew.
 test-kills: deps
-	PINNACE_KILLS_APART=1000000 $(CARGO) test --package pinnace-controllers --test all restarts
+	PINNACE_KILLS_APART=1000000 $(CARGO) test --workspace --features pinnace/cli,pinnace/kube \
+		--test all restarts::
 
 fuzz: deps
 	FUZZ_SEED=0 CORPUS=$(CURDIR)/target/fuzz/corpus sh tests/fuzz/run.sh $(FUZZ_SECONDS)
