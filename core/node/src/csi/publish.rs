@@ -20,7 +20,7 @@ use super::{Driver, blocking, expansion, text, upkeep};
 use crate::agent::Shared;
 use crate::pod::tokens::{self, Token};
 use crate::sources::Reference;
-use crate::volumes::{self, MountError};
+use crate::volumes::{self, FAILED_MAP, FAILED_MOUNT, MountError};
 
 /// The key under which drivers find the tokens that they have asked for.
 const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
@@ -37,19 +37,22 @@ pub(crate) async fn publish(
     claimed: &Arc<Claimed>,
 ) -> Result<PathBuf, MountError> {
     let Some(root) = shared.machine.state() else { return Ok(PathBuf::new()) };
-    let failed = |what: &'static str| move |why: String| MountError::of(what, &claimed.name, why);
-    let (attaching, staging, publishing) = match claimed.is_block {
+    let (reason, attaching, staging, publishing) = match claimed.is_block {
         true => (
+            FAILED_MAP,
             "MapVolume.WaitForAttach failed",
             "MapVolume.SetUpDevice failed",
             "MapVolume.MapPodDevice failed",
         ),
         false => (
+            FAILED_MOUNT,
             "MountVolume.WaitForAttach failed",
             "MountVolume.MountDevice failed",
             "MountVolume.SetUp failed",
         ),
     };
+    let failed =
+        |what: &'static str| move |why: String| MountError::of(reason, what, &claimed.name, why);
     let order = Order::make(shared, root, pod, claimed).await;
     let mut order = order.map_err(failed(publishing))?;
     shared.csi.in_use.insert(order.uid(), order.published.clone());
@@ -63,7 +66,7 @@ pub(crate) async fn publish(
     order.publish(Vec::new()).await.map_err(failed(publishing))?;
     let growing = "MountVolume.Setup failed while expanding volume";
     let grown = expansion::at_mount(shared, pod, &order.published, claimed).await;
-    grown.map_err(failed(growing))?;
+    grown.map_err(|why| MountError::of(FAILED_MOUNT, growing, &claimed.name, why))?;
     order.note_mounted();
     Ok(order.published.target_path)
 }

@@ -41,7 +41,7 @@ async fn republish(shared: Arc<Shared>, of: Of) {
         if let Some(slot) = shared.slot(&of.0) {
             let error = MountError::new(&of.1, why);
             let recorder = &slot.host.recorder;
-            recorder.record(&slot.pod(), EventType::Warning, error.reason(), error.message);
+            recorder.record(&slot.pod(), EventType::Warning, error.reason, error.message);
         }
         if delay >= EVERY {
             // It is due again by itself.

@@ -92,7 +92,7 @@ impl Worker {
         if volumes.as_ref().is_some_and(|volumes| !volumes.is_empty())
             && let Err(error) = Box::pin(self.prepare_volumes(cx)).await
         {
-            self.event(cx, None, EventType::Warning, error.reason(), error.message);
+            self.event(cx, None, EventType::Warning, error.reason, error.message);
             return self.try_later(cx);
         }
         let turn = cx.shared.clone();
@@ -172,7 +172,7 @@ impl Worker {
         let client = cx.shared.client.clone();
         let namespace = cx.slot.key.namespace().to_owned();
         let read = Sources::read(&client, &namespace, references);
-        let failed = |error| MountError { message: format!("MountVolume.SetUp failed: {error}") };
+        let failed = |error| MountError::general(format!("MountVolume.SetUp failed: {error}"));
         let found = self.busy(cx, read).await.map_err(failed)?;
         let (object, known) = (self.object(), self.tokens.clone());
         let (env, local) = (cx.shared.env.clone(), cx.shared.machine.state().is_some());
@@ -196,7 +196,7 @@ impl Worker {
         let host = cx.slot.host.clone();
         let pod_ips = self.pod_ips.clone();
         let work = cx.shared.tasks.spawn_blocking(move || -> Result<Prepared, MountError> {
-            let pod = object.get().map_err(|error| MountError { message: error.to_string() })?;
+            let pod = object.get().map_err(|error| MountError::general(error.to_string()))?;
             let around = Surroundings {
                 host_ips: &host.ips,
                 pod_ips: &pod_ips,
@@ -208,7 +208,7 @@ impl Worker {
             volumes::prepare(&state, pod, &found, &around)
         });
         let done = self.busy(cx, work).await;
-        let prepared = done.map_err(|error| MountError { message: error.to_string() })??;
+        let prepared = done.map_err(|error| MountError::general(error.to_string()))??;
         // Images that are mounted already stay.
         self.volumes.extend(prepared);
         Ok(())
@@ -224,7 +224,7 @@ impl Worker {
             return Ok(found);
         }
         let object = self.object();
-        let failed = |error: pinnace_api::ApiError| MountError { message: error.to_string() };
+        let failed = |error: pinnace_api::ApiError| MountError::general(error.to_string());
         let pod = object.get::<Pod>().map_err(failed)?;
         let shared = cx.shared.clone();
         for volume in super::record::spec_of(pod).volumes.iter().flatten() {
@@ -259,7 +259,7 @@ impl Worker {
             return;
         }
         if let Err(error) = self.prepare_volumes(cx).await {
-            self.event(cx, None, EventType::Warning, error.reason(), error.message);
+            self.event(cx, None, EventType::Warning, error.reason, error.message);
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn prepare(
     _found: &Sources,
     _around: &Surroundings<'_>,
 ) -> Result<Prepared, MountError> {
-    Err(MountError { message: NEEDS_LINUX.to_owned() })
+    Err(MountError::general(NEEDS_LINUX))
 }
 
 /// See the Linux side.

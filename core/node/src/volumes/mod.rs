@@ -29,25 +29,35 @@ use crate::pod::fields::Surroundings;
 use crate::pod::record;
 use crate::sources::Sources;
 
+/// Reasons of events: devices are mapped, all else is mounted.
+pub(crate) const FAILED_MOUNT: &str = "FailedMount";
+pub(crate) const FAILED_MAP: &str = "FailedMapVolume";
+
 /// Why a volume cannot be used, in the words of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MountError {
+    pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
 impl MountError {
     pub(crate) fn new(volume: &str, why: impl std::fmt::Display) -> Self {
-        Self::of("MountVolume.SetUp failed", volume, why)
+        Self::of(FAILED_MOUNT, "MountVolume.SetUp failed", volume, why)
     }
 
     /// As [`MountError::new`], of another step than the last.
-    pub(crate) fn of(what: &str, volume: &str, why: impl std::fmt::Display) -> Self {
-        Self { message: format!("{what} for volume {volume:?} : {why}") }
+    pub(crate) fn of(
+        reason: &'static str,
+        what: &str,
+        volume: &str,
+        why: impl std::fmt::Display,
+    ) -> Self {
+        Self { reason, message: format!("{what} for volume {volume:?} : {why}") }
     }
 
-    /// The reason of the event: devices are mapped, not mounted.
-    pub(crate) fn reason(&self) -> &'static str {
-        if self.message.starts_with("MapVolume.") { "FailedMapVolume" } else { "FailedMount" }
+    /// That of no volume in particular.
+    pub(crate) fn general(message: impl Into<String>) -> Self {
+        Self { reason: FAILED_MOUNT, message: message.into() }
     }
 }
 
