@@ -89,6 +89,19 @@ def kubectl_path():
     return path
 
 
+@pytest.fixture(scope="session")
+def older_kubectl(tmp_path_factory):
+    """kubectl 1.20 out of Debian's package, which is unpacked and not installed."""
+    folder = tmp_path_factory.mktemp("older")
+    for command in (["apt-get", "download", "kubernetes-client"], ["sh", "-c", "dpkg -x *.deb ."]):
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=CALL_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            pytest.skip(f"there is no kubernetes-client of Debian's: {error}")
+    yield str(folder / "usr/bin/kubectl")
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
 def kubectl(kubectl_path, kubeconfig):
     return Kubectl(kubectl_path, kubeconfig)

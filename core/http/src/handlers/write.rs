@@ -19,10 +19,15 @@ use crate::{Body, RequestBody};
 pub(super) struct Expected {
     group: String,
     version: String,
+    /// An API version that is read as this one, though no longer served.
+    older: Option<&'static str>,
     pub(super) kind: String,
     codec: &'static Codec,
     ty: Option<KindType>,
 }
+
+/// What clients of before 1.22 evict with, kubectl's drain among them. Upstream still takes it.
+const OLDER_EVICTION: &str = "policy/v1beta1";
 
 impl Expected {
     fn of<K>() -> Self
@@ -32,6 +37,7 @@ impl Expected {
         Self {
             group: K::GROUP.to_owned(),
             version: K::VERSION.to_owned(),
+            older: None,
             kind: K::KIND.to_owned(),
             codec: Codec::of::<K>(),
             ty: Schema::builtin().type_of(K::GROUP, K::VERSION, K::KIND).map(KindType::from),
@@ -57,7 +63,8 @@ impl Expected {
         let wanted = self.api_version();
         for (name, wanted) in [("kind", &self.kind), ("apiVersion", &wanted)] {
             let given = fields.get(name).and_then(Value::as_str).unwrap_or_default();
-            if given.is_empty() {
+            let older = name == "apiVersion" && self.older.is_some_and(|older| older == given);
+            if given.is_empty() || older {
                 fields.insert(name.to_owned(), wanted.as_str().into());
             }
         }
@@ -103,11 +110,14 @@ impl Call<'_> {
         match part {
             Some(Subresource::Scale) => Expected::of::<Scale>(),
             Some(Subresource::Binding) => Expected::of::<Binding>(),
-            Some(Subresource::Eviction) => Expected::of::<Eviction>(),
+            Some(Subresource::Eviction) => {
+                Expected { older: Some(OLDER_EVICTION), ..Expected::of::<Eviction>() }
+            }
             Some(Subresource::Token) => Expected::of::<TokenRequest>(),
             _ => Expected {
                 group: self.resource.group.to_string(),
                 version: self.resource.version.to_string(),
+                older: None,
                 kind: self.resource.kind.to_string(),
                 codec: self.resource.codec,
                 ty: self.resource.kind_type(),

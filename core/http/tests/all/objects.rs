@@ -99,6 +99,19 @@ async fn unknown_and_repeated_fields_are_warned_of_or_refused() {
 }
 
 #[tokio::test]
+async fn evictions_of_older_clients_are_taken() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let path = "/api/v1/namespaces/default/pods/none/eviction";
+    for (version, code) in [("policy/v1", 404), ("policy/v1beta1", 404), ("policy/v1beta2", 400)] {
+        let eviction =
+            json!({"apiVersion": version, "kind": "Eviction", "metadata": {"name": "none"}});
+        let (found, status) = admin.send(Method::POST, path, &eviction).await;
+        assert_eq!(found, code, "{version}: {status}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_refused_in_upstreams_words() {
     let world = World::start().await;
     let admin = world.admin();
