@@ -61,7 +61,7 @@ impl Server {
             next_bookmark,
             ended: false,
         };
-        Ok(futures::stream::unfold(state, Watch::step).boxed())
+        Ok(futures::stream::unfold(Box::new(state), Watch::step).boxed())
     }
 }
 
@@ -78,7 +78,8 @@ struct Watch {
 }
 
 impl Watch {
-    async fn step(mut self) -> Option<(Result<WatchEvent>, Self)> {
+    /// The next event. Thousands of these wait at once, so what is rare is in boxes.
+    async fn step(mut self: Box<Self>) -> Option<(Result<WatchEvent>, Box<Self>)> {
         if let Some(event) = self.initial.pop_front() {
             return Some((Ok(event), self));
         }
@@ -90,7 +91,7 @@ impl Watch {
             let next = tokio::select! {
                 biased;
                 event = self.cursor.next() => Some(event),
-                () = Definition::goes(self.definition.as_mut()) => return None,
+                () = goes(self.definition.as_mut()) => return None,
                 () = passes(self.next_bookmark) => None,
             };
             match next {
@@ -103,7 +104,8 @@ impl Watch {
                     let shown = match &self.converter {
                         None => Ok(self.show(&event)),
                         Some(server) => {
-                            let converted = server.loaded_event(&self.resource, &event).await;
+                            let converted = server.loaded_event(&self.resource, &event);
+                            let converted = Box::pin(converted).await;
                             converted.map(|event| self.show(&event))
                         }
                     };
@@ -145,6 +147,14 @@ impl Watch {
     }
 }
 
+/// Waits until a kind goes, which a built-in one never does.
+async fn goes(definition: Option<&mut Definition>) {
+    match definition {
+        Some(definition) => Box::pin(definition.goes()).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn passes(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
@@ -170,11 +180,9 @@ impl Definition {
         Ok(Some(Self { name: resource.table().clone(), store: store.clone(), cursor }))
     }
 
-    /// Waits until it goes, which a built-in kind never does.
-    async fn goes(definition: Option<&mut Self>) {
-        let Some(Self { name, store, cursor }) = definition else {
-            return std::future::pending().await;
-        };
+    /// Waits until it goes.
+    async fn goes(&mut self) {
+        let Self { name, store, cursor } = self;
         loop {
             match cursor.next().await {
                 Ok(event) => {

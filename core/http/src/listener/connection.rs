@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::stall::Stall;
@@ -41,23 +42,31 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Owned {
     }
 }
 
+/// Serves a connection until it ends, or nothing is left of it but a watch. The watch lives in a
+/// task of its caller, so that all else that a conversation needs is gone by then.
 pub(super) async fn serve_tls(
     stream: TcpStream,
     remote: SocketAddr,
     tls: &tls::Tls,
     shared: &Shared,
-) {
+) -> Option<Watch<TlsStream<Stall<TcpStream>>>> {
     // Events are small and should not wait for each other.
     drop(stream.set_nodelay(true));
     let handshake = tls.acceptor().accept(Stall::new(stream));
     let accepted = tokio::select! {
-        () = shared.stop.cancelled() => return,
+        () = shared.stop.cancelled() => return None,
         accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => accepted,
     };
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
+        Ok(Err(error)) => {
+            tracing::debug!(%remote, %error, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!(%remote, "TLS handshake took too long");
+            return None;
+        }
     };
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(|chain| chain.first());
@@ -71,15 +80,20 @@ pub(super) async fn serve_tls(
     };
     let builder = builder(&shared.tasks);
     let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-    serve(stream, &builder, peer, shared).await;
+    converse(stream, &builder, peer, shared).await
 }
 
+/// As [`serve_tls`].
 #[cfg(unix)]
-pub(super) async fn serve_unix(stream: tokio::net::UnixStream, owner: u32, shared: &Shared) {
+pub(super) async fn serve_unix(
+    stream: tokio::net::UnixStream,
+    owner: u32,
+    shared: &Shared,
+) -> Option<Watch<Stall<tokio::net::UnixStream>>> {
     let peer = stream.peer_cred().ok().map(|peer| peer.uid());
     let user = peer.filter(|uid| *uid == owner || *uid == 0).map(|_| pinnace_server::User::host());
     let peer = Peer { user, address: None, stop: shared.stop.clone(), tasks: shared.tasks.clone() };
-    serve(Stall::new(stream), &builder(&shared.tasks), peer, shared).await;
+    converse(Stall::new(stream), &builder(&shared.tasks), peer, shared).await
 }
 
 fn builder(tasks: &TaskTracker) -> auto::Builder<Owned> {
@@ -120,7 +134,7 @@ impl Drop for InFlight {
 }
 
 /// The body of an answer, which is in flight as long as it is sent.
-struct Counted {
+pub(super) struct Counted {
     body: Body,
     _in_flight: InFlight,
 }
@@ -150,15 +164,8 @@ impl HttpBody for Counted {
     }
 }
 
-async fn serve<T>(stream: T, builder: &auto::Builder<Owned>, peer: Peer, shared: &Shared)
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    // In a box, which is gone when only a watch is left.
-    if let Some((transport, answer)) = Box::pin(converse(stream, builder, peer, shared)).await {
-        handover::tell(transport, answer, &shared.abort).await;
-    }
-}
+/// A watch over HTTP/1.1, whose connection has become its own.
+pub(super) type Watch<T> = handover::Left<T, Counted>;
 
 /// Answers requests, until the connection ends or a watch over HTTP/1.1 is the answer.
 async fn converse<T>(
@@ -166,7 +173,7 @@ async fn converse<T>(
     builder: &auto::Builder<Owned>,
     peer: Peer,
     shared: &Shared,
-) -> Option<(T, Response<Counted>)>
+) -> Option<Watch<T>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -207,7 +214,9 @@ where
         tokio::select! {
             turn = turn => {
                 return match turn {
-                    Turn::Watch(answer) => Some((lender.take()?, answer)),
+                    Turn::Watch(answer) => {
+                        handover::Left::begin(lender.take()?, answer, &shared.abort).await
+                    }
                     Turn::Ended(ended) => {
                         if let Err(error) = ended {
                             tracing::debug!(peer = ?peer.address, %error, "connection ended");

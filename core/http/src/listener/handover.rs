@@ -126,44 +126,52 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Lent<T> {
     }
 }
 
-/// Writes an answer until it ends, the client hangs up, or it is cut off.
-pub(super) async fn tell<T, B>(mut transport: T, answer: Response<B>, abort: &CancellationToken)
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
-{
-    let (parts, body) = answer.into_parts();
-    let head = head(parts.status, &parts.headers);
-    drop(parts);
-    let told = async {
-        write(&mut transport, &head).await?;
-        drop(head);
-        tell_body(&mut transport, body).await
-    };
-    // It may be the client who has gone.
-    drop(abort.run_until_cancelled(told).await);
+/// A watch that is left of a conversation: what it is told over, and what is still to be told.
+pub(super) struct Left<T, B> {
+    transport: T,
+    body: B,
 }
 
-async fn tell_body<T, B>(transport: &mut T, mut body: B) -> io::Result<()>
+impl<T, B> Left<T, B>
 where
     T: AsyncRead + AsyncWrite + Unpin,
     B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
 {
-    loop {
-        let frame = tokio::select! {
-            () = hang_up(transport) => return Ok(()),
-            frame = body.frame() => frame,
-        };
-        match frame {
-            Some(Ok(frame)) => {
-                let Ok(bytes) = frame.into_data() else { continue };
-                write(transport, &chunk(&bytes)).await?;
-            }
-            // The client finds that the last chunk is missing.
-            Some(Err(_)) => return Ok(()),
-            None => {
-                write(transport, LAST_CHUNK).await?;
-                return transport.shutdown().await;
+    /// Writes the head of the answer; `None` when the client has gone or it is cut off.
+    pub(super) async fn begin(
+        mut transport: T,
+        answer: Response<B>,
+        abort: &CancellationToken,
+    ) -> Option<Self> {
+        let (parts, body) = answer.into_parts();
+        let head = head(parts.status, &parts.headers);
+        abort.run_until_cancelled(write(&mut transport, &head)).await?.ok()?;
+        Some(Self { transport, body })
+    }
+
+    /// Writes events until they end, the client hangs up, or it is cut off.
+    pub(super) async fn tell(mut self, abort: &CancellationToken) {
+        // It may be the client who has gone.
+        drop(abort.run_until_cancelled(self.tell_body()).await);
+    }
+
+    async fn tell_body(&mut self) -> io::Result<()> {
+        loop {
+            let frame = tokio::select! {
+                () = hang_up(&mut self.transport) => return Ok(()),
+                frame = self.body.frame() => frame,
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    write(&mut self.transport, &chunk(&bytes)).await?;
+                }
+                // The client finds that the last chunk is missing.
+                Some(Err(_)) => return Ok(()),
+                None => {
+                    write(&mut self.transport, LAST_CHUNK).await?;
+                    return self.transport.shutdown().await;
+                }
             }
         }
     }
@@ -200,7 +208,7 @@ async fn write<T: AsyncWrite + Unpin>(transport: &mut T, bytes: &[u8]) -> io::Re
 
 /// Ends when the client does. Nothing that it says matters any more.
 async fn hang_up<T: AsyncRead + Unpin>(transport: &mut T) {
-    let mut said = [0; 64];
+    let mut said = [0; 16];
     while matches!(transport.read(&mut said).await, Ok(1..)) {}
 }
 
@@ -211,6 +219,16 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+
+    async fn tell<T, B>(transport: T, answer: Response<B>, abort: &CancellationToken)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    {
+        if let Some(left) = Left::begin(transport, answer, abort).await {
+            left.tell(abort).await;
+        }
+    }
 
     #[tokio::test]
     async fn events_come_in_chunks_and_the_connection_ends_with_them() {

@@ -275,7 +275,10 @@ async fn accept_tcp(listener: TcpListener, tls: Tls, shared: Shared) {
             Ok((stream, remote)) => {
                 let (tls, shared_too) = (tls.clone(), shared.clone());
                 shared.tasks.spawn(async move {
-                    connection::serve_tls(stream, remote, &tls, &shared_too).await;
+                    let served = connection::serve_tls(stream, remote, &tls, &shared_too);
+                    if let Some(watch) = Box::pin(served).await {
+                        watch.tell(&shared_too.abort).await;
+                    }
                     drop(permit);
                 });
             }
@@ -308,7 +311,10 @@ async fn accept_unix(
             Ok((stream, _)) => {
                 let shared_too = shared.clone();
                 shared.tasks.spawn(async move {
-                    connection::serve_unix(stream, owner, &shared_too).await;
+                    let served = connection::serve_unix(stream, owner, &shared_too);
+                    if let Some(watch) = Box::pin(served).await {
+                        watch.tell(&shared_too.abort).await;
+                    }
                     drop(permit);
                 });
             }

@@ -90,11 +90,7 @@ impl EncodeLabelSet for Labels {
 
 /// A request that is being served; it is counted when this goes.
 #[derive(Debug)]
-pub struct Serving {
-    metrics: Metrics,
-    gauge: Labels,
-    long: bool,
-}
+pub struct Serving(Gauge);
 
 impl Metrics {
     /// Figures of a server.
@@ -144,16 +140,18 @@ impl Metrics {
 
     /// Counts a request for as long as it is served; `long` for those that last.
     pub fn begin(&self, about: &About, long: bool) -> Serving {
-        let gauge = if long {
+        let labels = if long {
             about.labels()
         } else {
             let reads = matches!(about.verb, "GET" | "LIST" | "HEAD");
             let kind = if reads { "readOnly" } else { "mutating" };
             Labels(vec![("request_kind", kind.to_owned())])
         };
-        let serving = Serving { metrics: self.clone(), gauge, long };
-        serving.gauge().inc();
-        serving
+        let Inner { in_flight, long_running, .. } = &*self.0;
+        let family = if long { long_running } else { in_flight };
+        let gauge = family.get_or_create_owned(&labels);
+        gauge.inc();
+        Serving(gauge)
     }
 
     /// Counts an answer: its status code and how long it took. Watches have no duration.
@@ -204,17 +202,9 @@ impl About {
     }
 }
 
-impl Serving {
-    fn gauge(&self) -> Gauge {
-        let Inner { in_flight, long_running, .. } = &*self.metrics.0;
-        let family = if self.long { long_running } else { in_flight };
-        family.get_or_create_owned(&self.gauge)
-    }
-}
-
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.gauge().dec();
+        self.0.dec();
     }
 }
 
