@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use pinnace_api::selector::Selector;
-use pinnace_api::{Key, Result, Typed};
-use pinnace_client::{Api, Delta, EventType, Lister, Recorder};
+use pinnace_api::{Key, Result, Subresource, Typed};
+use pinnace_client::{Api, Client, Delta, EventType, Lister, Recorder};
 use pinnace_env::Env;
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 
@@ -43,6 +43,7 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
     let reconciler = Budgets {
         budgets: budgets.clone(),
         api: context.client().of()?,
+        client: context.client().clone(),
         pods: pods.clone(),
         deployments: context.informers.of()?,
         replica_sets: context.informers.of()?,
@@ -81,6 +82,7 @@ pub(crate) fn controller(context: &Context) -> Result<Controller> {
 struct Budgets {
     budgets: Lister<PodDisruptionBudget>,
     api: Api<PodDisruptionBudget>,
+    client: Client,
     pods: Lister<Pod>,
     deployments: Lister<Deployment>,
     replica_sets: Lister<ReplicaSet>,
@@ -132,7 +134,7 @@ impl Reconciler for Budgets {
             let message = "No matching pods found".to_owned();
             self.recorder.record(budget.object(), EventType::Normal, "NoPods", message);
         }
-        let status = match self.counts(&budget, &pods) {
+        let status = match self.counts(&budget, &pods).await {
             Ok(counts) => {
                 if counts.unmanaged {
                     self.tell_unmanaged(&budget);
@@ -194,7 +196,7 @@ impl Budgets {
         (kept, wait)
     }
 
-    fn counts(
+    async fn counts(
         &self,
         budget: &PodDisruptionBudget,
         pods: &[Typed<Pod>],
@@ -203,7 +205,7 @@ impl Budgets {
         let spec = budget.spec.as_ref().unwrap_or(&none);
         match (&spec.max_unavailable, &spec.min_available) {
             (Some(most), _) => {
-                let (expected, unmanaged) = self.expected_scale(pods)?;
+                let (expected, unmanaged) = self.expected_scale(pods).await?;
                 let desired = (expected - share(most, expected)).max(0);
                 Ok(Counts { expected, desired, unmanaged })
             }
@@ -212,7 +214,7 @@ impl Budgets {
                 Ok(Counts { expected, desired: *least, unmanaged: false })
             }
             (None, Some(least)) => {
-                let (expected, unmanaged) = self.expected_scale(pods)?;
+                let (expected, unmanaged) = self.expected_scale(pods).await?;
                 Ok(Counts { expected, desired: share(least, expected), unmanaged })
             }
             (None, None) => Ok(Counts { expected: 0, desired: 0, unmanaged: false }),
@@ -232,7 +234,10 @@ impl Budgets {
     }
 
     /// The sum of what the controllers of the pods should have, and whether some have none.
-    fn expected_scale(&self, pods: &[Typed<Pod>]) -> std::result::Result<(i32, bool), String> {
+    async fn expected_scale(
+        &self,
+        pods: &[Typed<Pod>],
+    ) -> std::result::Result<(i32, bool), String> {
         let mut scales: BTreeMap<String, i32> = BTreeMap::new();
         let mut unmanaged = false;
         for pod in pods {
@@ -243,11 +248,15 @@ impl Budgets {
             if scales.contains_key(&owner.uid) {
                 continue;
             }
-            let scale = self.scale(pod.object().namespace(), owner).ok_or_else(|| {
-                let (kind, name) = (&owner.kind, pod.object().name());
-                format!("found no controllers for pod {name:?}: {kind} has no scale")
-            })?;
-            scales.insert(scale.0, scale.1);
+            let namespace = pod.object().namespace();
+            let scale = match self.scale(namespace, owner) {
+                Some(scale) => Some(scale),
+                None => self.scale_of_other(namespace, owner).await?,
+            };
+            let name = pod.object().name();
+            let (uid, replicas) =
+                scale.ok_or_else(|| format!("found no controllers for pod {name:?}"))?;
+            scales.insert(uid, replicas);
         }
         Ok((scales.values().copied().fold(0, i32::saturating_add), unmanaged))
     }
@@ -278,6 +287,33 @@ impl Budgets {
                 own(found.object().uid(), found.spec.as_ref().and_then(|spec| spec.replicas))
             }
             _ => None,
+        }
+    }
+
+    /// The same of a controller of any kind that can be scaled.
+    async fn scale_of_other(
+        &self,
+        namespace: &str,
+        owner: &OwnerReference,
+    ) -> std::result::Result<Option<(String, i32)>, String> {
+        let kind = self
+            .client
+            .catalog()
+            .by_kind(&owner.api_version, &owner.kind)
+            .map_err(|error| error.message().to_owned())?;
+        if !kind.subresources.has(Subresource::Scale) {
+            let name = kind.name();
+            return Err(format!("{name} does not implement the scale subresource"));
+        }
+        let key = Key::new(namespace, owner.name.as_str());
+        match self.client.resource(kind).scale(&key).await {
+            Ok(scale) if scale.object().uid() == owner.uid => {
+                let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas);
+                Ok(Some((owner.uid.clone(), replicas.unwrap_or_default())))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.message().to_owned()),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::harness::Cluster;
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use pinnace_api::custom::definition::is_true;
 use pinnace_api::{Draft, DynamicObject, Key, Reason};
@@ -48,6 +50,47 @@ async fn established(cluster: &Cluster, name: &str) {
         found.is_some_and(|found| is_true(found, "Established"))
     };
     cluster.until(name, is).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn budgets_ask_the_scale_of_kinds_that_have_one() {
+    let cluster = Cluster::start().await;
+    for (plural, kind, scale) in [("shirts", "Shirt", true), ("socks", "Sock", false)] {
+        let mut definition = definition(plural, kind);
+        if scale {
+            definition["spec"]["versions"][0]["subresources"] = json!({
+                "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}});
+        }
+        cluster.make::<CustomResourceDefinition>(definition).await;
+        established(&cluster, &format!("{plural}.example.com")).await;
+    }
+    let owner = shirts(&cluster).create(object("a", &[]), WriteOptions::default()).await.unwrap();
+    let of = |kind: &str| {
+        let uid = owner.uid();
+        json!({"apiVersion": "example.com/v1", "kind": kind, "name": "a", "uid": uid, "controller": true})
+    };
+    for (name, kind) in [("shirt", "Shirt"), ("sock", "Sock")] {
+        let labels = json!({"app": name});
+        let meta = json!({"name": name, "namespace": "default", "labels": labels,
+            "ownerReferences": [of(kind)]});
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+        cluster.make::<Pod>(json!({"metadata": meta, "spec": spec})).await;
+        cluster
+            .make::<PodDisruptionBudget>(json!({
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}},
+            }))
+            .await;
+    }
+    cluster.pass(1).await;
+    let shirt = cluster.get::<PodDisruptionBudget>("default/shirt").await;
+    let status = shirt.status.as_ref().unwrap();
+    assert_eq!((status.expected_pods, status.desired_healthy), (Some(3), Some(2)));
+    let told = cluster.events("CalculateExpectedPodCountFailed").await;
+    let why = "Failed to calculate the number of expected pods: socks.example.com does not implement \
+               the scale subresource";
+    assert_eq!(told, [why]);
+    cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
