@@ -22,8 +22,6 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 const TERMINATED_MAX: usize = 12_500;
 /// After how many pods other tasks get their turn.
 const YIELD_EVERY: usize = 8;
-/// The taint by which an administrator says that a node will not come back.
-const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// The index of all pods that have ended, under one value.
 const TERMINATED: &str = "terminated";
@@ -99,7 +97,7 @@ fn ended(pods: &Lister<Pod>) -> usize {
 }
 
 fn is_out_of_service(node: &Node) -> bool {
-    taints::taints(node).iter().any(|taint| taint.key == OUT_OF_SERVICE) && !taints::is_ready(node)
+    taints::is_out_of_service(node) && !taints::is_ready(node)
 }
 
 struct PodGc {

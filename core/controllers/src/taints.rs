@@ -9,6 +9,9 @@ pub(crate) const NO_EXECUTE: &str = "NoExecute";
 /// By this effect a taint keeps new pods away.
 pub(crate) const NO_SCHEDULE: &str = "NoSchedule";
 
+/// The taint by which an administrator says that a node will not come back.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// The taints of a node.
 pub(crate) fn taints(node: &Node) -> &[Taint] {
     let spec = node.spec.as_ref();
@@ -19,6 +22,11 @@ pub(crate) fn taints(node: &Node) -> &[Taint] {
 pub(crate) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     condition::find(conditions, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Whether an administrator has said that nothing on a node runs any more.
+pub(crate) fn is_out_of_service(node: &Node) -> bool {
+    taints(node).iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 /// Whether a toleration tolerates a taint.

@@ -1,7 +1,8 @@
 //! Volumes of CSI drivers are attached to the nodes where pods use them: a VolumeAttachment asks the
 //! driver's attacher, and the node says what is attached.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{
@@ -11,19 +12,24 @@ use k8s_openapi::api::storage::v1::{
     CSIDriver, VolumeAttachment, VolumeAttachmentSource, VolumeAttachmentSpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 use pinnace_api::{Key, Object, Result, Typed, volumes};
 use pinnace_client::{Api, DeleteOptions, EventType, Lister, Recorder};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
+use tokio::time::Instant;
 
 use super::{claim_keys, pods_by_claim};
 use crate::Context;
 use crate::pods;
+use crate::taints::{is_out_of_service, is_ready};
 use crate::written::Written;
 
 /// The index of pods that use claims, by node; and those of attachments by node and by volume.
 const CLAIMING: &str = "claiming-on-node";
 const ON_NODE: &str = "attachment-node";
 const OF_VOLUME: &str = "attachment-volume";
+/// How long a node that is not ready may keep a volume that nobody wants there.
+const UNMOUNT: Duration = Duration::from_secs(6 * 60);
 
 /// The controller. Its keys are nodes.
 pub(super) fn controller(context: &Context) -> Result<Controller> {
@@ -50,6 +56,7 @@ pub(super) fn controller(context: &Context) -> Result<Controller> {
         node_api: context.client().of()?,
         recorder: context.recorder.component("attachdetach-controller"),
         written: Written::default(),
+        unwanted: Mutex::default(),
     };
     let (users, waiting) = (pods.informer().clone(), pods.informer().clone());
     let freed = context.informers.of::<PersistentVolume>()?;
@@ -67,12 +74,11 @@ pub(super) fn controller(context: &Context) -> Result<Controller> {
             }
         })
         .maps(nodes.informer(), |delta, queue| {
-            let in_use = |node: &Option<Object>| {
-                let status =
-                    node.as_ref().and_then(|node| node.get::<Node>().ok()?.status.as_ref());
-                status.and_then(|status| status.volumes_in_use.clone())
+            let holds = |node: &Option<Object>| {
+                let node = node.as_ref().and_then(|node| node.get::<Node>().ok());
+                node.map(|node| (volumes_in_use(node), is_ready(node), is_out_of_service(node)))
             };
-            if in_use(&delta.old) != in_use(&delta.new)
+            if holds(&delta.old) != holds(&delta.new)
                 && let Some(node) = delta.object()
             {
                 queue.add(node.key());
@@ -93,6 +99,11 @@ pub(super) fn controller(context: &Context) -> Result<Controller> {
         })
         // Two nodes that are looked at in one moment would both get a volume that is for one.
         .workers(1))
+}
+
+fn volumes_in_use(node: &Node) -> BTreeSet<String> {
+    let in_use = node.status.as_ref().and_then(|status| status.volumes_in_use.as_ref());
+    in_use.into_iter().flatten().cloned().collect()
 }
 
 /// The claim of an attached volume.
@@ -122,6 +133,8 @@ struct Attachments {
     node_api: Api<Node>,
     recorder: Recorder,
     written: Written,
+    /// Since when nobody wants what a node still has mounted, by attachment.
+    unwanted: Mutex<HashMap<String, Instant>>,
 }
 
 /// A volume that is to be at a node, and the pods that want it there.
@@ -148,20 +161,26 @@ impl Reconciler for Attachments {
                 self.attach(name, one, node).await?;
             }
         }
-        let in_use = self.in_use(node);
-        for attachment in there.iter().filter(|one| !wanted.contains_key(one.object().name())) {
+        let mut wait = None;
+        for attachment in &there {
             // Others may attach volumes, too, under names of their own.
             let (name, going) = (attachment.object().name(), attachment.object().is_deleting());
-            let used = self.unique_name(attachment).is_some_and(|name| in_use.contains(&name));
-            if volumes::is_attachment_name(name) && !going && !used {
-                match self.api.delete(&attachment.object().key(), DeleteOptions::default()).await {
-                    Err(error) if !error.is_not_found() => return Err(error.into()),
-                    _ => {}
-                }
+            if wanted.contains_key(name) || !volumes::is_attachment_name(name) || going {
+                self.unwanted.lock().remove(name);
+                continue;
+            }
+            if let Some(left) = self.held_for(node, attachment) {
+                wait = wait.into_iter().chain([left]).min();
+                continue;
+            }
+            self.unwanted.lock().remove(name);
+            match self.api.delete(&attachment.object().key(), DeleteOptions::default()).await {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
             }
         }
         self.tell_node(node, &there, &wanted).await?;
-        Ok(Action::Done)
+        Ok(wait.filter(|left| !left.is_zero()).map_or(Action::Done, Action::RequeueAfter))
     }
 }
 
@@ -239,10 +258,18 @@ impl Attachments {
         }
     }
 
-    fn in_use(&self, node: &str) -> BTreeSet<String> {
-        let node = self.nodes.get(&Key::cluster(node));
-        let status = node.and_then(|node| node.status.clone());
-        status.and_then(|status| status.volumes_in_use).unwrap_or_default().into_iter().collect()
+    /// How long a node may still hold a volume that nobody wants there; `None` when it is to go. A
+    /// node that is ready unmounts it first, however long that takes; one that is not has a while.
+    fn held_for(&self, node: &str, attachment: &Typed<VolumeAttachment>) -> Option<Duration> {
+        let node = self.nodes.get(&Key::cluster(node))?;
+        let volume = self.unique_name(attachment)?;
+        if is_out_of_service(&node) || !volumes_in_use(&node).contains(&volume) {
+            return None;
+        }
+        let name = attachment.object().name().to_owned();
+        let since = *self.unwanted.lock().entry(name).or_insert_with(Instant::now);
+        let left = UNMOUNT.saturating_sub(since.elapsed());
+        (is_ready(&node) || !left.is_zero()).then_some(left)
     }
 
     /// The name by which nodes know the volume of an attachment.

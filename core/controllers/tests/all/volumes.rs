@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
+use pinnace_api::Key;
+use pinnace_client::DeleteOptions;
 use pinnace_client::PropagationPolicy::Background;
 use pinnace_controllers::default_storage_class;
 use serde_json::{Value, json};
@@ -349,6 +351,48 @@ async fn a_directory_grows_and_others_are_asked_to() {
     assert_eq!(cluster.events("VolumeResizeSuccessful").await.len(), 1);
     assert_eq!(cluster.events("ExternalExpanding").await.len(), 1);
     cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_failed_loses_its_volumes_by_force() {
+    for out_of_service in [false, true] {
+        let cluster = Cluster::start().await;
+        cluster.node("n1").await;
+        let csi =
+            json!({"hostPath": null, "csi": {"driver": "csi.example.com", "volumeHandle": "h"}});
+        volume(&cluster, "v", csi).await;
+        claim(&cluster, json!({})).await;
+        cluster.pod_on("n1", "one", mounts("data")).await;
+        cluster.pass(1).await;
+        let in_use = vec!["kubernetes.io/csi/csi.example.com^h".to_owned()];
+        cluster
+            .report::<Node>("n1", |node| {
+                node.status.get_or_insert_default().volumes_in_use = Some(in_use.clone());
+            })
+            .await;
+        // A node that is well unmounts first, however long it takes.
+        let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+        cluster.api::<Pod>().delete(&Key::new("default", "one"), now).await.unwrap();
+        cluster.beat(&["n1"], 370).await;
+        assert_eq!(cluster.all::<VolumeAttachment>().await.len(), 1);
+        // It fails, after a node that has been well for long.
+        let failed = if out_of_service {
+            let taint =
+                json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]);
+            cluster
+                .edit::<Node>("n1", |node| {
+                    let taints = serde_json::from_value(taint.clone()).unwrap();
+                    node.spec.get_or_insert_default().taints = taints;
+                })
+                .await;
+            1
+        } else {
+            70
+        };
+        cluster.pass(failed).await;
+        assert_eq!(cluster.all::<VolumeAttachment>().await.len(), 0, "{out_of_service}");
+        cluster.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
