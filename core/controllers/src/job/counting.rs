@@ -82,7 +82,10 @@ impl Count {
             for pod in &count.new_succeeded {
                 count.succeeded_indexes.extend(below(pod, completions));
             }
-            count.fail_indexes(spec);
+            // Pods that are ended with the Job are no failures of their indexes.
+            if policies::written(status).is_none() {
+                count.fail_indexes(spec);
+            }
             count.succeeded = count.succeeded_indexes.len();
         } else {
             let waiting = uncounted.succeeded.iter().flatten().count();

@@ -7,7 +7,7 @@ use pinnace_api::Typed;
 
 use super::counting::{Count, IndexFailures};
 use super::{conditions, indexes, is_indexed, size};
-use crate::pods;
+use crate::{condition, pods};
 
 /// How often the index of a pod had failed before it, and how often beside that a policy did not
 /// count it.
@@ -50,7 +50,8 @@ pub(super) fn judge(
         .or_else(|| completed(spec, count))
 }
 
-fn written(status: &JobStatus) -> Option<Verdict> {
+/// The end that a Job has been promised already.
+pub(super) fn written(status: &JobStatus) -> Option<Verdict> {
     let promised = |kind: &str, success: bool| {
         let condition = conditions::find(status, kind)?;
         Some(Verdict {
@@ -251,17 +252,40 @@ pub(super) fn failures_with(spec: &JobSpec, pod: &Pod) -> IndexFailures {
     }
 }
 
-/// When a pod ended: its last container's end, or when it began to go.
+/// When a pod ended: its last container's end, or else when it ceased to be ready or began to go.
 pub(super) fn finished_at(pod: &Pod) -> Timestamp {
-    let ended = statuses(pod)
-        .filter_map(|status| {
-            Some(status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
+    containers_ended(pod)
+        .or_else(|| unready_since(pod))
+        .or_else(|| began_to_go(pod))
+        .or_else(|| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
+        .unwrap_or(Timestamp::MIN)
+}
+
+/// When the last container ended, if all have. Sidecars end after the others.
+fn containers_ended(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref()?;
+    let is_sidecar = |status: &&ContainerStatus| {
+        let spec = pod.spec.as_ref();
+        spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten().any(|container| {
+            container.name == status.name && container.restart_policy.as_deref() == Some("Always")
         })
-        .max();
-    let going = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
-    let changed = pod.status.as_ref().and_then(|status| {
-        let conditions = status.conditions.as_deref().unwrap_or_default();
-        conditions.iter().filter_map(|one| one.last_transition_time.as_ref()).map(|t| t.0).max()
-    });
-    ended.or(going).or(changed).unwrap_or(Timestamp::MIN)
+    };
+    let sidecars = status.init_container_statuses.iter().flatten().filter(is_sidecar);
+    let ended = |status: &ContainerStatus| {
+        Some(status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
+    };
+    let all = status.container_statuses.iter().flatten().chain(sidecars).map(ended);
+    all.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref();
+    let ready = condition::find(conditions, "Ready").filter(|ready| ready.status == "False")?;
+    Some(ready.last_transition_time.as_ref()?.0)
+}
+
+fn began_to_go(pod: &Pod) -> Option<Timestamp> {
+    let end = pod.metadata.deletion_timestamp.as_ref()?.0;
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
+    end.checked_sub(jiff::SignedDuration::from_secs(grace)).ok()
 }

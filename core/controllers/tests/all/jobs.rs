@@ -7,12 +7,15 @@ use pinnace_api::Typed;
 use pinnace_client::PropagationPolicy::Background;
 use serde_json::{Value, json};
 
-const NAME: &str = "default/sum";
+pub(crate) const NAME: &str = "default/sum";
 
-async fn job(cluster: &Cluster, spec: Value) {
-    let mut spec = spec;
+pub(crate) async fn job(cluster: &Cluster, spec: Value) {
+    job_of(cluster, spec, "Never").await;
+}
+
+pub(crate) async fn job_of(cluster: &Cluster, mut spec: Value, restart: &str) {
     spec["template"] =
-        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+        json!({"spec": {"restartPolicy": restart, "containers": [{"name": "c", "image": "i"}]}});
     cluster
         .make::<Job>(json!({"metadata": {"name": "sum", "namespace": "default"}, "spec": spec}))
         .await;
@@ -20,7 +23,7 @@ async fn job(cluster: &Cluster, spec: Value) {
 }
 
 /// The pods that neither have ended nor are going.
-async fn active(cluster: &Cluster) -> Vec<Typed<Pod>> {
+pub(crate) async fn active(cluster: &Cluster) -> Vec<Typed<Pod>> {
     let pods = cluster.all::<Pod>().await;
     pods.into_iter()
         .filter(|pod| {
@@ -31,7 +34,7 @@ async fn active(cluster: &Cluster) -> Vec<Typed<Pod>> {
 }
 
 /// Ends a pod with an exit code.
-async fn end(cluster: &Cluster, pod: &Typed<Pod>, code: i32) {
+pub(crate) async fn end(cluster: &Cluster, pod: &Typed<Pod>, code: i32) {
     let phase = if code == 0 { "Succeeded" } else { "Failed" };
     let now = cluster.env.clock().now_seconds().to_string();
     let status = json!({"phase": phase, "containerStatuses": [{
@@ -45,14 +48,14 @@ async fn end(cluster: &Cluster, pod: &Typed<Pod>, code: i32) {
         .await;
 }
 
-async fn end_all(cluster: &Cluster, code: i32) {
+pub(crate) async fn end_all(cluster: &Cluster, code: i32) {
     for pod in active(cluster).await {
         end(cluster, &pod, code).await;
     }
     cluster.pass(1).await;
 }
 
-fn counts(job: &Job) -> (i32, i32, i32) {
+pub(crate) fn counts(job: &Job) -> (i32, i32, i32) {
     let status = job.status.clone().unwrap_or_default();
     (status.active.unwrap_or(0), status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
 }

@@ -12,6 +12,7 @@ mod daemon_sets;
 mod devices;
 mod garbage_collector;
 mod harness;
+mod job_rules;
 mod jobs;
 mod namespace;
 mod node_lifecycle;
