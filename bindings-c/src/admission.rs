@@ -1,12 +1,12 @@
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use pinnace::access::{AdmissionHook, Ruling};
 
+use crate::asking::{Answer, Asked, Said, lent, say};
 use crate::boundary::{optional_text, options, slice, text};
 use crate::callback::{AdmissionCallback, Finalizer, UserData};
-use crate::config::{Config, set};
-use crate::controller::called_back;
+use crate::config::{Config, add};
 use crate::error::Failure;
 
 /// What an admission callback is asked about. Zero-initialize it and set `size` to
@@ -32,7 +32,7 @@ pub struct AdmissionOptions {
 }
 
 /// What an admission callback says. Without anything said the write is allowed.
-pub struct AdmissionAnswer(Result<Ruling, String>);
+pub struct AdmissionAnswer(Said<Ruling>);
 
 /// Has a write refused. `why` is borrowed.
 #[unsafe(no_mangle)]
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn pinnace_admission_refuse(
     answer: *mut AdmissionAnswer,
     why: *const c_char,
 ) {
-    say(answer, || Ok(Ruling::Refuse(text(why, "why").map_err(|_| "why is NULL")?.to_owned())));
+    say(answer, || Ok(Ruling::Refuse(lent(why, "why")?.to_owned())));
 }
 
 /// Has another object written: `object` is JSON, and borrowed. Only for a callback that mutates.
@@ -50,18 +50,28 @@ pub unsafe extern "C" fn pinnace_admission_change(
     object: *const c_char,
 ) {
     say(answer, || {
-        let object = text(object, "object").map_err(|_| "object is no text")?;
-        serde_json::from_str(object).map(Ruling::Change).map_err(|error| error.to_string())
+        serde_json::from_str(lent(object, "object")?)
+            .map(Ruling::Change)
+            .map_err(|error| error.to_string())
     });
 }
 
-fn say(answer: *mut AdmissionAnswer, ruling: impl FnOnce() -> Result<Ruling, String>) {
-    quiet!((), {
-        // SAFETY: C passes NULL or the answer that its callback was given.
-        let answer = unsafe { answer.as_mut() }?;
-        answer.0 = ruling();
-        Some(())
-    });
+impl Default for AdmissionAnswer {
+    fn default() -> Self {
+        Self(Ok(Ruling::Allow))
+    }
+}
+
+impl Answer for AdmissionAnswer {
+    type Says = Ruling;
+
+    fn note(&mut self, said: Said<Ruling>) {
+        self.0 = said;
+    }
+
+    fn said(self) -> Said<Ruling> {
+        self.0
+    }
 }
 
 /// Has `callback` asked about what is written, by whomever, before it is. Writes wait for it: name
@@ -78,10 +88,7 @@ pub unsafe extern "C" fn pinnace_config_add_admission(
     finalizer: Finalizer,
 ) {
     let user_data = UserData::new(user_data, finalizer);
-    set(config, |config| match hook(options, callback, user_data) {
-        Ok(hook) => config.add_hook(hook),
-        Err(refused) => config.refuse(refused),
-    });
+    add(config, || hook(options, callback, user_data), Config::add_hook);
 }
 
 fn hook(
@@ -89,13 +96,12 @@ fn hook(
     callback: AdmissionCallback,
     user_data: UserData,
 ) -> Result<AdmissionHook, Failure> {
-    let callback = callback.ok_or(Failure::Null("callback"))?;
-    let shared = Arc::new((callback, user_data));
+    let asked = Arc::new(Asked::<AdmissionAnswer>::new(callback, user_data)?);
     let asked = move |request: serde_json::Value| {
-        let shared = shared.clone();
+        let asked = asked.clone();
         async move {
-            let asked = tokio::task::spawn_blocking(move || ask(&shared, &request));
-            asked.await.map_err(|error| error.to_string())?
+            let said = tokio::task::spawn_blocking(move || asked.ask(&request));
+            said.await.map_err(|error| error.to_string())?
         }
     };
     // SAFETY: all fields may be zero.
@@ -118,19 +124,4 @@ fn texts(
 ) -> Result<Vec<String>, Failure> {
     let all = slice(pointer, len, name)?;
     all.iter().map(|one| Ok(text(*one, name)?.to_owned())).collect()
-}
-
-type Ask = unsafe extern "C" fn(*mut c_void, *const c_char, usize, *mut AdmissionAnswer);
-
-fn ask(
-    (callback, user_data): &(Ask, UserData),
-    request: &serde_json::Value,
-) -> Result<Ruling, String> {
-    let request = CString::new(request.to_string()).map_err(|error| error.to_string())?;
-    let mut answer = AdmissionAnswer(Ok(Ruling::Allow));
-    // SAFETY: C has given a function for its user data; request and answer outlive the call.
-    called_back(|| unsafe {
-        callback(user_data.get(), request.as_ptr(), request.as_bytes().len(), &raw mut answer);
-    });
-    answer.0
 }

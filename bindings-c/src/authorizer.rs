@@ -1,15 +1,15 @@
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 
 use pinnace::access::{AuthorizationHook, Decision};
 
-use crate::boundary::{optional_text, text};
+use crate::asking::{Answer, Asked, Said, lent, say};
+use crate::boundary::optional_text;
 use crate::callback::{AuthorizationCallback, Finalizer, UserData};
-use crate::config::{Config, set};
-use crate::controller::called_back;
+use crate::config::{Config, add};
 use crate::error::Failure;
 
 /// What an authorization callback says. Without anything said it is not allowed.
-pub struct AuthorizationAnswer(Result<Decision, String>);
+pub struct AuthorizationAnswer(Said<Decision>);
 
 /// Allows what is asked about.
 #[unsafe(no_mangle)]
@@ -23,16 +23,25 @@ pub unsafe extern "C" fn pinnace_authorization_refuse(
     answer: *mut AuthorizationAnswer,
     why: *const c_char,
 ) {
-    say(answer, || Ok(Decision::Deny(text(why, "why").map_err(|_| "why is NULL")?.to_owned())));
+    say(answer, || Ok(Decision::Deny(lent(why, "why")?.to_owned())));
 }
 
-fn say(answer: *mut AuthorizationAnswer, decision: impl FnOnce() -> Result<Decision, String>) {
-    quiet!((), {
-        // SAFETY: C passes NULL or the answer that its callback was given.
-        let answer = unsafe { answer.as_mut() }?;
-        answer.0 = decision();
-        Some(())
-    });
+impl Default for AuthorizationAnswer {
+    fn default() -> Self {
+        Self(Ok(Decision::Deny(String::new())))
+    }
+}
+
+impl Answer for AuthorizationAnswer {
+    type Says = Decision;
+
+    fn note(&mut self, said: Said<Decision>) {
+        self.0 = said;
+    }
+
+    fn said(self) -> Said<Decision> {
+        self.0
+    }
 }
 
 /// Has `callback` asked who may do what, when neither the node authorizer nor RBAC allows it. Requests
@@ -49,10 +58,7 @@ pub unsafe extern "C" fn pinnace_config_add_authorizer(
     finalizer: Finalizer,
 ) {
     let user_data = UserData::new(user_data, finalizer);
-    set(config, |config| match hook(name, callback, user_data) {
-        Ok(hook) => config.add_authorizer(hook),
-        Err(refused) => config.refuse(refused),
-    });
+    add(config, || hook(name, callback, user_data), Config::add_authorizer);
 }
 
 fn hook(
@@ -60,23 +66,7 @@ fn hook(
     callback: AuthorizationCallback,
     user_data: UserData,
 ) -> Result<AuthorizationHook, Failure> {
-    let callback = callback.ok_or(Failure::Null("callback"))?;
+    let asked = Asked::<AuthorizationAnswer>::new(callback, user_data)?;
     let name = optional_text(name, "name")?.unwrap_or("authorizer");
-    Ok(AuthorizationHook::new(name, move |request| ask(callback, &user_data, &request)))
-}
-
-type Ask = unsafe extern "C" fn(*mut c_void, *const c_char, usize, *mut AuthorizationAnswer);
-
-fn ask(
-    callback: Ask,
-    user_data: &UserData,
-    request: &serde_json::Value,
-) -> Result<Decision, String> {
-    let request = CString::new(request.to_string()).map_err(|error| error.to_string())?;
-    let mut answer = AuthorizationAnswer(Ok(Decision::Deny(String::new())));
-    // SAFETY: C has given a function for its user data; request and answer outlive the call.
-    called_back(|| unsafe {
-        callback(user_data.get(), request.as_ptr(), request.as_bytes().len(), &raw mut answer);
-    });
-    answer.0
+    Ok(AuthorizationHook::new(name, move |request| asked.ask(&request)))
 }

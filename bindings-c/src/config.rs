@@ -103,7 +103,7 @@ impl Config {
     }
 
     /// Keeps what could not be taken, for when the engine is started.
-    pub(crate) fn refuse(&mut self, refused: Failure) {
+    fn refuse(&mut self, refused: Failure) {
         self.refused.get_or_insert(refused);
     }
 
@@ -115,17 +115,27 @@ impl Config {
     ) {
         match optional_text(value, name) {
             Ok(value) => *field(self) = value.map(str::to_owned),
-            Err(refused) => {
-                self.refused.get_or_insert(refused);
-            }
+            Err(refused) => self.refuse(refused),
         }
     }
 }
 
 /// Changes a configuration, unless it is NULL.
-pub(crate) fn set(config: *mut Config, change: impl FnOnce(&mut Config)) {
+fn set(config: *mut Config, change: impl FnOnce(&mut Config)) {
     // SAFETY: C passes NULL or a live configuration that no other thread uses.
     quiet!((), unsafe { config.as_mut() }.map(change))
+}
+
+/// Adds what can be made of what C has given to a configuration, unless that is NULL.
+pub(crate) fn add<T>(
+    config: *mut Config,
+    made: impl FnOnce() -> Result<T, Failure>,
+    add: impl FnOnce(&mut Config, T),
+) {
+    set(config, |config| match made() {
+        Ok(made) => add(config, made),
+        Err(refused) => config.refuse(refused),
+    });
 }
 
 /// A configuration with everything as it is by default. Owned by the caller until it is given to
@@ -194,7 +204,7 @@ pub unsafe extern "C" fn pinnace_config_set_on_shutdown(config: *mut Config, wha
         LEAVE => config.on_shutdown = Some(pinnace::OnShutdown::LeavePods),
         other => {
             let message = format!("{other} is no pinnace_on_shutdown_t");
-            config.refused.get_or_insert(Failure::Argument(message));
+            config.refuse(Failure::Argument(message));
         }
     });
 }

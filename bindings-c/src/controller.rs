@@ -37,9 +37,10 @@ thread_local! {
 
 /// Calls C, and remembers meanwhile that this thread is not to wait for the call to end.
 pub(crate) fn called_back<T>(call: impl FnOnce() -> T) -> T {
-    CALLED_BACK.set(true);
+    // One callback may lead to another on the same thread.
+    let before = CALLED_BACK.replace(true);
     let result = call();
-    CALLED_BACK.set(false);
+    CALLED_BACK.set(before);
     result
 }
 

@@ -7,6 +7,7 @@
 #[macro_use]
 mod boundary;
 mod admission;
+mod asking;
 mod authorizer;
 mod bytes;
 mod callback;

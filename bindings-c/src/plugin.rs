@@ -8,7 +8,7 @@ use pinnace::scheduler::{Answer, BatchNodes, BatchPlugin, Refusal};
 
 use crate::boundary::{handle, optional_text, options, text};
 use crate::callback::{Finalizer, JudgeCallback, UserData};
-use crate::config::{Config, set};
+use crate::config::{Config, add};
 use crate::controller::called_back;
 use crate::error::Failure;
 
@@ -125,10 +125,8 @@ pub unsafe extern "C" fn pinnace_config_add_scheduler_plugin(
     finalizer: Finalizer,
 ) {
     let user_data = UserData::new(user_data, finalizer);
-    set(config, |config| match SchedulerPlugin::new(options, callback, user_data) {
-        Ok(plugin) => config.add_plugin(plugin),
-        Err(refused) => config.refuse(refused),
-    });
+    let plugin = || SchedulerPlugin::new(options, callback, user_data);
+    add(config, plugin, Config::add_plugin);
 }
 
 type Judge =

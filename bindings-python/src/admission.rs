@@ -3,6 +3,8 @@ use std::sync::Arc;
 use pinnace::access::{AdmissionHook, Ruling};
 use pyo3::prelude::*;
 
+use crate::callback::call_back;
+
 /// A function of the package, which gives what is to be done and a text for it.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -34,15 +36,11 @@ impl Admission {
 }
 
 fn ask(function: &Py<PyAny>, request: &serde_json::Value) -> Result<Ruling, String> {
-    let answered = Python::try_attach(|py| {
+    let answer = call_back(|py| {
         let answer = function.call1(py, (request.to_string(),))?;
         answer.extract::<(String, String)>(py)
     });
-    let (what, text) = match answered {
-        Some(Ok(answer)) => answer,
-        Some(Err(error)) => return Err(error.to_string()),
-        None => return Err("the interpreter has ended".to_owned()),
-    };
+    let (what, text) = answer?;
     match what.as_str() {
         "refuse" => Ok(Ruling::Refuse(text)),
         "change" => {

@@ -1,6 +1,8 @@
 use pinnace::access::{AuthorizationHook, Decision};
 use pyo3::prelude::*;
 
+use crate::callback::call_back;
+
 /// A function of the package, which says whether it allows something, and why not.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -17,14 +19,12 @@ impl Authorizer {
 }
 
 fn ask(function: &Py<PyAny>, request: &serde_json::Value) -> Result<Decision, String> {
-    let answered = Python::try_attach(|py| {
+    let answer = call_back(|py| {
         let answer = function.call1(py, (request.to_string(),))?;
         answer.extract::<(bool, String)>(py)
     });
-    match answered {
-        Some(Ok((true, _))) => Ok(Decision::Allow),
-        Some(Ok((false, why))) => Ok(Decision::Deny(why)),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("the interpreter has ended".to_owned()),
-    }
+    Ok(match answer? {
+        (true, _) => Decision::Allow,
+        (false, why) => Decision::Deny(why),
+    })
 }

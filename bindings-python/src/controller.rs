@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use pinnace::{Action, BoxError, Key, Queue, Reconciler};
 use pyo3::prelude::*;
 
+use crate::callback::call_back;
 use crate::convert::IntoPython;
 
 /// A running controller whose reconciles are Python's.
@@ -44,18 +45,14 @@ impl Reconciler for PythonReconciler {
     async fn reconcile(&self, key: &Key) -> Result<Action, BoxError> {
         let (reconcile, key) = (self.reconcile.clone(), key.clone());
         let reconciled = tokio::task::spawn_blocking(move || {
-            Python::try_attach(|py| {
+            call_back(|py| {
                 let after = reconcile.call1(py, (key.namespace(), key.name()))?;
                 after.extract::<Option<f64>>(py)
             })
         });
-        match reconciled.await? {
-            Some(Ok(None)) => Ok(Action::Done),
-            Some(Ok(Some(seconds))) => {
-                Ok(Action::RequeueAfter(Duration::try_from_secs_f64(seconds)?))
-            }
-            Some(Err(error)) => Err(error.to_string().into()),
-            None => Err("the interpreter has ended".into()),
+        match reconciled.await?? {
+            None => Ok(Action::Done),
+            Some(seconds) => Ok(Action::RequeueAfter(Duration::try_from_secs_f64(seconds)?)),
         }
     }
 }

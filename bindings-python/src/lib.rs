@@ -6,6 +6,7 @@
 mod admission;
 mod authorizer;
 mod call;
+mod callback;
 mod controller;
 mod convert;
 mod engine;

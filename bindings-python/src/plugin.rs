@@ -6,6 +6,7 @@ use pinnace::scheduler::{Answer, BatchNodes, BatchPlugin, Refusal};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::callback::call_back;
 use crate::error::misuse;
 
 /// Nodes, for the package to wrap: columns are arrays of 64-bit integers as bytes.
@@ -75,14 +76,11 @@ impl BatchPlugin for SchedulerPlugin {
     fn judge(&self, pod: &Pod, nodes: &BatchNodes, scores: &mut [f64]) -> Answer {
         let fails = |why: String| Refusal::Error(format!("plugin {:?}: {why}", self.name));
         let pod = serde_json::to_string(pod).map_err(Refusal::error)?;
-        let judged = Python::try_attach(|py| {
+        let judged = call_back(|py| {
             let nodes = Py::new(py, Nodes(nodes.clone()))?;
             self.function.call1(py, (pod, nodes))?.extract::<Vec<f64>>(py)
         });
-        let given = match judged {
-            Some(given) => given.map_err(|error| fails(error.to_string()))?,
-            None => return Err(fails("the interpreter has ended".to_owned())),
-        };
+        let given = judged.map_err(fails)?;
         if given.len() != scores.len() {
             let (given, asked) = (given.len(), scores.len());
             return Err(fails(format!("it gives {given} scores for {asked} nodes")));

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, Union
+
+from ._callback import guard, name_of
 
 #: What a function says: ``None`` allows, a ``str`` refuses and says why, a ``dict`` is the object
 #: to be written instead.
@@ -51,27 +52,19 @@ def native(rules: Iterable[Admission]) -> list[dict[str, Any]]:
     """The functions as the native engine takes them: from text to what to do, and text."""
     return [
         {
-            "name": rule.name or getattr(rule.function, "__name__", "admission"),
+            "name": rule.name or name_of(rule.function, "admission"),
             "mutates": rule.mutates,
             "resources": list(rule.resources),
             "operations": list(rule.operations),
-            "function": _guard(rule),
+            "function": guard("admission", rule.function, _ruling),
         }
         for rule in rules
     ]
 
 
-def _guard(rule: Admission) -> Callable[[str], tuple[str, str]]:
-    def run(request: str) -> tuple[str, str]:
-        try:
-            ruling = rule.function(json.loads(request))
-            if ruling is None:
-                return ("allow", "")
-            if isinstance(ruling, str):
-                return ("refuse", ruling)
-            return ("change", json.dumps(ruling))
-        except Exception:
-            logging.getLogger("pinnace.admission").exception("an admission function failed")
-            raise
-
-    return run
+def _ruling(ruling: Ruling) -> tuple[str, str]:
+    if ruling is None:
+        return ("allow", "")
+    if isinstance(ruling, str):
+        return ("refuse", ruling)
+    return ("change", json.dumps(ruling))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Union
+
+from ._callback import guard, name_of
 
 #: A function that is asked who may do what, when neither the node authorizer nor RBAC allows it.
 #:
@@ -19,18 +19,10 @@ Authorizer = Callable[[dict[str, Any]], Union[bool, str, None]]
 def native(authorizers: Iterable[Authorizer]) -> list[dict[str, Any]]:
     """The functions as the native engine takes them: from text to whether, and why not."""
     return [
-        {"name": getattr(one, "__name__", "authorizer"), "function": _guard(one)}
+        {"name": name_of(one, "authorizer"), "function": guard("authorizer", one, _decision)}
         for one in authorizers
     ]
 
 
-def _guard(authorizer: Authorizer) -> Callable[[str], tuple[bool, str]]:
-    def run(request: str) -> tuple[bool, str]:
-        try:
-            said = authorizer(json.loads(request))
-        except Exception:
-            logging.getLogger("pinnace.authorizer").exception("an authorizer failed")
-            raise
-        return (said is True, said if isinstance(said, str) else "")
-
-    return run
+def _decision(said: Union[bool, str, None]) -> tuple[bool, str]:
+    return (said is True, said if isinstance(said, str) else "")

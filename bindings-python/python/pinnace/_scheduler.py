@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, List, Optional, Union
 
 from . import _pinnace
+from ._callback import name_of
 
 #: What a function says: a number per node, in the order of the nodes, or numbers by the names of
 #: nodes. ``None``, a negative number, and a node that is missing are nodes that will not do.
@@ -94,7 +95,7 @@ def native(plugins: Iterable[SchedulerPlugin]) -> list[dict[str, Any]]:
 
 
 def _native(plugin: SchedulerPlugin) -> dict[str, Any]:
-    name = plugin.name or getattr(plugin.function, "__name__", "plugin")
+    name = plugin.name or name_of(plugin.function, "plugin")
     return {
         "name": name,
         "weight": plugin.weight,
