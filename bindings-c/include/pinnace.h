@@ -112,6 +112,9 @@ typedef enum {
 // What an admission callback says. Without anything said the write is allowed.
 typedef struct pinnace_admission_answer_t pinnace_admission_answer_t;
 
+// What an authentication callback says. Without anything said it cannot tell who somebody is.
+typedef struct pinnace_authentication_answer_t pinnace_authentication_answer_t;
+
 // What an authorization callback says. Without anything said it is not allowed.
 typedef struct pinnace_authorization_answer_t pinnace_authorization_answer_t;
 
@@ -262,6 +265,17 @@ typedef void (*pinnace_admission_callback_t)(void *user_data,
                                              const char *request,
                                              size_t request_len,
                                              pinnace_admission_answer_t *answer);
+
+// Called to ask who somebody is, on a thread of the engine; any number at a time. `about` is JSON,
+// followed by NUL: for a token the `spec` of a TokenReview, `{"token": "..."}`; for a request its
+// `method`, `requestURI`, `headers` (lists by names in lower case) and `address`, the other end of
+// the connection, or null. It and `answer` are borrowed for the duration of the call. Says
+// `pinnace_authentication_accept` or `pinnace_authentication_refuse`, or nothing where it cannot
+// tell; then others are asked. Where it says what cannot be, the request is refused.
+typedef void (*pinnace_authentication_callback_t)(void *user_data,
+                                                  const char *about,
+                                                  size_t about_len,
+                                                  pinnace_authentication_answer_t *answer);
 
 // Called to ask whether somebody may do something, on a thread of the engine; any number at a time.
 // `request` is the `spec` of a SubjectAccessReview as JSON, followed by NUL; it and `answer` are
@@ -692,6 +706,33 @@ void pinnace_config_add_admission(pinnace_config_t *config,
                                   pinnace_admission_callback_t callback,
                                   void *user_data,
                                   pinnace_finalizer_t finalizer);
+
+// Says who it is: `user` is a `UserInfo` (`authentication.k8s.io/v1`) as JSON, `username` and where
+// there are any `uid`, `groups` and `extra`. It is borrowed.
+void pinnace_authentication_accept(pinnace_authentication_answer_t *answer, const char *user);
+
+// Says that it is not who it claims to be, and why. `why` is borrowed; callers are not told.
+void pinnace_authentication_refuse(pinnace_authentication_answer_t *answer, const char *why);
+
+// Has `callback` asked whose a bearer token is that is none of the cluster's own, over HTTPS and by a
+// `TokenReview`: with each request, which waits for it. A name for messages is `name`,
+// `authenticator` for NULL; it is borrowed.
+//
+// `user_data` stays borrowed until `finalizer` is called, which is when the engine ends or the
+// configuration is freed.
+void pinnace_config_add_token_authenticator(pinnace_config_t *config,
+                                            const char *name,
+                                            pinnace_authentication_callback_t callback,
+                                            void *user_data,
+                                            pinnace_finalizer_t finalizer);
+
+// As `pinnace_config_add_token_authenticator`, for whatever a request over HTTPS brings: `callback`
+// is asked who makes it when neither a certificate nor a token says that.
+void pinnace_config_add_authenticator(pinnace_config_t *config,
+                                      const char *name,
+                                      pinnace_authentication_callback_t callback,
+                                      void *user_data,
+                                      pinnace_finalizer_t finalizer);
 
 // Allows what is asked about.
 void pinnace_authorization_allow(pinnace_authorization_answer_t *answer);

@@ -55,6 +55,21 @@ pub type AuthorizationCallback = Option<
     ),
 >;
 
+/// Called to ask who somebody is, on a thread of the engine; any number at a time. `about` is JSON,
+/// followed by NUL: for a token the `spec` of a TokenReview, `{"token": "..."}`; for a request its
+/// `method`, `requestURI`, `headers` (lists by names in lower case) and `address`, the other end of
+/// the connection, or null. It and `answer` are borrowed for the duration of the call. Says
+/// `pinnace_authentication_accept` or `pinnace_authentication_refuse`, or nothing where it cannot
+/// tell; then others are asked. Where it says what cannot be, the request is refused.
+pub type AuthenticationCallback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        about: *const c_char,
+        about_len: usize,
+        answer: *mut crate::authenticator::AuthenticationAnswer,
+    ),
+>;
+
 /// Called to judge the nodes that a pod may go to, one pod at a time, on a thread of its own. `pod` is
 /// JSON, followed by NUL; it, `nodes` and `scores` are borrowed for the duration of the call. `scores`
 /// has a place per node, 0 at first: 0 to 100, the more the better, or a negative number for a node that

@@ -1,6 +1,6 @@
 use std::ffi::c_char;
 
-use pinnace::access::{AdmissionHook, AuthorizationHook};
+use pinnace::access::{AdmissionHook, AuthenticationHook, AuthorizationHook};
 use pinnace::scheduler::Rebalancing;
 use pinnace::{Clock, EngineBuilder, Env, Random, Runtime};
 
@@ -21,6 +21,8 @@ pub struct Config {
     on_shutdown: Option<pinnace::OnShutdown>,
     seed: Option<u64>,
     hooks: Vec<AdmissionHook>,
+    token_authenticators: Vec<AuthenticationHook>,
+    authenticators: Vec<AuthenticationHook>,
     authorizers: Vec<AuthorizationHook>,
     scheduler: Option<String>,
     plugins: Vec<SchedulerPlugin>,
@@ -84,6 +86,12 @@ impl Config {
         for hook in self.hooks {
             builder = builder.admission(hook);
         }
+        for tokens in self.token_authenticators {
+            builder = builder.token_authenticator(tokens);
+        }
+        for authenticator in self.authenticators {
+            builder = builder.authenticator(authenticator);
+        }
         for authorizer in self.authorizers {
             builder = builder.authorizer(authorizer);
         }
@@ -92,6 +100,14 @@ impl Config {
 
     pub(crate) fn add_hook(&mut self, hook: AdmissionHook) {
         self.hooks.push(hook);
+    }
+
+    pub(crate) fn add_token_authenticator(&mut self, tokens: AuthenticationHook) {
+        self.token_authenticators.push(tokens);
+    }
+
+    pub(crate) fn add_authenticator(&mut self, authenticator: AuthenticationHook) {
+        self.authenticators.push(authenticator);
     }
 
     pub(crate) fn add_authorizer(&mut self, authorizer: AuthorizationHook) {

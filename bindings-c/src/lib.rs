@@ -8,6 +8,7 @@
 mod boundary;
 mod admission;
 mod asking;
+mod authenticator;
 mod authorizer;
 mod bytes;
 mod callback;

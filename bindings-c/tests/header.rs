@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// In the order in which a reader of the header wants to meet them.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     "version.rs",
     "error.rs",
     "bytes.rs",
@@ -16,6 +16,7 @@ const SOURCES: [&str; 15] = [
     "stream.rs",
     "controller.rs",
     "admission.rs",
+    "authenticator.rs",
     "authorizer.rs",
     "plugin.rs",
     "callback.rs",

@@ -46,6 +46,7 @@ void controllers(void);
 void life(void);
 void serving(void);
 void admission(void);
+void authenticator(void);
 void authorizer(void);
 void scheduler(void);
 
@@ -57,6 +58,7 @@ int main(void) {
     life();
     serving();
     admission();
+    authenticator();
     authorizer();
     scheduler();
     printf("%d passed, %d failed\n", check_passed_count, check_failed_count);

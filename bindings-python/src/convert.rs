@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::admission::Admission;
+use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::plugin::SchedulerPlugin;
 
@@ -125,6 +126,8 @@ pub(crate) struct Config {
     pub(crate) seed: Option<u64>,
     pub(crate) admission: Vec<Admission>,
     pub(crate) authorizers: Vec<Authorizer>,
+    pub(crate) token_authenticators: Vec<Authenticator>,
+    pub(crate) authenticators: Vec<Authenticator>,
     pub(crate) scheduler: Option<String>,
     pub(crate) scheduler_plugins: Vec<SchedulerPlugin>,
     pub(crate) rebalancing: Option<String>,

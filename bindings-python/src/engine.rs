@@ -108,6 +108,12 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     for admission in config.admission {
         builder = builder.admission(admission.hook());
     }
+    for tokens in config.token_authenticators {
+        builder = builder.token_authenticator(tokens.hook());
+    }
+    for authenticator in config.authenticators {
+        builder = builder.authenticator(authenticator.hook());
+    }
     for authorizer in config.authorizers {
         builder = builder.authorizer(authorizer.hook());
     }

@@ -8,6 +8,7 @@
 
 from ._admission import Admission
 from ._async import AsyncEngine, AsyncServing, AsyncStream
+from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._engine import Engine, Serving, Stream
 from ._errors import (
@@ -34,6 +35,7 @@ __all__ = [
     "AsyncEngine",
     "AsyncServing",
     "AsyncStream",
+    "Authenticator",
     "Authorizer",
     "ClosedError",
     "ConfigError",

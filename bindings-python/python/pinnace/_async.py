@@ -11,6 +11,7 @@ from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overlo
 
 from . import _pinnace, _reconcile, _types
 from ._admission import Admission
+from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._errors import ClosedError
 from ._scheduler import SchedulerPlugin
@@ -125,6 +126,9 @@ class AsyncEngine:
         most: a directory for one engine, such as ``/var/lib/kubelet/plugins_registry``; in the
         ``data_dir`` without it.
     :param authorizers: functions that say who may do what, beside RBAC.
+    :param token_authenticators: functions that know bearer tokens, beside those of the cluster.
+    :param authenticators: functions that know who makes a request over HTTPS when neither a
+        certificate nor a token says that.
 
     >>> import asyncio, pinnace
     >>> async def main():
@@ -151,6 +155,8 @@ class AsyncEngine:
         disable_admission: Iterable[str] = (),
         plugins_dir: Union[str, os.PathLike[str], None] = None,
         authorizers: Iterable[Authorizer] = (),
+        token_authenticators: Iterable[Authenticator] = (),
+        authenticators: Iterable[Authenticator] = (),
     ) -> None:
         config = _types.config(
             runtime,
@@ -167,6 +173,8 @@ class AsyncEngine:
             disable_admission,
             plugins_dir,
             authorizers,
+            token_authenticators,
+            authenticators,
         )
         self._config = config
         self._started: Optional[_pinnace.Engine] = None

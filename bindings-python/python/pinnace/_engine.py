@@ -12,6 +12,7 @@ from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overlo
 
 from . import _pinnace, _reconcile, _types
 from ._admission import Admission
+from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._errors import ClosedError
 from ._scheduler import SchedulerPlugin
@@ -106,6 +107,9 @@ class Engine:
         most: a directory for one engine, such as ``/var/lib/kubelet/plugins_registry``; in the
         ``data_dir`` without it.
     :param authorizers: functions that say who may do what, beside RBAC.
+    :param token_authenticators: functions that know bearer tokens, beside those of the cluster.
+    :param authenticators: functions that know who makes a request over HTTPS when neither a
+        certificate nor a token says that.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -129,6 +133,8 @@ class Engine:
         disable_admission: Iterable[str] = (),
         plugins_dir: Union[str, os.PathLike[str], None] = None,
         authorizers: Iterable[Authorizer] = (),
+        token_authenticators: Iterable[Authenticator] = (),
+        authenticators: Iterable[Authenticator] = (),
     ) -> None:
         config = _types.config(
             runtime,
@@ -145,6 +151,8 @@ class Engine:
             disable_admission,
             plugins_dir,
             authorizers,
+            token_authenticators,
+            authenticators,
         )
         self._native = _pinnace.start(config).wait()
         self._closed = False

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Union
 
-from . import _authorizer, _pinnace, _scheduler
+from . import _authenticator, _authorizer, _pinnace, _scheduler
 from ._admission import Admission, native
+from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._errors import ConfigError
 from ._scheduler import SchedulerPlugin
@@ -119,6 +120,8 @@ def config(
     disable_admission: Iterable[str],
     plugins_dir: Union[str, os.PathLike[str], None],
     authorizers: Iterable[Authorizer],
+    token_authenticators: Iterable[Authenticator],
+    authenticators: Iterable[Authenticator],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -135,6 +138,8 @@ def config(
         "disable_admission": list(disable_admission),
         "plugins_dir": plugins_dir,
         "authorizers": _authorizer.native(authorizers),
+        "token_authenticators": _authenticator.native(token_authenticators),
+        "authenticators": _authenticator.native(authenticators),
     }
 
 

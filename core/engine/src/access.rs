@@ -22,7 +22,9 @@ pub use pinnace_http::Peer;
 pub use pinnace_http::authentication::jwt;
 pub use pinnace_server::audit;
 use pinnace_server::audit::{AuditPolicy, AuditSink, Auditor};
-pub use pinnace_server::authentication::{StaticTokens, TokenFileError};
+pub use pinnace_server::authentication::{
+    AuthenticationHook, Identity, StaticTokens, TokenFileError,
+};
 pub use pinnace_server::{
     AdmissionHook, Attributes, AuthorizationHook, Decision, Rules, Ruling, Selectors, User,
 };
@@ -99,15 +101,15 @@ impl Access {
 }
 
 impl EngineBuilder {
-    /// Adds a host's own way to know who makes a request over HTTP, to be asked after certificates
-    /// and tokens.
+    /// Adds a host's own way to know who makes a request over HTTP, such as an
+    /// [`AuthenticationHook`], to be asked after certificates and tokens.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.access.authenticators.push(Arc::new(authenticator));
         self
     }
 
-    /// Adds somebody who knows bearer tokens, such as
-    /// [`StaticTokens`].
+    /// Adds somebody who knows bearer tokens, such as [`StaticTokens`] or an
+    /// [`AuthenticationHook`].
     pub fn token_authenticator(mut self, tokens: impl TokenAuthenticator) -> Self {
         self.access.tokens.push(Arc::new(tokens));
         self

@@ -2,6 +2,7 @@
 
 mod anonymous;
 mod certificate;
+mod hook;
 mod impersonation;
 pub mod jwt;
 mod token;

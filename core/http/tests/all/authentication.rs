@@ -1,7 +1,8 @@
 use http::Method;
+use pinnace_server::authentication::{AuthenticationHook, Identity};
 use serde_json::json;
 
-use crate::world::{CONFIG_MAPS, World, config_map};
+use crate::world::{CONFIG_MAPS, Client, World, config_map};
 
 #[tokio::test]
 async fn callers_are_known_by_their_certificates() {
@@ -39,6 +40,33 @@ async fn a_bad_token_is_refused_even_with_an_open_path() {
     let world = World::start().await;
     let client = world.nobody().with("authorization", "Bearer nonsense");
     assert_eq!(client.get("/version").await.0, 401);
+}
+
+#[tokio::test]
+async fn a_function_of_the_host_knows_callers_by_what_they_send() {
+    let hook =
+        AuthenticationHook::new("test", |head| match head["headers"]["x-user"][0].as_str() {
+            Some("") => Err("it is empty".to_owned()),
+            Some(name) => {
+                let extra = json!({"asked": [head["method"], head["requestURI"]]});
+                assert!(head["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{head}");
+                let groups = ["system:masters"];
+                let user = json!({"username": name, "groups": groups, "extra": extra});
+                Identity::known(&user.to_string())
+            }
+            None => Ok(Identity::Unknown),
+        });
+    let world = World::built(|server| server, |front| front.authenticator(hook)).await;
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews?pretty=false";
+    let who = async |client: Client| client.send(Method::POST, path, &json!({})).await;
+    let (_, review) = who(world.nobody().with("x-user", "ann")).await;
+    let expected = json!({"username": "ann", "groups": ["system:masters", "system:authenticated"],
+        "extra": {"asked": ["POST", path]}});
+    assert_eq!(review["status"]["userInfo"], expected, "{review}");
+    assert_eq!(who(world.nobody().with("x-user", "")).await.0, 401);
+    assert_eq!(who(world.nobody()).await.0, 401);
+    let (_, review) = who(world.admin().with("x-user", "ann")).await;
+    assert_eq!(review["status"]["userInfo"]["username"], "admin", "certificates come first");
 }
 
 #[tokio::test]

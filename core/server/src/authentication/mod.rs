@@ -6,6 +6,7 @@
 mod bootstrap;
 mod check;
 mod claims;
+mod hook;
 mod issue;
 mod key;
 mod secret_token;
@@ -13,6 +14,7 @@ mod static_tokens;
 mod tokens;
 
 pub use check::Authenticated;
+pub use hook::{AuthenticationHook, Identity};
 pub use key::SigningKey;
 pub use static_tokens::{StaticTokens, TokenFileError};
 pub use tokens::TokenAuthenticator;
