@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregation::{Aggregator, Forwarded, Remote};
 use crate::audit;
-use crate::authentication::{self, ANONYMOUS, Anonymous, BearerTokens, Connection};
+use crate::authentication::{self, ANONYMOUS, Anonymous, BearerTokens, Connection, Impersonation};
 use crate::discovery::Discovery;
 use crate::encoding::{Accepted, Can};
 use crate::flow_control::{FlowControl, Marks, Refused};
@@ -55,6 +55,7 @@ pub(crate) struct Inner {
     flow_control: FlowControl,
     authenticators: Vec<Box<dyn Authenticator>>,
     anonymous: Anonymous,
+    impersonation: Impersonation,
     nodes: Option<Arc<dyn NodeDirectory>>,
     aggregator: Option<Aggregator>,
 }
@@ -133,6 +134,8 @@ impl FrontBuilder {
         let openapi = openapi.with_remotes(aggregator.clone());
         let flow_control = FlowControl::new();
         metrics.add(|registry| flow_control.register(registry));
+        let impersonation = Impersonation::default();
+        metrics.add(|registry| impersonation.register(registry));
         health.add("poststarthook/priority-and-fairness-config-consumer", &Page::ALL, {
             let pending = flow_control.pending();
             move || match pending.load(Ordering::Acquire) {
@@ -154,6 +157,7 @@ impl FrontBuilder {
             flow_control,
             authenticators,
             anonymous,
+            impersonation,
             nodes,
             aggregator,
         };
@@ -290,7 +294,8 @@ impl Front {
         }
         let narrowed = Narrowed::by(info, query);
         let wanted = narrowed.attributes(&user, info);
-        let user = match authentication::impersonate(server, &wanted, &parts.headers)? {
+        let impersonation = &self.0.impersonation;
+        let user = match impersonation.impersonate(server, &wanted, &parts.headers)? {
             Some(other) => {
                 noted.acts_as(&other.user, other.constraint);
                 other.user

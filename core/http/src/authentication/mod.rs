@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 pub use anonymous::Anonymous;
 pub(crate) use anonymous::is_open;
 pub(crate) use certificate::certificate_user;
-pub(crate) use impersonation::impersonate;
+pub(crate) use impersonation::Impersonation;
 pub(crate) use token::{BearerTokens, bearer_token};
 
 const AUTHENTICATED: &str = "system:authenticated";

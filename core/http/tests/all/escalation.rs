@@ -64,7 +64,8 @@ async fn who_may_act_as_a_user_may_not_take_a_group() {
     let bob = ann.with("impersonate-user", "bob");
     refused(bob.get("/api/v1/nodes").await, "User \"bob\" cannot list resource \"nodes\"");
     let master = bob.with("impersonate-group", "system:masters");
-    refused(master.get("/api/v1/nodes").await, ON_NODES);
+    let what = "groups \"system:masters\" is forbidden: User \"ann\" cannot impersonate resource";
+    refused(master.get("/api/v1/nodes").await, what);
 }
 
 /// What the first of the ways to act as another asks for.
@@ -93,8 +94,49 @@ async fn a_uid_and_extra_are_asked_for_one_by_one() {
     let viewer = bob.with("impersonate-extra-scopes", "view");
     refused(viewer.get("/api/v1/nodes").await, "User \"bob\" cannot list");
     let editor = bob.with("impersonate-extra-scopes", "edit");
-    refused(editor.get("/api/v1/nodes").await, ON_NODES);
-    refused(bob.with("impersonate-uid", "1").get("/api/v1/nodes").await, ON_NODES);
+    let what = "cannot impersonate resource \"userextras/scopes\"";
+    refused(editor.get("/api/v1/nodes").await, what);
+    let what = "cannot impersonate resource \"uids\"";
+    refused(bob.with("impersonate-uid", "1").get("/api/v1/nodes").await, what);
+}
+
+#[tokio::test]
+async fn of_several_refusals_that_of_the_way_that_was_gone_last_is_told() {
+    let may = &[
+        ("impersonate", "users", "bob"),
+        ("impersonate-on:user-info:list", "nodes", ""),
+        ("impersonate:user-info", "users", "cid"),
+    ];
+    let (world, ann) = ann(may).await;
+    let list = async |who: &str| ann.with("impersonate-user", who).get("/api/v1/nodes").await;
+    let narrow = "cannot impersonate:user-info resource \"users\"";
+    let old = "cannot impersonate resource \"users\"";
+    refused(list("eve").await, narrow);
+    refused(list("bob").await, "User \"bob\" cannot list");
+    refused(list("eve").await, old);
+    refused(list("system:node:n").await, old);
+    refused(list("cid").await, "User \"cid\" cannot list");
+    refused(list("eve").await, narrow);
+    // A way that does not lead there says nothing.
+    refused(list("system:node:n").await, "cannot impersonate-on:arbitrary-node:list");
+
+    let (_, text) = world.admin().text(Method::GET, "/metrics", "").await;
+    for (expected, count) in [
+        ("attempts_total{mode=\"user-info\",decision=\"allowed\"}", 1),
+        ("attempts_total{mode=\"legacy\",decision=\"allowed\"}", 1),
+        ("attempts_total{mode=\"\",decision=\"denied\"}", 5),
+        ("attempts_duration_seconds_count{mode=\"\",decision=\"denied\"}", 5),
+        ("authorization_attempts_total{mode=\"arbitrary-node\",decision=\"denied\"}", 2),
+        ("authorization_attempts_total{mode=\"legacy\",decision=\"allowed\"}", 1),
+    ] {
+        let line = format!("apiserver_impersonation_{expected} {count}\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    assert!(
+        text.contains("apiserver_impersonation_authorization_attempts_duration_seconds_bucket{")
+    );
+    let largest = "attempts_duration_seconds_bucket{mode=\"\",decision=\"denied\",le=\"16.384\"}";
+    assert!(text.contains(largest), "{text}");
 }
 
 #[tokio::test]

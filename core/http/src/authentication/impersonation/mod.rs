@@ -1,17 +1,24 @@
-//! Acting as another. Upstream knows several ways, of which the first that the caller may go counts:
-//! the narrow ones ask for two verbs, one for whom (`impersonate:user-info`) and one for what is done
+//! Acting as another. Upstream knows several ways, of which the first that the caller may go counts;
+//! the one that the caller went last is tried first, and of several refusals the first is told. The
+//! narrow ways ask for two verbs, one for whom (`impersonate:user-info`) and one for what is done
 //! then (`impersonate-on:user-info:list`); the old one asks for `impersonate` alone
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/>).
 
-use std::collections::BTreeMap;
+mod figures;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::HeaderMap;
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use pinnace_api::kinds::names;
 use pinnace_api::{ApiError, Result};
+use pinnace_env::Stopwatch;
 use pinnace_server::{Attributes, Selectors, Server, User, account_of, forbidden};
+use prometheus_client::registry::Registry;
 
+use self::figures::Figures;
 use super::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, with_group};
 
 const USER: &str = "impersonate-user";
@@ -26,6 +33,8 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 const NODE_KEYS: &str = "authentication.kubernetes.io/associated-node-keys";
 /// From how many on it is first asked whether all are allowed.
 const MANY: usize = 4;
+/// Callers whose last way is remembered; when there are more, all are forgotten.
+const REMEMBERED: usize = 10_000;
 
 /// Whom somebody acts as.
 #[derive(Debug)]
@@ -35,25 +44,69 @@ pub(crate) struct Impersonated {
     pub(crate) constraint: Option<String>,
 }
 
-/// Whom the caller wants to act as, in what they ask; `None` when no header says that they do.
-///
-/// # Errors
-/// `Forbidden` for each part of another identity that the caller may not take; `BadRequest` for parts
-/// without a user.
-pub(crate) fn impersonate(
-    server: &Server,
-    asked: &Attributes<'_>,
-    headers: &HeaderMap,
-) -> Result<Option<Impersonated>> {
-    let Some(wanted) = Wanted::read(headers)? else { return Ok(None) };
-    let mut first = None;
-    for way in Way::ALL.into_iter().filter(|way| way.leads_to(&wanted, asked.user)) {
-        match way.go(server, asked, &wanted) {
-            Ok(user) => return Ok(Some(Impersonated { user, constraint: way.constraint() })),
-            Err(error) => first = first.or(Some(error)),
-        }
+/// Lets callers act as others.
+#[derive(Default)]
+pub(crate) struct Impersonation {
+    /// The way that a caller, by name, went last.
+    last: Mutex<HashMap<Arc<str>, Way>>,
+    figures: Figures,
+}
+
+impl Impersonation {
+    /// Has a registry show its figures.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.figures.register(registry);
     }
-    Err(first.unwrap_or_else(|| ApiError::internal("all impersonation modes failed")))
+
+    /// Whom the caller wants to act as, in what they ask; `None` when no header says that they do.
+    ///
+    /// # Errors
+    /// `Forbidden` for each part of another identity that the caller may not take; `BadRequest` for
+    /// parts without a user.
+    pub(crate) fn impersonate(
+        &self,
+        server: &Server,
+        asked: &Attributes<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Impersonated>> {
+        let Some(wanted) = Wanted::read(headers)? else { return Ok(None) };
+        let watch = Stopwatch::start();
+        let found = self.find(server, asked, &wanted);
+        let mode = found.as_ref().map_or("", |(way, _)| way.name());
+        self.figures.attempts.note(mode, found.is_ok(), watch.elapsed());
+        let (way, user) = found?;
+        Ok(Some(Impersonated { user, constraint: way.constraint() }))
+    }
+
+    fn find(
+        &self,
+        server: &Server,
+        asked: &Attributes<'_>,
+        wanted: &Wanted,
+    ) -> Result<(Way, User)> {
+        let last = self.last.lock().get(&asked.user.name).copied();
+        let others = Way::ALL.into_iter().filter(|way| Some(*way) != last);
+        let ways = last.into_iter().chain(others);
+        let mut first = None;
+        for way in ways.filter(|way| way.leads_to(wanted, asked.user)) {
+            match way.go(server, asked, wanted, &self.figures) {
+                Ok(user) => {
+                    self.remember(&asked.user.name, way);
+                    return Ok((way, user));
+                }
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| ApiError::internal("all impersonation modes failed")))
+    }
+
+    fn remember(&self, caller: &Arc<str>, way: Way) {
+        let mut last = self.last.lock();
+        if last.len() >= REMEMBERED && !last.contains_key(caller) {
+            last.clear();
+        }
+        last.insert(caller.clone(), way);
+    }
 }
 
 /// A way to act as another.
@@ -84,7 +137,7 @@ impl Way {
             Self::ArbitraryNode => "arbitrary-node",
             Self::ServiceAccount => "serviceaccount",
             Self::UserInfo => "user-info",
-            Self::Old => "",
+            Self::Old => "legacy",
         }
     }
 
@@ -112,7 +165,13 @@ impl Way {
         }
     }
 
-    fn go(self, server: &Server, asked: &Attributes<'_>, wanted: &Wanted) -> Result<User> {
+    fn go(
+        self,
+        server: &Server,
+        asked: &Attributes<'_>,
+        wanted: &Wanted,
+        figures: &Figures,
+    ) -> Result<User> {
         let narrowed = (self == Self::AssociatedNode).then(|| {
             // The same for all nodes, so that what is allowed is, too.
             let keys: Vec<_> = asked.user.extra.keys().cloned().collect();
@@ -120,12 +179,12 @@ impl Way {
             User { extra, ..asked.user.clone() }
         });
         let caller = narrowed.as_ref().unwrap_or(asked.user);
+        let verb = self.verb();
+        let check = Check { server, caller, verb: &verb, way: self, figures };
         if self != Self::Old {
             let verb = format!("impersonate-on:{}:{}", self.name(), asked.verb);
-            server.check(&Attributes { user: caller, verb: &verb, ..*asked })?;
+            check.ask(Attributes { user: caller, verb: &verb, ..*asked })?;
         }
-        let verb = self.verb();
-        let check = Check { server, caller, verb: &verb, way: self };
         check.user(&wanted.user)?;
         if let Some(uid) = &wanted.uid {
             check.ask(check.about(AUTHENTICATION, "uids", "", uid))?;
@@ -162,6 +221,7 @@ struct Check<'a> {
     caller: &'a User,
     verb: &'a str,
     way: Way,
+    figures: &'a Figures,
 }
 
 impl<'a> Check<'a> {
@@ -186,7 +246,10 @@ impl<'a> Check<'a> {
     }
 
     fn ask(&self, asked: Attributes<'_>) -> Result<()> {
-        self.server.check(&asked)
+        let watch = Stopwatch::start();
+        let answer = self.server.check(&asked);
+        self.figures.authorizations.note(self.way.name(), answer.is_ok(), watch.elapsed());
+        answer
     }
 
     fn is_narrow(&self) -> bool {
