@@ -71,4 +71,4 @@ pub use kind::{Codec, Kind, Payload};
 pub use object::{Draft, Object, Typed};
 pub use ownership::{Ownership, Writer};
 pub use resource::{KindSchema, Resource, ScaleTarget, Scope, Subresource, Subresources, Verbs};
-pub use strategy::{AnyStrategy, PodsOf, ScaleView, Strategy};
+pub use strategy::{AnyStrategy, Caller, PodsOf, ScaleView, Strategy};

@@ -49,6 +49,17 @@ pub trait Strategy: Send + Sync + 'static {
     ) {
     }
 
+    /// Checks that the caller may change what it changes in the status, where more is asked for that
+    /// than that it may write the status.
+    fn authorize_status_update(
+        &self,
+        _caller: &dyn Caller,
+        _new: &Self::Kind,
+        _old: &Self::Kind,
+        _errors: &mut ErrorList,
+    ) {
+    }
+
     /// The value of a selectable field beyond `metadata.name` and `metadata.namespace`.
     fn field<'a>(&self, _object: &'a Self::Kind, _path: &str) -> Option<Cow<'a, str>> {
         None
@@ -99,6 +110,21 @@ pub trait Strategy: Send + Sync + 'static {
     fn set_replicas(&self, _object: &mut Self::Kind, _replicas: i32) {}
 }
 
+/// Who writes an object, as its strategy sees them.
+pub trait Caller {
+    /// `update` or `patch`.
+    fn verb(&self) -> &str;
+
+    /// The node that they are known to run on.
+    fn node(&self) -> Option<&str>;
+
+    /// Whether they may do something with the subresource `part` of objects of the same kind.
+    ///
+    /// # Errors
+    /// Why they may not.
+    fn may(&self, verb: &str, part: &str, namespace: &str, name: &str) -> Result<(), String>;
+}
+
 /// What the `scale` subresource of an object shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScaleView {
@@ -137,6 +163,14 @@ pub trait AnyStrategy: Send + Sync + 'static {
     fn prepare_for_status_update(&self, new: &mut Draft, old: &Object);
     /// See [`Strategy::validate_status_update`].
     fn validate_status_update(&self, new: &Draft, old: &Object, errors: &mut ErrorList);
+    /// See [`Strategy::authorize_status_update`].
+    fn authorize_status_update(
+        &self,
+        caller: &dyn Caller,
+        new: &Draft,
+        old: &Object,
+        errors: &mut ErrorList,
+    );
     /// See [`Strategy::field`].
     fn field<'a>(&self, object: &'a Object, path: &str) -> Option<Cow<'a, str>>;
     /// See [`Strategy::warnings`].
@@ -198,6 +232,17 @@ impl<S: Strategy> AnyStrategy for S {
     fn validate_status_update(&self, new: &Draft, old: &Object, errors: &mut ErrorList) {
         if let (Some(new), Ok(old)) = (new.get(), old.get()) {
             Strategy::validate_status_update(self, new, old, errors);
+        }
+    }
+    fn authorize_status_update(
+        &self,
+        caller: &dyn Caller,
+        new: &Draft,
+        old: &Object,
+        errors: &mut ErrorList,
+    ) {
+        if let (Some(new), Ok(old)) = (new.get(), old.get()) {
+            Strategy::authorize_status_update(self, caller, new, old, errors);
         }
     }
     fn field<'a>(&self, object: &'a Object, path: &str) -> Option<Cow<'a, str>> {

@@ -120,7 +120,7 @@ impl Server {
         let whole = Target::new(target.resource.clone(), target.key.clone());
         self.check_expected(&whole, &new, old)?;
         self.admit_changed(user, &whole, &mut new, old)?;
-        validate_changed(&whole, &new, old)?;
+        validate_changed(&whole, &new, old, ErrorList::default())?;
         self.review_final(&write, Some(&mut wanted)).await?;
         Ok(new)
     }

@@ -6,11 +6,13 @@ use pinnace_api::{ApiError, Draft, Object, Resource, Result};
 use pinnace_client::{Annotations, Subresource, Target, Warnings, WriteOptions};
 use pinnace_store::{CommitError, Expect, Transaction};
 
+use crate::caller::Writing;
 use crate::certificates;
 use crate::create::{first, storage_error, warn};
 use crate::patching::{apply_patch, check_patched};
 use crate::server::WRITE_ATTEMPTS;
 use crate::write::Write;
+
 use crate::{AdmissionRequest, Operation, Server, User};
 
 /// Kinds whose objects come to be when one that is not there is updated.
@@ -188,8 +190,13 @@ impl Server {
         let write = Write::to(user, Operation::Update, target, Some(old), options);
         self.mutate(&write, Some(&mut new), |new| self.admit_changed(user, target, new, old))
             .await?;
-        self.authorize_claim_status(user, verb, target, &new, old)?;
-        validate_changed(target, &new, old)?;
+        let mut errors = ErrorList::default();
+        if target.subresource == Some(Subresource::Status) {
+            let resource = &*target.resource;
+            let caller = Writing { server: self, user, verb, resource };
+            resource.strategy.authorize_status_update(&caller, &new, old, &mut errors);
+        }
+        validate_changed(target, &new, old, errors)?;
         self.review_final(&write, Some(&mut new)).await?;
         Ok(new)
     }
@@ -308,10 +315,14 @@ impl Server {
     }
 }
 
-/// Checks a changed object, or the part of it that was changed.
-pub(crate) fn validate_changed(target: &Target, new: &Draft, old: &Object) -> Result<()> {
+/// Checks a changed object, or the part of it that was changed; `errors` are known already.
+pub(crate) fn validate_changed(
+    target: &Target,
+    new: &Draft,
+    old: &Object,
+    mut errors: ErrorList,
+) -> Result<()> {
     let resource = &*target.resource;
-    let mut errors = ErrorList::default();
     let path = Path::root("metadata");
     metadata::validate_meta_update(new.meta(), old.meta(), &path, &mut errors);
     if !resource.is_extension() {

@@ -2,11 +2,11 @@ use k8s_openapi::api::resource::v1::{
     ResourceClaim, ResourceClaimSpec, ResourceClaimStatus, ResourceClaimTemplate,
 };
 
-use super::{allocation, request};
-use crate::Strategy;
+use super::{allocation, claim_status, request};
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::immutable;
 use crate::kinds::metadata;
+use crate::{Caller, Strategy};
 
 /// Claims for devices.
 pub(in crate::kinds) struct ResourceClaimStrategy;
@@ -51,6 +51,16 @@ impl Strategy for ResourceClaimStrategy {
         errors: &mut ErrorList,
     ) {
         allocation::validate_status(new, old, errors);
+    }
+
+    fn authorize_status_update(
+        &self,
+        caller: &dyn Caller,
+        new: &ResourceClaim,
+        old: &ResourceClaim,
+        errors: &mut ErrorList,
+    ) {
+        claim_status::authorize(caller, new, old, errors);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod allocation;
 mod claim;
+mod claim_status;
 mod class;
 mod config;
 mod device;
