@@ -151,12 +151,15 @@ const PARAMETER: Shape = OneOf(
 
 const PARAMETER_FIELDS: Fields =
     &[("required", Flag), ("in", Text), ("description", Text), ("name", Text)];
-static SIMPLE: [(&str, Shape); 17] = [
+static SIMPLE: [(&str, Shape); 5] = [
     ("type", Text),
     ("format", Text),
     ("items", one(&ITEMS)),
     ("collectionFormat", Text),
     ("default", Any),
+];
+/// How large a value may be, and how long.
+const BOUNDS: Fields = &[
     ("maximum", Fraction),
     ("exclusiveMaximum", Flag),
     ("minimum", Fraction),
@@ -167,17 +170,23 @@ static SIMPLE: [(&str, Shape); 17] = [
     ("maxItems", Whole),
     ("minItems", Whole),
     ("uniqueItems", Flag),
-    ("enum", Each(&Any)),
-    ("multipleOf", Fraction),
 ];
+const VALUES: Fields = &[("enum", Each(&Any)), ("multipleOf", Fraction)];
 
 /// In the path and in headers.
-static OTHER_PARAMETER: Message = Message(&[PARAMETER_FIELDS, &SIMPLE, &[EXTENSIONS]]);
+static OTHER_PARAMETER: Message =
+    Message(&[PARAMETER_FIELDS, &SIMPLE, BOUNDS, VALUES, &[EXTENSIONS]]);
 /// In the query and in forms.
-static EMPTIABLE_PARAMETER: Message =
-    Message(&[PARAMETER_FIELDS, &[("allowEmptyValue", Flag)], &SIMPLE, &[EXTENSIONS]]);
-static ITEMS: Message = Message(&[&SIMPLE, &[EXTENSIONS]]);
-static HEADER: Message = Message(&[&SIMPLE, &[("description", Text), EXTENSIONS]]);
+static EMPTIABLE_PARAMETER: Message = Message(&[
+    PARAMETER_FIELDS,
+    &[("allowEmptyValue", Flag)],
+    &SIMPLE,
+    BOUNDS,
+    VALUES,
+    &[EXTENSIONS],
+]);
+static ITEMS: Message = Message(&[&SIMPLE, BOUNDS, VALUES, &[EXTENSIONS]]);
+static HEADER: Message = Message(&[&SIMPLE, BOUNDS, VALUES, &[("description", Text), EXTENSIONS]]);
 
 static RESPONSE: Message = Message(&[&[
     ("description", Text),
@@ -206,40 +215,38 @@ static FILE_SCHEMA: Message = Message(&[&[
 /// Schemas by name, those whose names begin with `x-` as well.
 static PROPERTIES: Message = Message(&[&[("", Entries(&one(&SCHEMA)))]]);
 
-static SCHEMA: Message = Message(&[&[
-    ("$ref", Text),
-    ("format", Text),
-    ("title", Text),
-    ("description", Text),
-    ("default", Any),
-    ("multipleOf", Fraction),
-    ("maximum", Fraction),
-    ("exclusiveMaximum", Flag),
-    ("minimum", Fraction),
-    ("exclusiveMinimum", Flag),
-    ("maxLength", Whole),
-    ("minLength", Whole),
-    ("pattern", Text),
-    ("maxItems", Whole),
-    ("minItems", Whole),
-    ("uniqueItems", Flag),
-    ("maxProperties", Whole),
-    ("minProperties", Whole),
-    ("required", TEXT_LIST),
-    ("enum", Each(&Any)),
-    ("additionalProperties", OneOf(|value| usize::from(value.is_boolean()), &[one(&SCHEMA), Flag])),
-    ("type", Texts),
-    // The message has room for several, of which OpenAPI v2 uses one.
-    ("items", OneOf(|_| 0, &[one(&SCHEMA)])),
-    ("allOf", Each(&one(&SCHEMA))),
-    ("properties", one(&PROPERTIES)),
-    ("discriminator", Text),
-    ("readOnly", Flag),
-    ("xml", one(&XML)),
-    ("externalDocs", one(&EXTERNAL_DOCS)),
-    ("example", Any),
-    EXTENSIONS,
-]]);
+static SCHEMA: Message = Message(&[
+    &[
+        ("$ref", Text),
+        ("format", Text),
+        ("title", Text),
+        ("description", Text),
+        ("default", Any),
+        ("multipleOf", Fraction),
+    ],
+    BOUNDS,
+    &[
+        ("maxProperties", Whole),
+        ("minProperties", Whole),
+        ("required", TEXT_LIST),
+        ("enum", Each(&Any)),
+        (
+            "additionalProperties",
+            OneOf(|value| usize::from(value.is_boolean()), &[one(&SCHEMA), Flag]),
+        ),
+        ("type", Texts),
+        // The message has room for several, of which OpenAPI v2 uses one.
+        ("items", OneOf(|_| 0, &[one(&SCHEMA)])),
+        ("allOf", Each(&one(&SCHEMA))),
+        ("properties", one(&PROPERTIES)),
+        ("discriminator", Text),
+        ("readOnly", Flag),
+        ("xml", one(&XML)),
+        ("externalDocs", one(&EXTERNAL_DOCS)),
+        ("example", Any),
+        EXTENSIONS,
+    ],
+]);
 
 static XML: Message = Message(&[&[
     ("name", Text),
