@@ -27,6 +27,7 @@ mod node_lifecycle;
 mod node_ttl;
 mod pod_control;
 mod pod_gc;
+mod pod_ranges;
 mod pods;
 mod policy_status;
 mod replicaset;
@@ -50,6 +51,7 @@ pub use context::{
 pub use custom_resources::restore as restore_custom_kinds;
 use garbage_collector::GarbageCollector;
 use pinnace_reconcile::Controller;
+pub use pod_ranges::POD_RANGE_WANTED;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 pub use volumes::{DEFAULT_CLASS, LOCAL_PATH, default_storage_class};
@@ -82,6 +84,7 @@ impl Controllers {
             endpoints::controller(context)?,
             endpoints::mirroring_controller(context)?,
             node_ttl::controller(context)?,
+            pod_ranges::controller(context)?,
             service_ranges::controller(context)?,
             custom_resources::controller(context)?,
             job::controller(context)?,

@@ -215,7 +215,7 @@ impl EngineBuilder {
             plugins_dir: self.plugins_dir.clone(),
             kubelet: self.kubelet.clone(),
             addresses: Vec::new(),
-            avoid: Vec::new(),
+            pod_range: None,
         }
     }
 

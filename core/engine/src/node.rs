@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
-use pinnace_api::{Key, Object, Typed};
+use pinnace_api::patch::Patch;
+use pinnace_api::{Key, Object, Reason};
 use pinnace_client::nodes::NodeDirectory as _;
 use pinnace_client::{Client, Informers, ListOptions, Recorder};
+use pinnace_controllers::POD_RANGE_WANTED;
 use pinnace_env::Env;
 use pinnace_http::{Kubelet, KubeletConfig};
 use pinnace_network::Ipv4Net;
 use pinnace_node::{Machine, NodeAgent, NodeAgentConfig, NodeConfig, Sight};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +27,8 @@ use crate::{Error, Result};
 
 /// Where nodes listen unless they are told otherwise, as upstream.
 const PORT: u16 = 10250;
+/// How long the cluster may take to say where a node's pods have their addresses.
+const RANGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A node of a cluster elsewhere: it runs the pods that are bound to it, and serves their logs, commands
 /// and ports to the cluster over mutual TLS.
@@ -79,7 +84,7 @@ impl Node {
                 plugins_dir: None,
                 kubelet: None,
                 addresses: Vec::new(),
-                avoid: Vec::new(),
+                pod_range: None,
             },
             images: Vec::new(),
             on_shutdown: None,
@@ -260,7 +265,7 @@ impl NodeBuilder {
                 "the kubeconfig is that of node {user:?}, not {name:?}"
             )));
         }
-        options.avoid = ranges_of_others(&client, &name).await?;
+        options.pod_range = range_of(&client, &name).await?;
         let listener = match &authority {
             Some(_) => Some(bind(listen).await?),
             None => None,
@@ -366,14 +371,33 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Where the pods of other nodes have their addresses.
-async fn ranges_of_others(client: &Client, name: &str) -> Result<Vec<Ipv4Net>> {
-    let nodes = client.of::<NodeObject>()?.list(None, ListOptions::default()).await?;
-    let others = nodes.items.iter().filter(|node| node.object().key() != Key::cluster(name));
-    let ranges = |node: &Typed<NodeObject>| -> Vec<Ipv4Net> {
-        let spec = node.spec.as_ref();
-        let ranges = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
-        ranges.iter().filter_map(|range| range.parse().ok()).collect()
+/// Where the cluster says that the pods of a node have their addresses: what its Node says, which is
+/// made for that if it is not there. A cluster that says nothing leaves it to the node, as does one where
+/// the client is not that node.
+async fn range_of(client: &Client, name: &str) -> Result<Option<Ipv4Net>> {
+    let (nodes, key) = (client.of::<NodeObject>()?, Key::cluster(name));
+    let asks = json!({"metadata": {"name": name, "annotations": {POD_RANGE_WANTED: ""}}});
+    let asked = match nodes.find(&key).await {
+        Ok(Some(found)) if range(&found).is_some() => return Ok(range(&found)),
+        Ok(Some(_)) => nodes.patch(&key, Patch::Merge(asks)).await,
+        Ok(None) => nodes.create(serde_json::from_value(asks).unwrap_or_default()).await,
+        Err(error) => Err(error),
     };
-    Ok(others.flat_map(ranges).collect())
+    match asked {
+        Err(error) if error.reason() == Reason::Forbidden => return Ok(None),
+        asked => asked?,
+    };
+    let given = nodes.dynamic().follow(&key, |object| {
+        let node = object.and_then(|object| object.get::<NodeObject>().ok());
+        Ok::<_, Error>(node.and_then(range))
+    });
+    match tokio::time::timeout(RANGE_PATIENCE, given).await {
+        Ok(given) => given.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+fn range(node: &NodeObject) -> Option<Ipv4Net> {
+    let ranges = node.spec.as_ref()?.pod_cidrs.as_deref()?;
+    ranges.iter().find_map(|range| range.parse().ok())
 }

@@ -37,8 +37,8 @@ pub(crate) struct NodeOptions {
     pub(crate) kubelet: Option<Vec<u8>>,
     /// Where the node is reached; the machine's own addresses, or made-up ones, if there are none.
     pub(crate) addresses: Vec<IpAddr>,
-    /// What the pods of other nodes have.
-    pub(crate) avoid: Vec<Ipv4Net>,
+    /// Where the pods of a single node have their addresses, if it is not to choose by itself.
+    pub(crate) pod_range: Option<Ipv4Net>,
 }
 
 /// The nodes of an engine, before their agent starts.
@@ -148,11 +148,10 @@ fn simulated(
     let mut runtimes: Vec<Arc<dyn ContainerRuntime>> = vec![Arc::new(shared)];
     let mut configs = Vec::with_capacity(count);
     let mut networks: Vec<Arc<dyn PodNetwork>> = Vec::with_capacity(count);
-    let mut ranges = (0..MAX_SIMULATED_NODES).map(simulated_range);
+    let mut ranges = options.pod_range.into_iter().chain((0..).map(simulated_range));
     for index in 0..count {
-        let free = |range: &Ipv4Net| !options.avoid.iter().any(|taken| overlap(taken, range));
-        let range = ranges.find(free);
-        let range = range.ok_or_else(|| config("no range of addresses is left for pods"))?;
+        let range =
+            ranges.next().ok_or_else(|| config("no range of addresses is left for pods"))?;
         let network: Arc<dyn PodNetwork> = Arc::new(SimulatedNetwork::new(range)?);
         networks.push(network.clone());
         let name = match &options.name {
@@ -200,10 +199,6 @@ fn settings(options: &NodeOptions, eviction: Option<Eviction>) -> Result<NodeSet
         Some(document) => NodeSettings::read(document)
             .map_err(|why| config(format!("the configuration of the kubelet: {why}"))),
     }
-}
-
-fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
 }
 
 fn simulated_range(index: usize) -> Ipv4Net {
@@ -284,7 +279,7 @@ async fn network(
     use pinnace_network::{BridgeConfig, BridgeNetwork};
     let directory = place.directory.join("network");
     let mut config = BridgeConfig::new(directory);
-    config.avoid.extend(&options.avoid);
+    config.preferred = options.pod_range;
     match BridgeNetwork::open(config).await {
         Ok(network) => Ok((Arc::new(network), None)),
         Err(error) if error.is_unavailable() => {

@@ -373,7 +373,10 @@ impl Server {
         let namespace = namespace.unwrap_or_default();
         let selectors = Selectors::of(options);
         let (group, resource) = (&*resource.group, &*resource.plural);
-        let (subresource, name, path) = ("", "", "");
+        let (subresource, path) = ("", "");
+        // A list of one is about this one, as it is for requests over HTTP.
+        let name = selectors.fields.and_then(|fields| fields.requires("metadata.name"));
+        let name = name.unwrap_or_default();
         self.check(&Attributes {
             user,
             verb,

@@ -18,6 +18,7 @@ mod namespace;
 mod node_lifecycle;
 mod other_servers;
 mod pod_gc;
+mod pod_ranges;
 mod policy_status;
 mod replication_controllers;
 mod resource_quotas;

@@ -70,7 +70,7 @@ async fn a_nodes_pods_have_addresses_of_their_own() {
     for name in ["node-0", "node-1", "b"] {
         ranges.push(field(&engine, &format!("nodes/{name}"), "/spec/podCIDR").await);
     }
-    assert_eq!(ranges, ["10.0.0.0/25", "10.0.0.128/25", "10.0.1.0/25"]);
+    assert_eq!(ranges, ["10.0.0.0/25", "10.0.0.128/25", "10.128.0.0/24"]);
     node.shutdown().await.unwrap();
     engine.shutdown().await.unwrap();
 }

@@ -21,6 +21,8 @@ pub struct BridgeConfig {
     /// Where pods get their IPv4 addresses from. `None` picks a /24 of the private address space
     /// that nothing on the machine uses, and keeps to it across restarts.
     pub pod_cidr: Option<Ipv4Net>,
+    /// The range that picking tries first, unless it keeps to an earlier one.
+    pub preferred: Option<Ipv4Net>,
     /// Where pods get an IPv6 address from beside the IPv4 one; at least as large as `pod_cidr`.
     pub pod_cidr_v6: Option<Ipv6Net>,
     /// A folder of this node alone that lives as long as the node does. It tells the node's bridge
@@ -43,6 +45,7 @@ impl BridgeConfig {
         Self {
             bridge: interface_name("pinnace-", &state_dir.to_string_lossy()),
             pod_cidr: None,
+            preferred: None,
             pod_cidr_v6: None,
             state_dir,
             mtu: None,

@@ -176,10 +176,10 @@ fn free_cidr(config: &BridgeConfig, seen: &Surroundings, attempt: usize) -> Resu
     }
     let mut nets: Vec<_> = taken.into_iter().map(|other| other.net).collect();
     if attempt == 0
-        && let Some(remembered) = recall(config)?
-        && !nets.iter().any(|net| overlap(remembered, *net))
+        && let Some(wanted) = recall(config)?.or(config.preferred)
+        && !nets.iter().any(|net| overlap(wanted, *net))
     {
-        return Ok(remembered);
+        return Ok(wanted);
     }
     nets.extend(&config.avoid);
     pick(&format!("{} {attempt}", config.bridge), &nets).ok_or(Error::NoFreeCidr)

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::resource::v1::ResourceSlice;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use pinnace_api::{Key, Object};
 use pinnace_store::Snapshot;
@@ -112,4 +113,11 @@ pub(super) fn is_attached(node: &str, name: &str, snapshot: &Snapshot) -> bool {
     let found = snapshot.get("volumeattachments.storage.k8s.io", &Key::cluster(name));
     let found = found.and_then(|found| found.get::<VolumeAttachment>().ok());
     found.is_some_and(|found| found.spec.node_name == node)
+}
+
+/// Whether a slice is of devices of the node.
+pub(super) fn is_slice_of(node: &str, name: &str, snapshot: &Snapshot) -> bool {
+    let found = snapshot.get("resourceslices.resource.k8s.io", &Key::cluster(name));
+    let found = found.and_then(|found| found.get::<ResourceSlice>().ok());
+    found.is_some_and(|found| found.spec.node_name.as_deref() == Some(node))
 }

@@ -34,7 +34,13 @@ impl References {
         let made = statuses.flatten().filter_map(|one| one.resource_claim_name.clone());
         let given = spec.resource_claims.iter().flatten();
         let given = given.filter_map(|claim| claim.resource_claim_name.clone());
-        found.resource_claims.extend(given.chain(made));
+        let extended = pod.status.as_ref().and_then(|status| {
+            status
+                .extended_resource_claim_status
+                .as_ref()
+                .map(|one| one.resource_claim_name.clone())
+        });
+        found.resource_claims.extend(given.chain(made).chain(extended));
         found
     }
 
@@ -102,7 +108,8 @@ fn secret_of(volume: &Volume) -> Option<String> {
     local.or_else(|| volume.azure_file.as_ref().map(|source| source.secret_name.clone()))
 }
 
-/// The secrets that a volume of the cluster is mounted by, as namespace and name.
+/// The secrets that a volume of the cluster is mounted by, as namespace and name. Those by which a
+/// driver's controller publishes and grows it are of no node's concern.
 pub(super) fn volume_secrets(volume: &PersistentVolume) -> Vec<(String, String)> {
     let Some(spec) = &volume.spec else { return Vec::new() };
     let of_claim = spec.claim_ref.as_ref().and_then(|claim| claim.namespace.clone());
@@ -110,8 +117,6 @@ pub(super) fn volume_secrets(volume: &PersistentVolume) -> Vec<(String, String)>
     let references = [
         csi.and_then(|csi| csi.node_publish_secret_ref.clone()),
         csi.and_then(|csi| csi.node_stage_secret_ref.clone()),
-        csi.and_then(|csi| csi.controller_publish_secret_ref.clone()),
-        csi.and_then(|csi| csi.controller_expand_secret_ref.clone()),
         csi.and_then(|csi| csi.node_expand_secret_ref.clone()),
         spec.cephfs.as_ref().and_then(|source| source.secret_ref.clone()),
         spec.cinder.as_ref().and_then(|source| source.secret_ref.clone()),
