@@ -143,11 +143,18 @@ async fn a_node_writes_itself_but_not_where_it_would_draw_pods() {
     untainted["spec"]["taints"] = json!([]);
     let why = "node \"a\" is not allowed to modify taints";
     check(update(&node, "node", untainted.clone()).await, why);
+    let mut owned = stored.clone();
+    owned["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u"}]);
+    let why = "node \"a\" is not allowed to modify ownerReferences";
+    check(update(&node, "node", owned.clone()).await, why);
     let mut labelled = stored;
     labelled["metadata"]["labels"]["kubernetes.io/role"] = "x".into();
     let why = "is not allowed to modify labels: kubernetes.io/role";
     check(update(&node, "node", labelled).await, why);
     check(update(&host, "node", untainted).await, "");
+    owned["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    check(update(&host, "node", owned).await, "");
     let lease =
         |namespace: &str, name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
     let why = "can only access leases in the \"kube-node-lease\" system namespace";
@@ -227,6 +234,11 @@ async fn a_node_writes_only_of_pods_that_it_runs() {
     let mut running = stored("mine").await;
     running["metadata"]["labels"] = json!({"x": "y"});
     let why = "node \"a\" cannot update labels through pod status";
+    check(status(&node, "pod", running).await, why);
+    let mut running = stored("mine").await;
+    running["status"]["extendedResourceClaimStatus"] =
+        json!({"resourceClaimName": "theirs", "requestMappings": []});
+    let why = "node \"a\" cannot update extended resource claim status";
     check(status(&node, "pod", running).await, why);
     let mut running = stored("mine").await;
     running["status"]["phase"] = "Running".into();

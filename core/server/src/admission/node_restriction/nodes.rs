@@ -62,6 +62,11 @@ impl Asked<'_> {
         if taints(new) != taints(old) {
             return self.refuse(format!("node {node:?} is not allowed to modify taints"));
         }
+        // Whose owner is gone is deleted, and could come back without its taints.
+        let owners = |node: &Node| node.metadata.owner_references.clone().unwrap_or_default();
+        if owners(new) != owners(old) {
+            return self.refuse(format!("node {node:?} is not allowed to modify ownerReferences"));
+        }
         let forbidden =
             forbidden_labels(new.metadata.labels.as_ref(), old.metadata.labels.as_ref());
         if forbidden.is_empty() {

@@ -108,6 +108,11 @@ impl<'a> Asked<'a> {
         if claims(old) != claims(new) {
             return self.refuse(format!("node {node:?} cannot update resource claim statues"));
         }
+        let extended = |pod: &Pod| pod.status.as_ref()?.extended_resource_claim_status.clone();
+        if extended(old) != extended(new) {
+            let why = format!("node {node:?} cannot update extended resource claim status");
+            return self.refuse(why);
+        }
         Ok(())
     }
 
