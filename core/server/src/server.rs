@@ -20,7 +20,7 @@ use crate::extension::ExtensionClient;
 use crate::figures::AdmissionFigures;
 use crate::followed::Followed;
 use crate::hooks::{AdmissionHook, Hooks};
-use crate::policy::Policies;
+use crate::policy::{Policies, RightsOfParams};
 use crate::service::{PortsInFlight, ServiceNetwork};
 use crate::webhooks::Webhooks;
 use crate::{Attributes, Authorizer, Decision, InProcess, MastersOnly, Selectors, User};
@@ -169,6 +169,7 @@ impl ServerBuilder {
         let is_disabled = |name: &str| disabled.iter().any(|one| one == name);
         rules.retain(|rule| !is_disabled(rule.name()));
         let charges_quotas = !is_disabled(admission::QUOTA);
+        rules.push(Box::new(RightsOfParams::new(authorizer.clone(), catalog.clone())));
         rules.extend(self.admission);
         let admission = rules;
         let webhooks = Followed::new(store.clone());

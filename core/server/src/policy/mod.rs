@@ -12,10 +12,12 @@ mod context;
 mod index;
 mod mutate;
 mod params;
+mod rights;
 mod validate;
 
 pub(crate) use conditions::Conditions;
 pub(crate) use index::Policies;
+pub(crate) use rights::RightsOfParams;
 
 use std::sync::Arc;
 

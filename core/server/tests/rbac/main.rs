@@ -6,4 +6,5 @@ mod defaults;
 mod escalation;
 mod model;
 mod nodes;
+mod params;
 mod support;
