@@ -1,12 +1,16 @@
 """An engine that others' clients talk to, and kubectl."""
 
+import contextlib
+import http.server
 import itertools
 import json
 import os
 import pathlib
 import select
 import shutil
+import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -65,20 +69,44 @@ def wait_for_line(process, start):
         seen += read
 
 
-@pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory, request):
-    """An engine that serves; `RUNTIME` in a module of tests chooses what runs its pods."""
-    path = tmp_path_factory.mktemp("engine") / "kubeconfig"
-    runtime = getattr(request.module, "RUNTIME", "simulated")
-    nodes = "3" if runtime == "simulated" else "1"
-    command = [program(), "up", "--listen", "127.0.0.1:0", "--runtime", runtime]
-    command += ["--nodes", nodes, "--kubeconfig", str(path)]
+@contextlib.contextmanager
+def engine(kubeconfig, *flags):
+    """An engine that serves, and writes its kubeconfig there."""
+    command = [program(), "up", "--listen", "127.0.0.1:0", "--kubeconfig", str(kubeconfig), *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             wait_for_line(process, "export KUBECONFIG=")
-            yield path
+            yield kubeconfig
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory, request):
+    """An engine for a module of tests, which may choose by `RUNTIME` what runs its pods."""
+    path = tmp_path_factory.mktemp("engine") / "kubeconfig"
+    runtime = getattr(request.module, "RUNTIME", "simulated")
+    nodes = "3" if runtime == "simulated" else "1"
+    with engine(path, "--runtime", runtime, "--nodes", nodes):
+        yield path
+
+
+@contextlib.contextmanager
+def https(handler, certificate):
+    """A server of Python's own over TLS; gives its URL."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +153,17 @@ def spaced(kubectl, request):
             return super().start(args[0], "-n", name, *args[1:], **more)
 
     return Spaced(kubectl.path, pathlib.Path(kubectl.env["KUBECONFIG"]))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate that vouches for itself, as those of many webhooks do, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    path = tmp_path_factory.mktemp("certificate")
+    files = path / "tls.crt", path / "tls.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=webhook", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-out", str(files[0]), "-keyout", str(files[1])]
+    subprocess.run(command, check=True, capture_output=True)
+    return files

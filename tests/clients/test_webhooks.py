@@ -3,26 +3,9 @@
 import base64
 import http.server
 import json
-import shutil
-import ssl
-import subprocess
-import threading
 
 import pytest
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate that vouches for itself, as those of many webhooks do, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl")
-    path = tmp_path_factory.mktemp("certificate")
-    files = path / "tls.crt", path / "tls.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "2", "-subj", "/CN=webhook", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command += ["-out", str(files[0]), "-keyout", str(files[1])]
-    subprocess.run(command, check=True, capture_output=True)
-    return files
+from conftest import https
 
 
 @pytest.fixture
@@ -48,23 +31,13 @@ def webhook(certificate):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    with https(Handler, certificate) as url:
+        def serve(path, answer):
+            answers[path] = answer
+            bundle = base64.b64encode(certificate[0].read_bytes()).decode()
+            return {"url": url + path, "caBundle": bundle}
 
-    def serve(path, answer):
-        answers[path] = answer
-        bundle = base64.b64encode(certificate[0].read_bytes()).decode()
-        return {"url": f"https://127.0.0.1:{server.server_port}{path}", "caBundle": bundle}
-
-    yield serve
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        yield serve
 
 
 def configuration(kind, name, namespace, client, **more):

@@ -11,7 +11,7 @@ use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 use super::condition;
 use crate::Context;
 
-/// How long requests stay that are approved, denied or have failed, and those that nobody decides.
+/// How long requests stay that have a certificate, are denied or have failed, and the others.
 const DECIDED: SignedDuration = SignedDuration::from_hours(1);
 const PENDING: SignedDuration = SignedDuration::from_hours(24);
 
@@ -53,14 +53,15 @@ impl Reconciler for Cleaner {
     }
 }
 
-/// When a request is to go: an hour after what was decided last, or a day after it was made.
+/// When a request is to go: an hour after what was decided last, or a day after it was made or was
+/// approved and no certificate came. That of a certificate goes before it can have expired for long.
 fn end_of(request: &CertificateSigningRequest) -> Option<Timestamp> {
-    let decided = ["Approved", "Denied", "Failed"].iter().filter_map(|kind| {
-        let condition = condition(request, kind)?;
-        condition.last_update_time.as_ref().map(|time| time.0)
+    let issued = request.status.as_ref().is_some_and(|status| status.certificate.is_some());
+    let ends = ["Approved", "Denied", "Failed"].iter().filter_map(|kind| {
+        let decided = condition(request, kind)?.last_update_time.as_ref()?.0;
+        let stays = if *kind == "Approved" && !issued { PENDING } else { DECIDED };
+        decided.checked_add(stays).ok()
     });
-    match decided.min() {
-        Some(time) => time.checked_add(DECIDED).ok(),
-        None => request.metadata.creation_timestamp.as_ref()?.0.checked_add(PENDING).ok(),
-    }
+    let made = request.metadata.creation_timestamp.as_ref();
+    ends.min().or_else(|| made?.0.checked_add(PENDING).ok())
 }

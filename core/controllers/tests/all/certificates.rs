@@ -95,12 +95,17 @@ async fn old_requests_go() {
     ask(&cluster, "pending", CLIENT, "ann/dev", usages).await;
     ask(&cluster, "approved", CLIENT, "ann/dev", usages).await;
     approve(&cluster, "approved").await;
+    // Nobody signs for this signer.
+    ask(&cluster, "unissued", "example.com/mine", "ann/dev", usages).await;
+    approve(&cluster, "unissued").await;
     cluster.pass(59 * 60).await;
     cluster.get::<CertificateSigningRequest>("approved").await;
     cluster.pass(2 * 60).await;
     assert!(cluster.find::<CertificateSigningRequest>("approved").await.is_none());
-    cluster.get::<CertificateSigningRequest>("pending").await;
+    for name in ["pending", "unissued"] {
+        cluster.get::<CertificateSigningRequest>(name).await;
+    }
     cluster.pass(24 * 60 * 60).await;
-    assert!(cluster.find::<CertificateSigningRequest>("pending").await.is_none());
+    assert_eq!(cluster.all::<CertificateSigningRequest>().await.len(), 0);
     cluster.stop().await;
 }

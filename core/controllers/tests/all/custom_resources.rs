@@ -2,7 +2,7 @@
 
 use crate::harness::Cluster;
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use pinnace_api::custom::definition::is_true;
@@ -90,6 +90,36 @@ async fn budgets_ask_the_scale_of_kinds_that_have_one() {
     let why = "Failed to calculate the number of expected pods: socks.example.com does not implement \
                the scale subresource";
     assert_eq!(told, [why]);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_goes_with_its_custom_objects_when_they_are_let_go() {
+    let cluster = Cluster::start().await;
+    cluster.make::<CustomResourceDefinition>(definition("shirts", "Shirt")).await;
+    established(&cluster, "shirts.example.com").await;
+    cluster.make::<Namespace>(json!({"metadata": {"name": "shop"}})).await;
+    let in_shop = |name: &str, finalizers: &[&str]| {
+        let mut draft = object(name, finalizers);
+        draft.meta_mut().namespace = Some("shop".to_owned());
+        draft
+    };
+    let api = shirts(&cluster);
+    api.create(in_shop("free", &[]), WriteOptions::default()).await.unwrap();
+    api.create(in_shop("held", &["example.com/hold"]), WriteOptions::default()).await.unwrap();
+    api.create(object("elsewhere", &[]), WriteOptions::default()).await.unwrap();
+    cluster.delete::<Namespace>("shop", PropagationPolicy::Background).await;
+    cluster.pass(30).await;
+    let shop = cluster.get::<Namespace>("shop").await;
+    assert_eq!(
+        crate::harness::condition(&*shop, "NamespaceContentRemaining"),
+        "True SomeResourcesRemain Some resources are remaining: shirts.example.com has 1 resource \
+         instances"
+    );
+    api.update(in_shop("held", &[]), WriteOptions::default()).await.unwrap();
+    cluster.gone::<Namespace>("shop").await;
+    let left = api.list(None, ListOptions::default()).await.unwrap().items;
+    assert_eq!(left.iter().map(|one| one.name()).collect::<Vec<_>>(), ["elsewhere"]);
     cluster.stop().await;
 }
 

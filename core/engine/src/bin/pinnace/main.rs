@@ -2,6 +2,7 @@
 
 mod cluster;
 mod explain;
+mod guard;
 mod node;
 mod snapshot;
 
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use explain::Explain;
 use futures::StreamExt as _;
+use guard::Guard;
 use k8s_openapi::api::core::v1::Pod;
 use node::{JoinNode, MakeKubeconfig};
 use pinnace::scheduler::Rebalancing;
@@ -96,6 +98,8 @@ struct Cluster {
     /// The same with all strategies, every five minutes.
     #[arg(long, conflicts_with = "descheduler_policy")]
     rebalance: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Args)]
@@ -171,7 +175,7 @@ impl Cluster {
         if self.rebalance {
             builder = builder.rebalancing(Rebalancing::default());
         }
-        Ok(builder.start().await?)
+        Ok(self.guard.tell(builder)?.start().await?)
     }
 
     async fn import(&self, engine: &Engine) -> Result<(), Failure> {
