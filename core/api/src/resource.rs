@@ -59,6 +59,19 @@ impl Subresource {
         }
     }
 
+    /// What can be done with it.
+    pub fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Self::Binding | Self::Eviction | Self::Token => &["create"],
+            Self::Finalize => &["update"],
+            Self::Status
+            | Self::Scale
+            | Self::EphemeralContainers
+            | Self::Resize
+            | Self::Approval => &["get", "patch", "update"],
+        }
+    }
+
     /// The subresource of a name, `None` if objects have none of that name. Connections (`log`,
     /// `exec`, `attach`, `portforward`, `proxy`) are not parts of an object and not among them.
     pub fn parse(name: &str) -> Option<Self> {

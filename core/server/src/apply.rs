@@ -44,6 +44,8 @@ impl Server {
                         target.key.name()
                     )));
                 }
+                let (namespace, name) = (target.key.namespace(), target.key.name());
+                self.authorize(user, "create", resource, None, namespace, name)?;
                 self.create_owned(user, target.clone(), new, options.clone()).await
             };
             match done {

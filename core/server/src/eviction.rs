@@ -48,7 +48,7 @@ impl Server {
         let (namespace, name) = (target.key.namespace(), target.key.name());
         let part = Some(Subresource::Eviction);
         self.authorize(user, "create", resource, part, namespace, name)?;
-        Self::check_part(resource, name, part)?;
+        Self::check_part(resource, name, part, "create")?;
         let write = Write::to(user, Operation::Create, &target, None, &options);
         self.admit_part(&write, &mut draft)?;
         self.mutate(&write, Some(&mut draft), |draft| self.admit_part(&write, draft)).await?;

@@ -17,7 +17,7 @@ impl Server {
         let (namespace, name) = (target.key.namespace(), target.key.name());
         self.authorize(user, "get", resource, target.subresource, namespace, name)?;
         Self::check_scope(resource, &target.key)?;
-        Self::check_part(resource, name, target.subresource)?;
+        Self::check_part(resource, name, target.subresource, "get")?;
         let found = self.snapshot().get(resource.table(), &target.key).cloned();
         let object = found.ok_or_else(|| ApiError::not_found(resource, name))?;
         match target.subresource {

@@ -362,7 +362,7 @@ impl Server {
         })
     }
 
-    /// Asks the authorizer about several objects of a kind.
+    /// Asks the authorizer about several objects of a kind; about one, where the name is selected.
     pub(crate) fn authorize_several(
         &self,
         user: &User,
@@ -374,10 +374,9 @@ impl Server {
         let namespace = namespace.unwrap_or_default();
         let selectors = Selectors::of(options);
         let (group, resource) = (&*resource.group, &*resource.plural);
+        let one = options.fields.as_ref().filter(|_| verb != "deletecollection");
+        let name = one.and_then(|fields| fields.requires("metadata.name")).unwrap_or_default();
         let (subresource, path) = ("", "");
-        // A list of one is about this one, as it is for requests over HTTP.
-        let name = selectors.fields.and_then(|fields| fields.requires("metadata.name"));
-        let name = name.unwrap_or_default();
         self.check(&Attributes {
             user,
             verb,
@@ -443,14 +442,22 @@ impl Server {
         Ok(())
     }
 
-    /// Checks that a kind has the subresource.
+    /// Checks that a kind has the subresource, and that this can be done with it.
     pub(crate) fn check_part(
         resource: &Resource,
         name: &str,
         subresource: Option<Subresource>,
+        verb: &str,
     ) -> Result<()> {
-        let served = subresource.is_none_or(|part| resource.subresources.has(part));
-        if served { Ok(()) } else { Err(ApiError::not_found(resource, name)) }
+        match subresource {
+            Some(part) if !resource.subresources.has(part) => {
+                Err(ApiError::not_found(resource, name))
+            }
+            Some(part) if !part.verbs().contains(&verb) => {
+                Err(ApiError::method_not_supported(resource, verb))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

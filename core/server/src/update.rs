@@ -52,7 +52,7 @@ impl Server {
         let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
         self.authorize(user, "update", resource, target.subresource, namespace, name)?;
-        Self::check_part(resource, name, target.subresource)?;
+        Self::check_part(resource, name, target.subresource, "update")?;
         Self::check_scope(resource, &target.key)?;
         if target.subresource == Some(Subresource::Scale) {
             return self.update_scale(user, target, draft, options).await;
@@ -104,7 +104,7 @@ impl Server {
         let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
         self.authorize(user, "patch", resource, target.subresource, namespace, name)?;
-        Self::check_part(resource, name, target.subresource)?;
+        Self::check_part(resource, name, target.subresource, "patch")?;
         Self::check_scope(resource, &target.key)?;
         if target.subresource == Some(Subresource::Scale) {
             return self.patch_scale(user, target, &patch, options).await;

@@ -7,8 +7,6 @@ use std::borrow::Cow;
 
 use super::groups::{Version, compare_versions};
 
-const READ_WRITE: &[&str] = &["get", "patch", "update"];
-const CREATE: &[&str] = &["create"];
 const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
@@ -76,17 +74,14 @@ pub(crate) fn parts(resource: &Resource) -> Vec<Part> {
 }
 
 fn part(part: Subresource) -> Part {
-    let name = part.as_str();
-    match part {
-        Subresource::Scale => Part::of(name, ("autoscaling", "v1", "Scale"), READ_WRITE),
-        Subresource::Binding => Part::of(name, ("", "", "Binding"), CREATE),
-        Subresource::Eviction => Part::of(name, ("policy", "v1", "Eviction"), CREATE),
-        Subresource::Token => {
-            Part::of(name, ("authentication.k8s.io", "v1", "TokenRequest"), CREATE)
-        }
-        Subresource::Finalize => Part::own(name, &["update"]),
-        _ => Part::own(name, READ_WRITE),
-    }
+    let kind = match part {
+        Subresource::Scale => ("autoscaling", "v1", "Scale"),
+        Subresource::Binding => ("", "", "Binding"),
+        Subresource::Eviction => ("policy", "v1", "Eviction"),
+        Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
+        _ => ("", "", ""),
+    };
+    Part::of(part.as_str(), kind, part.verbs())
 }
 
 /// The entries of a version in an `APIResourceList`.

@@ -50,10 +50,16 @@ impl Call<'_> {
         if misplaced && !matches!(&*self.info.verb, "list" | "watch") {
             return Err(method_not_allowed());
         }
-        let served = self.info.subresource.is_empty()
-            && self.resource.verbs.0.contains(&&*self.info.verb)
-            && (collection || named != (self.info.verb == "create"));
-        if !served && self.info.subresource.is_empty() {
+        let served = match Subresource::parse(&self.info.subresource) {
+            Some(part) => part.verbs().contains(&&*self.info.verb),
+            // What else is below an object says so itself.
+            None if !self.info.subresource.is_empty() => true,
+            None => {
+                self.resource.verbs.0.contains(&&*self.info.verb)
+                    && (collection || named != (self.info.verb == "create"))
+            }
+        };
+        if !served {
             return Err(method_not_allowed());
         }
         match &*self.info.verb {

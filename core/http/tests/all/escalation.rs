@@ -263,3 +263,66 @@ async fn who_may_read_may_not_go_through() {
         refused(ann.send(method, path, &Value::Null).await, what);
     }
 }
+
+#[tokio::test]
+async fn what_is_only_created_below_an_object_changes_nothing_of_it() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let made = admin.send(Method::POST, "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(made.0, 201, "{}", made.1);
+    let path = "/api/v1/namespaces/default/pods/p";
+    let before = admin.get(path).await;
+    let evil = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "hostNetwork": true}});
+    for part in ["pods/p/binding", "pods/p/eviction", "serviceaccounts/default/token"] {
+        let path = format!("/api/v1/namespaces/default/{part}");
+        for kind in ["merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml"] {
+            let client = admin.with("content-type", &format!("application/{kind}"));
+            let query = if kind.starts_with("apply") { "?fieldManager=x" } else { "" };
+            let (code, status) = client.send(Method::PATCH, &format!("{path}{query}"), &evil).await;
+            assert_eq!(
+                (code, status["reason"].as_str()),
+                (405, Some("MethodNotAllowed")),
+                "{part}"
+            );
+        }
+        for method in [Method::GET, Method::PUT, Method::DELETE] {
+            assert_eq!(admin.send(method, &path, &evil).await.0, 405, "{part}");
+        }
+    }
+    let finalize = "/api/v1/namespaces/default/finalize";
+    let client = admin.with("content-type", "application/merge-patch+json");
+    assert_eq!(client.send(Method::PATCH, finalize, &evil).await.0, 405);
+    assert_eq!(admin.get(path).await, before);
+}
+
+#[tokio::test]
+async fn who_may_patch_may_not_create_by_it() {
+    let (world, ann) = ann(&[("patch", "configmaps", ""), ("update", "services", "")]).await;
+    let path = "/api/v1/namespaces/default/configmaps/a?fieldManager=x";
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    let apply = |client: &Client| client.with("content-type", "application/apply-patch+yaml");
+    let what = "User \"ann\" cannot create resource \"configmaps\"";
+    refused(apply(&ann).send(Method::PATCH, path, &map).await, what);
+    assert_eq!(world.admin().get(path).await.0, 404, "nothing was made");
+    assert_eq!(apply(&world.admin()).send(Method::PATCH, path, &map).await.0, 201);
+    assert_eq!(apply(&ann).send(Method::PATCH, path, &map).await.0, 200, "it is there now");
+}
+
+#[tokio::test]
+async fn who_may_list_one_may_list_that_by_its_name() {
+    let (_world, ann) = ann(&[("list", "secrets", "mine"), ("watch", "secrets", "mine")]).await;
+    let path = "/api/v1/namespaces/default/secrets";
+    let mine = format!("{path}?fieldSelector=metadata.name%3Dmine");
+    assert_eq!(ann.get(&mine).await.0, 200);
+    assert_eq!(ann.get(&format!("{mine}&watch=1&timeoutSeconds=1")).await.0, 200);
+    for other in
+        ["", "?fieldSelector=metadata.name%3Dother", "?fieldSelector=metadata.name!%3Dmine"]
+    {
+        refused(ann.get(&format!("{path}{other}")).await, "cannot list resource \"secrets\"");
+    }
+    let all = format!("{path}?fieldSelector=metadata.name%3Dmine");
+    refused(ann.send(Method::DELETE, &all, &Value::Null).await, "cannot deletecollection");
+}

@@ -38,7 +38,7 @@ impl Server {
         let resource = &*target.resource;
         let (namespace, name) = (target.key.namespace(), target.key.name());
         let part = Some(Subresource::Token);
-        Self::check_part(resource, name, part)?;
+        Self::check_part(resource, name, part, "create")?;
         self.authorize(user, "create", resource, part, namespace, name)?;
         Self::check_namespace(&mut draft, resource, namespace)?;
         let write = Write::to(user, Operation::Create, target, None, options);
