@@ -30,7 +30,8 @@ pub use evaluate::Variables;
 pub use fault::{Budget, Fault, Outcome};
 pub(crate) use program::unescaped;
 pub use records::{
-    names_of_request, objects_of_mutations, variables_of_device, variables_of_request,
+    names_of_request, objects_of_mutations, variables_of_claims, variables_of_device,
+    variables_of_request, variables_of_user,
 };
 pub use types::Yields;
 pub use value::{MapKey, Opaque, Text, Val};
@@ -120,9 +121,16 @@ pub struct Expression {
     step: program::Step,
     /// The variables that it refers to.
     uses: Box<[Box<str>]>,
+    /// Fields of these, as `variable.field`.
+    selects: Box<[Box<str>]>,
 }
 
 impl Expression {
+    /// Whether it refers to a field of a variable, as `variable.field`.
+    pub fn selects(&self, field: &str) -> bool {
+        self.selects.iter().any(|selected| **selected == *field)
+    }
+
     /// Whether it refers to a variable.
     pub fn uses(&self, variable: &str) -> bool {
         self.uses.iter().any(|used| **used == *variable)
@@ -220,8 +228,8 @@ impl Parsed<'_> {
         let variables: Vec<&str> = variables.iter().map(AsRef::as_ref).collect();
         let composed: Vec<&str> = composed.iter().map(AsRef::as_ref).collect();
         let built = program::build(&self.root, &variables, &composed);
-        let step = built.map_err(|one| self.failed(vec![one]))?;
-        Ok(Expression { step, uses })
+        let (step, selects) = built.map_err(|one| self.failed(vec![one]))?;
+        Ok(Expression { step, uses, selects: selects.into() })
     }
 
     /// Complaints about parts, in the order of the text.

@@ -113,7 +113,8 @@ pub(super) enum Macro {
     SortBy,
 }
 
-/// Makes steps of an expression that has been checked.
+/// Makes steps of an expression that has been checked, and says which fields of its variables it
+/// refers to, as `variable.field`.
 ///
 /// # Errors
 /// The part that nothing can be made of, and why.
@@ -121,8 +122,10 @@ pub(super) fn build(
     root: &IdedExpr,
     variables: &[&str],
     composed: &[&str],
-) -> Result<Step, (u64, String)> {
-    Builder { variables, composed, locals: Vec::new() }.step(root)
+) -> Result<(Step, Vec<Box<str>>), (u64, String)> {
+    let mut builder = Builder { variables, composed, locals: Vec::new(), selected: Vec::new() };
+    let step = builder.step(root)?;
+    Ok((step, builder.selected))
 }
 
 struct Builder<'a> {
@@ -130,6 +133,7 @@ struct Builder<'a> {
     /// What stands behind `variables.`: further variables, numbered after the others.
     composed: &'a [&'a str],
     locals: Vec<String>,
+    selected: Vec<Box<str>>,
 }
 
 type Built = Result<Step, (u64, String)>;
@@ -213,6 +217,11 @@ impl Builder<'_> {
     }
 
     fn field(&mut self, of: &IdedExpr, name: &str, sort: Select) -> Built {
+        if let Expr::Ident(variable) = &of.expr
+            && !self.locals.contains(variable)
+        {
+            self.selected.push(format!("{variable}.{name}").into());
+        }
         let of = self.step(of)?;
         Ok(Step::Field(Box::new(Field { of, name: name.into(), property: unescaped(name), sort })))
     }

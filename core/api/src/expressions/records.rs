@@ -147,6 +147,16 @@ pub fn names_of_request(params: bool, authorizer: bool) -> Vec<&'static str> {
     variables_of_request(params, authorizer).into_iter().map(|one| one.name).collect()
 }
 
+/// What an expression about the claims of a token may refer to.
+pub fn variables_of_claims<'a>() -> [Declared<'static, 'a>; 1] {
+    [Declared { name: "claims", ty: library::read("map(string, dyn)").instance(0) }]
+}
+
+/// What an expression about a user may refer to.
+pub fn variables_of_user<'a>() -> [Declared<'static, 'a>; 1] {
+    [Declared { name: "user", ty: record("kubernetes.UserInfo").unwrap_or(Ty::Dyn) }]
+}
+
 /// What an expression about a device may refer to.
 pub fn variables_of_device<'a>() -> [Declared<'static, 'a>; 1] {
     [Declared { name: "device", ty: Ty::object(Record(&DEVICE)) }]

@@ -159,7 +159,7 @@ fn a_configuration_that_cannot_be_is_told_where() {
     let name = json!({"username": {"claim": "sub", "prefix": ""}});
     let issuer = |url: &str| json!({"url": url, "audiences": ["a"]});
     let of = |issuer: Value, mappings: &Value| json!({"issuer": issuer, "claimMappings": mappings});
-    check(of(issuer(""), &name), "jwt[0].issuer.url: Required value: URL is required");
+    check(of(issuer(""), &name), "jwt[0].issuer.url: Required value");
     check(of(issuer("http://a"), &name), "URL scheme must be https");
     let many = json!({"url": "https://a", "audiences": ["a", "b"]});
     check(of(many, &name), "audienceMatchPolicy must be MatchAny for multiple audiences");
@@ -168,6 +168,55 @@ fn a_configuration_that_cannot_be_is_told_where() {
     check(of(issuer("https://a"), &json!({})), "claimMappings.username: Required value: claim or");
     let bare = json!({"username": {"claim": "sub"}});
     check(of(issuer("https://a"), &bare), "prefix is required when claim is set");
+    let with = |field: &str, value: Value| {
+        let mut one = of(issuer("https://a"), &name);
+        one[field] = value;
+        one
+    };
+    let rule = |expression: &str| json!({"expression": expression});
+    let rows = [
+        (
+            "claims.sub",
+            "claimValidationRules[0].expression: Invalid value: \"claims.sub\": must evaluate to bool",
+        ),
+        ("claim.sub == ''", "undeclared reference to 'claim'"),
+        ("claims.sub ==", "compilation failed: ERROR: <input>:1:14"),
+    ];
+    for (expression, expected) in rows {
+        check(with("claimValidationRules", json!([rule(expression)])), expected);
+    }
+    let twice = json!([rule("claims.a == 1"), rule("claims.a == 1")]);
+    check(
+        with("claimValidationRules", twice),
+        "claimValidationRules[1].expression: Duplicate value",
+    );
+    let undefined = json!([rule("user.mail == ''")]);
+    check(with("userValidationRules", undefined), "undefined field 'mail'");
+    let mail = json!({"username": {"expression": "claims.email"}});
+    check(of(issuer("https://a"), &mail), "claims.email_verified must be used in");
+    let extra = |key: &str, value: &str| {
+        let extra = json!([{"key": key, "valueExpression": value}]);
+        json!({"username": {"claim": "sub", "prefix": ""}, "extra": extra})
+    };
+    let node = extra("authentication.kubernetes.io/node-name", "claims.n");
+    check(of(issuer("https://a"), &node), "kubernetes.io and their subdomains are reserved");
+    check(of(issuer("https://a"), &extra("a", "claims.n")), "must be a domain-prefixed path");
+    check(of(issuer("https://a"), &extra("a.b/C", "claims.n")), "must be lowercase");
+}
+
+#[tokio::test]
+async fn expressions_know_what_those_of_upstream_know() {
+    let issuer = Issuer::start().await;
+    let username = json!({"expression":
+        "claims.?email_verified.orValue(true) ? claims.email.split('@')[0].lowerAscii() : ''"});
+    let groups = json!({"expression": "claims.roles.split(',').map(role, 'of:' + role).sort()"});
+    let more = json!({"claimMappings": {"username": username, "groups": groups}});
+    let claims = issuer.claims_but(json!({"email": "Jane@example.com", "roles": "b,a"}));
+    let user = mapped(&issuer, more.clone(), claims).await.unwrap();
+    assert_eq!((&*user.name, &user.groups[..]), ("jane", &["of:a".into(), "of:b".into()][..]));
+    let claims = issuer.claims_but(json!({"email": "x@y", "roles": "", "email_verified": false}));
+    let error = mapped(&issuer, more, claims).await.unwrap_err();
+    assert_eq!(error, "oidc: empty username via CEL expression is not allowed");
 }
 
 #[tokio::test]

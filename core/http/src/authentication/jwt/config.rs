@@ -4,6 +4,7 @@ use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::manifest;
 use serde::Deserialize;
 
+use super::expression::Expression;
 use crate::{Error, Result};
 
 /// Versions of the configuration that are read; they are the same.
@@ -187,9 +188,18 @@ impl AuthenticationConfiguration {
             if self.jwt[..index].iter().any(|other| other.issuer.url == one.issuer.url) {
                 errors.duplicate(&at.child("url"), &one.issuer.url);
             }
-            validate_rules(one, &path, &mut errors);
+            let discovery = &one.issuer.discovery_url;
+            let others = &self.jwt[..index];
+            if !discovery.is_empty()
+                && others.iter().any(|other| other.issuer.discovery_url == *discovery)
+            {
+                errors.duplicate(&at.child("discoveryURL"), discovery);
+            }
+            let mut mail = Mail::default();
+            validate_rules(one, &path, &mut mail, &mut errors);
             let at = path.child("claimMappings");
-            validate_mappings(&one.claim_mappings, &at, &mut errors);
+            validate_mappings(&one.claim_mappings, &at, &mut mail, &mut errors);
+            validate_user_rules(&one.user_validation_rules, &path, &mut errors);
         }
         validate_anonymous(self.anonymous.as_ref(), &mut errors);
         let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -228,7 +238,7 @@ fn validate_url(text: &str, at: &Path<'_>, errors: &mut ErrorList) {
 fn validate_issuer(issuer: &JwtIssuer, path: &Path<'_>, errors: &mut ErrorList) {
     let at = path.child("url");
     if issuer.url.is_empty() {
-        errors.required(&at, "URL is required");
+        errors.required(&at, "");
     } else {
         validate_url(&issuer.url, &at, errors);
     }
@@ -246,7 +256,7 @@ fn validate_issuer(issuer: &JwtIssuer, path: &Path<'_>, errors: &mut ErrorList) 
     }
     for (index, audience) in issuer.audiences.iter().enumerate() {
         if audience.is_empty() {
-            errors.required(&at.index(index), "audience can't be empty");
+            errors.required(&at.index(index), "");
         }
         if issuer.audiences[..index].contains(audience) {
             errors.duplicate(&at.index(index), audience);
@@ -265,75 +275,177 @@ fn validate_issuer(issuer: &JwtIssuer, path: &Path<'_>, errors: &mut ErrorList) 
     }
 }
 
-fn validate_rules(one: &JwtAuthenticator, path: &Path<'_>, errors: &mut ErrorList) {
+/// What expressions make of mail addresses, which count only when the issuer has verified them.
+#[derive(Default)]
+struct Mail {
+    verified: bool,
+}
+
+impl Mail {
+    fn look(&mut self, expression: &Expression) {
+        self.verified |= expression.selects("claims.email_verified");
+    }
+}
+
+/// An expression that has to compile.
+fn compiled(
+    text: &str,
+    compile: impl Fn(&str) -> Result<Expression, String>,
+    at: &Path<'_>,
+    errors: &mut ErrorList,
+) -> Option<Expression> {
+    compile(text).map_err(|why| errors.invalid(at, text, &why)).ok()
+}
+
+fn validate_rules(
+    one: &JwtAuthenticator,
+    path: &Path<'_>,
+    mail: &mut Mail,
+    errors: &mut ErrorList,
+) {
     let rules = path.child("claimValidationRules");
     for (index, rule) in one.claim_validation_rules.iter().enumerate() {
         let at = rules.index(index);
+        let before = &one.claim_validation_rules[..index];
         match (rule.claim.is_empty(), rule.expression.is_empty()) {
             (true, true) => errors.required(&at, "claim or expression is required"),
             (false, false) => {
                 errors.invalid(&at, &rule.claim, "claim and expression can't both be set");
             }
-            (false, true) if !rule.message.is_empty() => {
-                let why = "message can't be set when claim is set";
-                errors.invalid(&at.child("message"), &rule.message, why);
+            (false, true) => {
+                if !rule.message.is_empty() {
+                    let why = "may not be specified when claim is set";
+                    errors.invalid(&at.child("message"), &rule.message, why);
+                }
+                if before.iter().any(|other| other.claim == rule.claim) {
+                    errors.duplicate(&at.child("claim"), &rule.claim);
+                }
             }
-            (true, false) if !rule.required_value.is_empty() => {
-                let why = "requiredValue can't be set when expression is set";
-                errors.invalid(&at.child("requiredValue"), &rule.required_value, why);
+            (true, false) => {
+                if !rule.required_value.is_empty() {
+                    let why = "may not be specified when expression is set";
+                    errors.invalid(&at.child("requiredValue"), &rule.required_value, why);
+                }
+                let at = at.child("expression");
+                if before.iter().any(|other| other.expression == rule.expression) {
+                    errors.duplicate(&at, &rule.expression);
+                } else {
+                    let of = Expression::rule_of_claims;
+                    compiled(&rule.expression, of, &at, errors)
+                        .iter()
+                        .for_each(|one| mail.look(one));
+                }
             }
-            _ => {}
-        }
-    }
-    let rules = path.child("userValidationRules");
-    for (index, rule) in one.user_validation_rules.iter().enumerate() {
-        if rule.expression.is_empty() {
-            errors.required(&rules.index(index).child("expression"), "expression is required");
         }
     }
 }
 
-fn validate_mappings(mappings: &ClaimMappings, path: &Path<'_>, errors: &mut ErrorList) {
+fn validate_user_rules(rules: &[UserValidationRule], path: &Path<'_>, errors: &mut ErrorList) {
+    let path = path.child("userValidationRules");
+    for (index, rule) in rules.iter().enumerate() {
+        let at = path.index(index);
+        let at = at.child("expression");
+        if rule.expression.is_empty() {
+            errors.required(&at, "");
+        } else if rules[..index].iter().any(|other| other.expression == rule.expression) {
+            errors.duplicate(&at, &rule.expression);
+        } else {
+            compiled(&rule.expression, Expression::rule_of_user, &at, errors);
+        }
+    }
+}
+
+fn validate_mappings(
+    mappings: &ClaimMappings,
+    path: &Path<'_>,
+    mail: &mut Mail,
+    errors: &mut ErrorList,
+) {
     let at = path.child("username");
     let (claim, expression) = (&mappings.username.claim, &mappings.username.expression);
     if claim.is_empty() && expression.is_empty() {
         errors.required(&at, "claim or expression is required");
     }
-    validate_prefixed(&mappings.username, &at, errors);
+    let username = validate_prefixed(&mappings.username, &at, errors);
+    username.iter().for_each(|one| mail.look(one));
     validate_prefixed(&mappings.groups, &path.child("groups"), errors);
-    let (claim, expression) = (&mappings.uid.claim, &mappings.uid.expression);
-    if !claim.is_empty() && !expression.is_empty() {
-        let at = path.child("uid");
-        errors.invalid(&at, claim, "claim and expression can't both be set");
+    let at = path.child("uid");
+    match (&*mappings.uid.claim, &*mappings.uid.expression) {
+        (_, "") => {}
+        ("", expression) => {
+            compiled(expression, Expression::of_claims, &at.child("expression"), errors);
+        }
+        (..) => errors.invalid(&at, "", "claim and expression can't both be set"),
     }
-    let extra = path.child("extra");
-    for (index, one) in mappings.extra.iter().enumerate() {
-        let at = extra.index(index);
+    validate_extra(&mappings.extra, path, mail, errors);
+    if username.is_some_and(|one| one.selects("claims.email")) && !mail.verified {
+        let at = path.child("username");
+        let why = "claims.email_verified must be used in claimMappings.username.expression or \
+                   claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when \
+                   claims.email is used in claimMappings.username.expression";
+        errors.invalid(&at.child("expression"), expression, why);
+    }
+}
+
+fn validate_extra(
+    extra: &[ExtraMapping],
+    path: &Path<'_>,
+    mail: &mut Mail,
+    errors: &mut ErrorList,
+) {
+    let path = path.child("extra");
+    for (index, one) in extra.iter().enumerate() {
+        let at = path.index(index);
+        let (key, domain) = (at.child("key"), one.key.split_once('/').map(|(domain, _)| domain));
         if one.key.is_empty() {
-            errors.required(&at.child("key"), "");
-        } else if !one.key.contains('/') {
-            errors.invalid(&at.child("key"), &one.key, "must be a domain-prefixed path");
-        } else if one.key != one.key.to_lowercase() {
-            errors.invalid(&at.child("key"), &one.key, "key must be lowercase");
+            errors.required(&key, "");
+        } else if domain.is_none() {
+            errors.invalid(&key, &one.key, "must be a domain-prefixed path");
         }
-        if mappings.extra[..index].iter().any(|other| other.key == one.key) {
-            errors.duplicate(&at.child("key"), &one.key);
+        if one.key != one.key.to_lowercase() {
+            errors.invalid(&key, &one.key, "must be lowercase");
         }
-        if one.value_expression.is_empty() {
-            errors.required(&at.child("valueExpression"), "valueExpression is required");
+        if domain.is_some_and(is_reserved) {
+            let why = "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use";
+            errors.invalid(&key, &one.key, why);
+        }
+        if extra[..index].iter().any(|other| other.key == one.key) {
+            errors.duplicate(&key, &one.key);
+        } else if one.value_expression.is_empty() {
+            errors.required(&at.child("valueExpression"), "");
+        } else {
+            let at = at.child("valueExpression");
+            let value = compiled(&one.value_expression, Expression::of_claims, &at, errors);
+            value.iter().for_each(|one| mail.look(one));
         }
     }
 }
 
-fn validate_prefixed(one: &PrefixedClaimOrExpression, at: &Path<'_>, errors: &mut ErrorList) {
+fn is_reserved(domain: &str) -> bool {
+    ["kubernetes.io", "k8s.io"].iter().any(|reserved| {
+        let rest = domain.strip_suffix(reserved);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
+
+/// The expression, where there is one that compiles.
+fn validate_prefixed(
+    one: &PrefixedClaimOrExpression,
+    at: &Path<'_>,
+    errors: &mut ErrorList,
+) -> Option<Expression> {
     match (one.claim.is_empty(), one.expression.is_empty()) {
-        (false, false) => errors.invalid(at, &one.claim, "claim and expression can't both be set"),
-        (true, false) if one.prefix.is_some() => {
-            let prefix = one.prefix.as_deref().unwrap_or_default();
-            errors.invalid(
-                &at.child("prefix"),
-                prefix,
-                "prefix can't be set when expression is set",
+        (false, false) => errors.invalid(at, "", "claim and expression can't both be set"),
+        (true, false) => {
+            if let Some(prefix) = &one.prefix {
+                let why = "may not be specified when expression is set";
+                errors.invalid(&at.child("prefix"), prefix, why);
+            }
+            return compiled(
+                &one.expression,
+                Expression::of_claims,
+                &at.child("expression"),
+                errors,
             );
         }
         (false, true) if one.prefix.is_none() => errors.required(
@@ -343,4 +455,5 @@ fn validate_prefixed(one: &PrefixedClaimOrExpression, at: &Path<'_>, errors: &mu
         ),
         _ => {}
     }
+    None
 }

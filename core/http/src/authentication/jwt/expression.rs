@@ -1,13 +1,13 @@
-use std::collections::HashMap;
-
-use cel::{Context, Program, Value as CelValue};
+use pinnace_api::expressions::{
+    Budget, Declared, Expression as Compiled, Scope, Val, Yields, compile, variables_of_claims,
+    variables_of_user,
+};
 use serde_json::Value;
 
-/// An expression in CEL over one variable.
+/// An expression in CEL over the claims of a token, or over the user that they stand for.
 pub(super) struct Expression {
-    program: Program,
+    compiled: Compiled,
     text: String,
-    variable: &'static str,
 }
 
 /// What an expression gave that should be a text or a list of texts.
@@ -17,61 +17,77 @@ pub(super) enum Texts {
 }
 
 impl Expression {
+    /// What claims are made into.
+    ///
     /// # Errors
-    /// Why the text is no expression.
-    pub(super) fn compile(text: &str, variable: &'static str) -> Result<Self, String> {
-        let program = Program::compile(text).map_err(|error| format!("{text:?}: {error}"))?;
-        Ok(Self { program, text: text.to_owned(), variable })
+    /// Why the text is no such expression.
+    pub(super) fn of_claims(text: &str) -> Result<Self, String> {
+        Self::compile(text, &variables_of_claims(), Yields::Anything)
+    }
+
+    /// What claims must be.
+    ///
+    /// # Errors
+    /// As [`Expression::of_claims`].
+    pub(super) fn rule_of_claims(text: &str) -> Result<Self, String> {
+        Self::compile(text, &variables_of_claims(), Yields::Bool)
+    }
+
+    /// What a user must be.
+    ///
+    /// # Errors
+    /// As [`Expression::of_claims`].
+    pub(super) fn rule_of_user(text: &str) -> Result<Self, String> {
+        Self::compile(text, &variables_of_user(), Yields::Bool)
+    }
+
+    fn compile<'a>(
+        text: &str,
+        variables: &[Declared<'_, 'a>],
+        yields: Yields,
+    ) -> Result<Self, String> {
+        let scope = Scope { variables, ..Scope::default() };
+        let (compiled, _) = compile(text, scope, yields)?;
+        Ok(Self { compiled, text: text.to_owned() })
     }
 
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    fn evaluate(&self, value: &CelValue) -> Result<CelValue, String> {
-        let mut context = Context::default();
-        context.add_variable_from_value(self.variable, value.clone());
-        self.program.execute(&context).map_err(|error| error.to_string())
+    /// Whether it looks at a field, as `variable.field`.
+    pub(super) fn selects(&self, field: &str) -> bool {
+        self.compiled.selects(field)
+    }
+
+    fn evaluate(&self, value: &Value) -> Result<Value, String> {
+        let budget = Budget::new(Budget::OF_ONE);
+        let found = self.compiled.evaluate(&[Val::of(value)], &budget);
+        found.and_then(|found| found.to_json()).map_err(|fault| fault.to_string())
     }
 
     /// # Errors
     /// Why it cannot be said.
-    pub(super) fn holds(&self, value: &CelValue) -> Result<bool, String> {
+    pub(super) fn holds(&self, value: &Value) -> Result<bool, String> {
         match self.evaluate(value)? {
-            CelValue::Bool(holds) => Ok(holds),
+            Value::Bool(holds) => Ok(holds),
             _ => Err("expression must return a boolean".to_owned()),
         }
     }
 
     /// # Errors
     /// Why there is no text.
-    pub(super) fn texts(&self, value: &CelValue) -> Result<Texts, String> {
-        let one = |value: &CelValue| match value {
-            CelValue::String(text) => Ok(text.to_string()),
+    pub(super) fn texts(&self, value: &Value) -> Result<Texts, String> {
+        let one = |value: Value| match value {
+            Value::String(text) => Ok(text),
             _ => Err("expression must return a string or a list of strings".to_owned()),
         };
         match self.evaluate(value)? {
-            CelValue::List(all) => all.iter().map(one).collect::<Result<_, _>>().map(Texts::Many),
-            CelValue::Null => Ok(Texts::Many(Vec::new())),
-            value => one(&value).map(Texts::One),
-        }
-    }
-}
-
-/// A value of JSON as expressions see it: whole numbers are all of one type.
-pub(super) fn cel_value(value: &Value) -> CelValue {
-    match value {
-        Value::Null => CelValue::Null,
-        Value::Bool(value) => CelValue::Bool(*value),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => CelValue::Int(whole),
-            None => CelValue::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => CelValue::from(text.as_str()),
-        Value::Array(all) => CelValue::from(all.iter().map(cel_value).collect::<Vec<_>>()),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| (name.clone(), cel_value(value)));
-            CelValue::from(fields.collect::<HashMap<String, CelValue>>())
+            Value::Array(all) => {
+                all.into_iter().map(one).collect::<Result<_, _>>().map(Texts::Many)
+            }
+            Value::Null => Ok(Texts::Many(Vec::new())),
+            value => one(value).map(Texts::One),
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
@@ -5,8 +6,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::config::JwtIssuer;
+use crate::extensions::Trust;
 use crate::{Error, Result};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -50,9 +53,9 @@ impl RemoteKeys {
             .redirect(reqwest::redirect::Policy::none())
             .https_only(true);
         if !issuer.certificate_authority.is_empty() {
-            let pem = issuer.certificate_authority.as_bytes();
-            let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(Error::config)?;
-            client = client.tls_certs_only(roots);
+            let pem = Arc::from(issuer.certificate_authority.as_bytes());
+            let trusted = Trust::default().config(Some(&pem)).map_err(Error::config)?;
+            client = client.tls_backend_preconfigured(ClientConfig::clone(&trusted));
         }
         let discovery = if issuer.discovery_url.is_empty() {
             format!("{}{DISCOVERY}", issuer.url.trim_end_matches('/'))

@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cel::Value as CelValue;
 use pinnace_server::User;
 use serde_json::{Map, Value, json};
 
 use super::config::{JwtAuthenticator, PrefixedClaimOrExpression};
-use super::expression::{Expression, Texts, cel_value};
+use super::expression::{Expression, Texts};
 use crate::{Error, Result};
 
 /// From claims to a user.
@@ -38,7 +37,7 @@ impl Source {
         if expression.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Self::Expression(over_claims(expression)?)))
+        Ok(Some(Self::Expression(compiled(Expression::of_claims(expression))?)))
     }
 
     fn prefixed(from: &PrefixedClaimOrExpression) -> Result<Option<Self>> {
@@ -46,14 +45,17 @@ impl Source {
     }
 }
 
-fn over_claims(text: &str) -> Result<Expression> {
-    Expression::compile(text, "claims").map_err(Error::config)
+fn compiled(expression: Result<Expression, String>) -> Result<Expression> {
+    expression.map_err(Error::config)
 }
 
-/// The claims of a token, as they came and as expressions see them.
-struct Claims {
-    plain: Map<String, Value>,
-    value: CelValue,
+/// The claims of a token: an object.
+struct Claims(Value);
+
+impl Claims {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
 }
 
 impl Mapping {
@@ -64,20 +66,19 @@ impl Mapping {
             if rule.expression.is_empty() {
                 required.push((rule.claim.clone(), rule.required_value.clone()));
             } else {
-                let expression = over_claims(&rule.expression)?;
+                let expression = compiled(Expression::rule_of_claims(&rule.expression))?;
                 claim_rules.push(Rule { expression, message: rule.message.clone() });
             }
         }
         let user_rules = one.user_validation_rules.iter().map(|rule| {
-            let expression = Expression::compile(&rule.expression, "user");
-            let expression = expression.map_err(Error::config)?;
+            let expression = compiled(Expression::rule_of_user(&rule.expression))?;
             Ok(Rule { expression, message: rule.message.clone() })
         });
         let mappings = &one.claim_mappings;
-        let extra = mappings
-            .extra
-            .iter()
-            .map(|extra| Ok((extra.key.clone(), over_claims(&extra.value_expression)?)));
+        let extra = mappings.extra.iter().map(|extra| {
+            let value = compiled(Expression::of_claims(&extra.value_expression))?;
+            Ok((extra.key.clone(), value))
+        });
         let missing = || Error::config("claimMappings.username: claim or expression is required");
         Ok(Self {
             required,
@@ -95,10 +96,7 @@ impl Mapping {
     /// # Errors
     /// Why they stand for none.
     pub(super) fn user(&self, claims: Map<String, Value>) -> Result<User, String> {
-        let claims = Value::Object(claims);
-        let value = cel_value(&claims);
-        let Value::Object(plain) = claims else { return Err("oidc: no claims".to_owned()) };
-        let claims = Claims { plain, value };
+        let claims = Claims(Value::Object(claims));
         self.check_claims(&claims)?;
         let mut user = User::new(&self.name(&claims)?, self.groups(&claims)?);
         user.uid = self.uid(&claims)?.map(Arc::from);
@@ -109,7 +107,7 @@ impl Mapping {
 
     fn check_claims(&self, claims: &Claims) -> Result<(), String> {
         for (claim, wanted) in &self.required {
-            let Some(found) = claims.plain.get(claim) else {
+            let Some(found) = claims.get(claim) else {
                 return Err(format!("oidc: required claim {claim} not present in ID token"));
             };
             if found.as_str() != Some(wanted) {
@@ -119,12 +117,12 @@ impl Mapping {
                 ));
             }
         }
-        check(&self.claim_rules, &claims.value)
+        check(&self.claim_rules, &claims.0)
     }
 
     fn name(&self, claims: &Claims) -> Result<String, String> {
         match &self.username {
-            Source::Expression(expression) => match expression.texts(&claims.value) {
+            Source::Expression(expression) => match expression.texts(&claims.0) {
                 Ok(Texts::One(name)) if name.is_empty() => {
                     Err("oidc: empty username via CEL expression is not allowed".to_owned())
                 }
@@ -136,10 +134,10 @@ impl Mapping {
             },
             Source::Claim { name, prefix } => {
                 let unparsable = || format!("oidc: parse username claims {name:?}: no string");
-                let found = claims.plain.get(name).and_then(Value::as_str);
+                let found = claims.get(name).and_then(Value::as_str);
                 let found = found.ok_or_else(unparsable)?;
                 if name == "email" {
-                    check_mail(&claims.plain)?;
+                    check_mail(claims)?;
                 }
                 Ok(format!("{prefix}{found}"))
             }
@@ -150,7 +148,7 @@ impl Mapping {
         let (texts, prefix) = match &self.groups {
             None => return Ok(Vec::new()),
             Some(Source::Expression(expression)) => {
-                let texts = expression.texts(&claims.value).map_err(|why| {
+                let texts = expression.texts(&claims.0).map_err(|why| {
                     format!("oidc: error evaluating group claim expression: {why}")
                 })?;
                 (texts, "")
@@ -169,9 +167,9 @@ impl Mapping {
         let texts = match &self.uid {
             None => return Ok(None),
             Some(Source::Expression(expression)) => expression
-                .texts(&claims.value)
+                .texts(&claims.0)
                 .map_err(|why| format!("oidc: error evaluating uid claim expression: {why}"))?,
-            Some(Source::Claim { name, .. }) => match claims.plain.get(name) {
+            Some(Source::Claim { name, .. }) => match claims.get(name) {
                 Some(Value::String(uid)) => Texts::One(uid.clone()),
                 _ => return Err(format!("oidc: parse uid claims {name:?}: no string")),
             },
@@ -186,7 +184,7 @@ impl Mapping {
         let mut extra = BTreeMap::new();
         for (key, expression) in &self.extra {
             let texts = expression
-                .texts(&claims.value)
+                .texts(&claims.0)
                 .map_err(|why| format!("oidc: error evaluating extra claim expression: {why}"))?;
             let mut values = match texts {
                 Texts::One(value) => vec![value],
@@ -208,11 +206,11 @@ impl Mapping {
             "username": &*user.name, "groups": &*user.groups,
             "uid": user.uid.as_deref().unwrap_or_default(), "extra": &*user.extra,
         });
-        check(&self.user_rules, &cel_value(&value))
+        check(&self.user_rules, &value)
     }
 }
 
-fn check(rules: &[Rule], value: &CelValue) -> Result<(), String> {
+fn check(rules: &[Rule], value: &Value) -> Result<(), String> {
     for Rule { expression, message } in rules {
         let text = expression.text();
         match expression.holds(value) {
@@ -234,7 +232,7 @@ fn check(rules: &[Rule], value: &CelValue) -> Result<(), String> {
 }
 
 /// A mail address counts as a name only when the issuer has verified it, as far as it says so.
-fn check_mail(claims: &Map<String, Value>) -> Result<(), String> {
+fn check_mail(claims: &Claims) -> Result<(), String> {
     match claims.get("email_verified") {
         None | Some(Value::Bool(true)) => Ok(()),
         Some(Value::Bool(false)) => Err("oidc: email not verified".to_owned()),
@@ -244,7 +242,7 @@ fn check_mail(claims: &Map<String, Value>) -> Result<(), String> {
 
 fn claim_texts(claims: &Claims, name: &str) -> Result<Texts, String> {
     let wrong = || format!("oidc: parse groups claim {name:?}: no string and no list of strings");
-    match claims.plain.get(name) {
+    match claims.get(name) {
         None | Some(Value::Null) => Ok(Texts::Many(Vec::new())),
         Some(Value::String(one)) => Ok(Texts::One(one.clone())),
         Some(Value::Array(many)) => {
