@@ -8,6 +8,7 @@ use pinnace_client::{Informers, Recorder};
 use pinnace_env::Env;
 use pinnace_network::PodNetwork;
 use pinnace_runtime::Runtime;
+use pinnace_runtime::logs::LogLimits;
 
 use crate::eviction::{Eviction, Signal};
 use crate::images::ImageCollection;
@@ -74,6 +75,37 @@ pub struct NodeSettings {
     pub images: Option<ImageCollection>,
     /// The pods that it runs without being told by the API.
     pub static_pods: Option<StaticPods>,
+    /// How much of its containers' logs it keeps. A pod keeps to what held when it began.
+    pub logs: LogLimits,
+    /// How many processes and threads a pod may have.
+    pub pod_pids: PodPids,
+}
+
+/// How many processes and threads a pod may have at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodPids {
+    /// As many as the machine takes.
+    Unlimited,
+    /// So many.
+    Limited(u64),
+}
+
+impl Default for PodPids {
+    /// 4,096. Upstream has no limit, so that one pod that forks without end takes its neighbours
+    /// with it.
+    fn default() -> Self {
+        Self::Limited(4096)
+    }
+}
+
+impl PodPids {
+    /// As runtimes take it: 0 for no limit.
+    pub(crate) fn as_limit(self) -> u64 {
+        match self {
+            Self::Unlimited => 0,
+            Self::Limited(most) => most,
+        }
+    }
 }
 
 /// What is kept from pods.

@@ -3,18 +3,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use k8s_openapi::api::core::v1::Taint;
+use k8s_openapi::api::core::v1::{PodSpec, Taint};
 use parking_lot::Mutex;
 use pinnace_client::Recorder;
 use pinnace_network::PodNetwork;
-use pinnace_runtime::Runtime;
+use pinnace_runtime::logs::LogLimits;
+use pinnace_runtime::{Features, Resources, Runtime};
 use tokio::time::Instant;
 
 use crate::config::{Capacity, NodeConfig};
 use crate::eviction::{Eviction, Pressure};
 use crate::images::{Collector, ImageCollection};
 use crate::measure::Rates;
-use crate::pod::resources::NOTHING;
+use crate::pod::resources::{self, NOTHING};
 use crate::static_pods::{Mirrors, StaticPods};
 
 /// One node of an agent.
@@ -32,6 +33,9 @@ pub(crate) struct Host {
     pub(crate) images: Collector,
     pub(crate) static_pods: Option<StaticPods>,
     pub(crate) mirrors: Mirrors,
+    pub(crate) logs: LogLimits,
+    /// How many processes a pod may have; 0 for any number.
+    pids_limit: u64,
     /// What it suffers from.
     pressures: Mutex<Vec<Pressure>>,
     /// As texts, for they are shown in every pod's status.
@@ -58,12 +62,14 @@ pub(crate) struct HostRuntime {
 }
 
 /// How a runtime is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Health {
     /// As a node shows it; empty until the runtime has answered.
     pub(crate) version: String,
     /// Why it does not answer; `None` when it does.
     pub(crate) failure: Option<String>,
+    /// What it can do for pods of no RuntimeClass.
+    pub(crate) features: Features,
 }
 
 impl Host {
@@ -79,6 +85,8 @@ impl Host {
             images: Collector::default(),
             static_pods: config.settings.static_pods,
             mirrors: Mirrors::default(),
+            logs: config.settings.logs,
+            pids_limit: config.settings.pod_pids.as_limit(),
             pressures: Mutex::default(),
             capacity: config.capacity,
             ips: config.addresses.iter().map(IpAddr::to_string).collect(),
@@ -93,6 +101,11 @@ impl Host {
 
     pub(crate) fn pressures(&self) -> Vec<Pressure> {
         self.pressures.lock().clone()
+    }
+
+    /// The limits on a pod as a whole.
+    pub(crate) fn pod_limits(&self, spec: &PodSpec) -> Resources {
+        Resources { pids_limit: self.pids_limit, ..resources::of_pod(spec) }
     }
 
     /// Notes what the node suffers from; whether that is news.
@@ -137,10 +150,19 @@ impl HostRuntime {
         self.health.lock().clone()
     }
 
-    /// Notes what the runtime has answered to the question for its version; whether that is news.
-    pub(crate) fn note(&self, answer: Result<String, pinnace_runtime::Error>) -> bool {
+    /// Asks the runtime what it is.
+    ///
+    /// # Errors
+    /// [`pinnace_runtime::Error::Unavailable`] when it does not answer.
+    pub(crate) async fn ask(&self) -> Result<Health, pinnace_runtime::Error> {
+        let version = self.runtime.version().await?;
+        Ok(Health { version, failure: None, features: self.runtime.features("").await })
+    }
+
+    /// Notes what the runtime has answered to that; whether it is news.
+    pub(crate) fn note(&self, answer: Result<Health, pinnace_runtime::Error>) -> bool {
         self.set_health(|health| match answer {
-            Ok(version) => *health = Health { version, failure: None },
+            Ok(answer) => *health = answer,
             Err(pinnace_runtime::Error::Unavailable { message, .. }) => {
                 health.failure = Some(message);
             }
@@ -151,8 +173,8 @@ impl HostRuntime {
     /// Notes how the runtime is; whether that is news.
     pub(crate) fn set_health(&self, change: impl FnOnce(&mut Health)) -> bool {
         let mut health = self.health.lock();
-        let before = (health.failure.clone(), health.version.clone());
+        let before = health.clone();
         change(&mut health);
-        before != (health.failure.clone(), health.version.clone())
+        before != *health
     }
 }

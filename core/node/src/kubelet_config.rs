@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pinnace_api::quantity::Quantity;
+use pinnace_runtime::logs::LogLimits;
 use serde::Deserialize;
 
-use crate::config::{NodeSettings, Reserved};
+use crate::config::{NodeSettings, PodPids, Reserved};
 use crate::eviction::{Amount, Eviction, Signal, Threshold};
 use crate::images::ImageCollection;
 use crate::static_pods::StaticPods;
@@ -40,10 +41,14 @@ struct Document {
     image_max_age: Option<String>,
     static_pod_path: String,
     file_check_frequency: Option<String>,
+    container_log_max_size: Option<String>,
+    container_log_max_files: Option<u32>,
+    pod_pids_limit: Option<i64>,
 }
 
 impl NodeSettings {
-    /// Reads a `KubeletConfiguration`, in YAML or JSON. What it does not say is as upstream has it.
+    /// Reads a `KubeletConfiguration`, in YAML or JSON. What it does not say is as upstream has it,
+    /// but for [`PodPids`].
     ///
     /// # Errors
     /// Says which field is wrong, and why.
@@ -61,6 +66,8 @@ impl NodeSettings {
             eviction: Some(eviction(&document)?),
             images: Some(images(&document)?),
             static_pods: static_pods(&document)?,
+            logs: logs(&document)?,
+            pod_pids: pod_pids(&document)?,
         })
     }
 }
@@ -170,6 +177,33 @@ fn static_pods(document: &Document) -> Result<Option<StaticPods>, String> {
     Ok(Some(pods))
 }
 
+fn logs(document: &Document) -> Result<LogLimits, String> {
+    let usual = LogLimits::default();
+    let max_files = document.container_log_max_files.unwrap_or(usual.max_files);
+    if max_files < 2 {
+        return Err("containerLogMaxFiles must be greater than 1".to_owned());
+    }
+    let Some(text) = &document.container_log_max_size else {
+        return Ok(LogLimits { max_files, ..usual });
+    };
+    let wrong = |why: &dyn std::fmt::Display| format!("containerLogMaxSize: {why}");
+    match Quantity::parse(text).map_err(|error| wrong(&error))?.value() {
+        // As upstream: logs grow for ever.
+        ..0 => Ok(LogLimits::NONE),
+        0 => Err(wrong(&"cannot be 0")),
+        size => Ok(LogLimits { max_bytes: size.unsigned_abs(), max_files }),
+    }
+}
+
+fn pod_pids(document: &Document) -> Result<PodPids, String> {
+    match document.pod_pids_limit {
+        None => Ok(PodPids::default()),
+        Some(-1) => Ok(PodPids::Unlimited),
+        Some(most @ 1..) => Ok(PodPids::Limited(most.unsigned_abs())),
+        Some(_) => Err("podPidsLimit must be -1 or greater than 0".to_owned()),
+    }
+}
+
 /// A duration of Go: `1h30m`, `500ms`.
 fn duration(field: &str, text: &str) -> Result<Duration, String> {
     let wrong = || format!("{field}: {text:?} is no duration");
@@ -192,8 +226,12 @@ mod tests {
         assert_eq!(settings.eviction, Some(Eviction::default()));
         assert_eq!(settings.images, Some(ImageCollection::default()));
         assert_eq!((settings.reserved, settings.static_pods), (Reserved::default(), None));
+        assert_eq!((settings.logs, settings.pod_pids), Default::default());
         let settings = read(
-            "evictionHard: {memory.available: 200Mi, nodefs.available: 0%}\n\
+            "containerLogMaxSize: 1Mi\n\
+             containerLogMaxFiles: 3\n\
+             podPidsLimit: 100\n\
+             evictionHard: {memory.available: 200Mi, nodefs.available: 0%}\n\
              evictionSoft: {memory.available: 10%}\n\
              evictionSoftGracePeriod: {memory.available: 1m30s}\n\
              evictionMinimumReclaim: {memory.available: 50Mi}\n\
@@ -207,6 +245,10 @@ mod tests {
              staticPodPath: /etc/manifests\n",
         )
         .unwrap();
+        assert_eq!(settings.logs, LogLimits { max_bytes: 1 << 20, max_files: 3 });
+        assert_eq!(settings.pod_pids, PodPids::Limited(100));
+        let without = read("containerLogMaxSize: '-1'\npodPidsLimit: -1\n").unwrap();
+        assert_eq!((without.logs, without.pod_pids), (LogLimits::NONE, PodPids::Unlimited));
         let eviction = settings.eviction.unwrap();
         let hard = Threshold {
             reclaim: Some(Amount::Absolute(50 << 20)),
@@ -232,6 +274,9 @@ mod tests {
             ("evictionSoft: {memory.available: 1%}", "grace period must be specified"),
             ("imageGCLowThresholdPercent: 90", "must be less than"),
             ("imageMinimumGCAge: soon", "imageMinimumGCAge: \"soon\" is no duration"),
+            ("containerLogMaxSize: big", "containerLogMaxSize: "),
+            ("containerLogMaxFiles: 1", "containerLogMaxFiles must be greater than 1"),
+            ("podPidsLimit: 0", "podPidsLimit must be"),
             ("systemReserved: {luck: '1'}", "systemReserved[luck]: cannot reserve this resource"),
         ] {
             let said = read(text).unwrap_err();

@@ -36,7 +36,9 @@ mod static_pods;
 mod volumes;
 
 pub use agent::NodeAgent;
-pub use config::{Capacity, Machine, NodeAgentConfig, NodeConfig, NodeSettings, Reserved, Sight};
+pub use config::{
+    Capacity, Machine, NodeAgentConfig, NodeConfig, NodeSettings, PodPids, Reserved, Sight,
+};
 pub use directory::Nodes;
 pub use error::{Error, Result};
 pub use eviction::{Amount, Eviction, Signal, Threshold};

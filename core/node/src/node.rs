@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-    NodeSystemInfo,
+    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+    NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -108,9 +108,21 @@ pub(crate) fn status(
             swap: None,
             system_uuid: facts.system_uuid,
         }),
+        // Nobody has to choose among simulated nodes by them, and there are many.
+        features: machine.state().map(|_| NodeFeatures { supplemental_groups_policy: Some(true) }),
+        runtime_handlers: machine.state().map(|_| handlers(health)),
         volumes_in_use: Some(volumes_in_use).filter(|all| !all.is_empty()),
         ..current
     }
+}
+
+/// What carries out pods of no RuntimeClass.
+fn handlers(health: &Health) -> Vec<NodeRuntimeHandler> {
+    let features = NodeRuntimeHandlerFeatures {
+        recursive_read_only_mounts: Some(health.features.recursive_read_only),
+        user_namespaces: Some(false),
+    };
+    vec![NodeRuntimeHandler { name: Some(String::new()), features: Some(features) }]
 }
 
 fn amounts(capacity: &Capacity) -> BTreeMap<String, Text> {

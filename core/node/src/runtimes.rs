@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use crate::agent::Shared;
-use crate::host::{Host, HostRuntime};
+use crate::host::{Health, Host, HostRuntime};
 use crate::{csi, heartbeat, logs, volumes};
 
 /// How long to wait before asking again a runtime that does not answer: at first, and at most.
@@ -58,7 +58,7 @@ pub(crate) async fn ask(runtimes: &[Arc<HostRuntime>]) {
     let ask = |runtime: &Arc<HostRuntime>| {
         let runtime = runtime.clone();
         async move {
-            let answer = tokio::time::timeout(ANSWER_WITHIN, runtime.runtime.version()).await;
+            let answer = tokio::time::timeout(ANSWER_WITHIN, runtime.ask()).await;
             match answer {
                 Ok(answer) => runtime.note(answer),
                 Err(_) => runtime.set_health(|health| {
@@ -74,13 +74,13 @@ pub(crate) async fn ask(runtimes: &[Arc<HostRuntime>]) {
 async fn find(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) -> Vec<PodState> {
     let mut retry = RETRY_FIRST;
     loop {
-        let version = runtime.runtime.version().await;
-        let found = match &version {
+        let answer = runtime.ask().await;
+        let found = match &answer {
             Ok(_) => runtime.runtime.list_pods().await,
             Err(_) => Ok(Vec::new()),
         };
         let (answer, found) = match found {
-            Ok(found) => (version, found),
+            Ok(found) => (answer, found),
             Err(error) => (Err(error), Vec::new()),
         };
         let answered = answer.is_ok();
@@ -96,7 +96,7 @@ async fn find(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) -> Vec<PodState>
 /// Looks at everything again: something may have happened that was not told.
 async fn look_again(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>) {
     let answer = match runtime.runtime.check().await {
-        Ok(()) => runtime.runtime.version().await,
+        Ok(()) => runtime.ask().await,
         Err(error) => Err(error),
     };
     note(shared, runtime, answer).await;
@@ -129,7 +129,7 @@ pub(crate) async fn check_again(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>
 }
 
 /// Notes what a runtime says of itself, and shows it on the nodes that depend on it.
-async fn note(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>, answer: Result<String, Error>) {
+async fn note(shared: &Arc<Shared>, runtime: &Arc<HostRuntime>, answer: Result<Health, Error>) {
     let was_ready = runtime.health().failure.is_none();
     if !runtime.note(answer) {
         return;

@@ -93,6 +93,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`Runtime::update_pod`].
     async fn update_container(&self, container: &ContainerId, resources: &Resources) -> Result<()>;
 
+    /// What it can do for containers of pods that `handler`, that of a RuntimeClass, carries out;
+    /// the usual one when empty.
+    async fn features(&self, handler: &str) -> Features {
+        let _ = handler;
+        Features::default()
+    }
+
     /// Makes a container of a pod from an image that is present, without starting it.
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId>;
 

@@ -37,6 +37,9 @@ pub struct PodConfig {
     pub namespace: String,
     /// Host name inside the pod; the machine's own when `host_network` is set.
     pub hostname: String,
+    /// The domain in which the pod has a name of its own, behind its host name; none when empty.
+    #[serde(default)]
+    pub domain: String,
     /// Which namespaces are the machine's instead of the pod's own.
     pub host_network: bool,
     /// See `host_network`.
@@ -60,8 +63,26 @@ pub struct PodConfig {
     pub runtime_handler: String,
     /// Where the logs of the pod's containers go: `<log_directory>/<container>/<attempt>.log`.
     pub log_directory: PathBuf,
+    /// How much of each of them is kept.
+    #[serde(default)]
+    pub log_limits: crate::logs::LogLimits,
     /// Kept with the pod and given back by `list_pods`.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl PodConfig {
+    /// The names of the pod as its `/etc/hosts` has them behind its address: in its domain, if it
+    /// has one, and the short one.
+    pub(crate) fn host_names(&self) -> String {
+        let (name, domain) = (&self.hostname, &self.domain);
+        let whole = name.strip_suffix(domain.as_str()).and_then(|rest| rest.strip_suffix('.'));
+        match whole {
+            _ if domain.is_empty() => name.clone(),
+            // Its host name is the whole name.
+            Some(short) => format!("{name}\t{short}"),
+            None => format!("{name}.{domain}\t{name}"),
+        }
+    }
 }
 
 /// Quality of service, by which cgroups are grouped and pods are evicted.
@@ -154,6 +175,10 @@ pub struct Mount {
     pub container_path: PathBuf,
     /// Whether writing fails.
     pub read_only: bool,
+    /// Whether it fails in what is mounted below it, too; only where the runtime can do that (see
+    /// [`Features`]).
+    #[serde(default)]
+    pub recursive_read_only: bool,
     /// Whether mounts made later are seen on the other side.
     pub propagation: Propagation,
 }
@@ -266,6 +291,13 @@ pub struct ContainerState {
     pub log_path: PathBuf,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// What not every runtime can do for containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Mounts whose submounts are read-only, too.
+    pub recursive_read_only: bool,
 }
 
 /// Where a container stands.

@@ -7,15 +7,27 @@ use pinnace_runtime::{ContainerConfig, Device, Mount, PodConfig, QosClass, Secco
 use super::expansion::expand;
 use super::{dns, kernel, record, resources};
 use crate::config::{Capacity, Machine};
+use crate::host::Host;
 
 /// Longest host name that Linux takes, in bytes.
 const MAX_HOSTNAME: usize = 63;
+
+/// The longest name that the kernel keeps, in bytes.
+const MAX_NODE_NAME: usize = 64;
 
 /// The domain of the cluster, for pods that want their full name as host name.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// What the runtime is to make for a pod as a whole.
-pub(crate) fn pod_config(pod: &Pod, machine: &Machine, log_directory: PathBuf) -> PodConfig {
+///
+/// # Errors
+/// In upstream's words, why there can be no such pod.
+pub(crate) fn pod_config(
+    pod: &Pod,
+    machine: &Machine,
+    host: &Host,
+    log_directory: PathBuf,
+) -> Result<PodConfig, String> {
     let spec = record::spec_of(pod);
     let meta = &pod.metadata;
     let flag = |flag: Option<bool>| flag == Some(true);
@@ -31,24 +43,27 @@ pub(crate) fn pod_config(pod: &Pod, machine: &Machine, log_directory: PathBuf) -
             )
         }
     };
-    PodConfig {
+    let (hostname, domain) = names(pod, spec)?;
+    Ok(PodConfig {
         id: meta.uid.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
         namespace: meta.namespace.clone().unwrap_or_default(),
-        hostname: hostname(pod, spec),
+        hostname,
+        domain,
         host_network,
         host_pid: flag(spec.host_pid),
         host_ipc: flag(spec.host_ipc),
         share_process_namespace: flag(spec.share_process_namespace),
-        resources: resources::of_pod(spec),
+        resources: host.pod_limits(spec),
         qos_class: resources::qos_class(spec),
         resolv_conf,
         hosts,
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
         runtime_handler: String::new(),
         log_directory,
+        log_limits: host.logs,
         annotations: annotations(pod),
-    }
+    })
 }
 
 /// Which annotations runtimes see: those that speak to them.
@@ -61,22 +76,31 @@ fn annotations(pod: &Pod) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn hostname(pod: &Pod, spec: &PodSpec) -> String {
+/// The host name of a pod and the domain that it has a name in, empty for none.
+fn names(pod: &Pod, spec: &PodSpec) -> Result<(String, String), String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if let Some(hostname) = said(&spec.hostname_override) {
-        return hostname;
+        return Ok((hostname, String::new()));
     }
     let mut hostname = said(&spec.hostname).unwrap_or_else(|| name.to_owned());
     hostname.truncate(MAX_HOSTNAME);
-    let hostname = hostname.trim_end_matches(['-', '.']);
-    match said(&spec.subdomain) {
-        Some(subdomain) if spec.set_hostname_as_fqdn == Some(true) => {
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            format!("{hostname}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}")
-        }
-        _ => hostname.to_owned(),
+    let hostname = hostname.trim_end_matches(['-', '.']).to_owned();
+    let Some(subdomain) = said(&spec.subdomain) else { return Ok((hostname, String::new())) };
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let domain = format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}");
+    if spec.set_hostname_as_fqdn != Some(true) {
+        return Ok((hostname, domain));
     }
+    let full = format!("{hostname}.{domain}");
+    if full.len() > MAX_NODE_NAME {
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too \
+             long ({MAX_NODE_NAME} characters is the max, {} characters requested)",
+            full.len()
+        ));
+    }
+    Ok((full, domain))
 }
 
 /// What belongs into a container beside what its spec says.
@@ -267,15 +291,29 @@ mod tests {
 
     #[test]
     fn host_names_come_from_the_pod() {
-        let check = |spec: serde_json::Value, expected: &str| {
+        let check = |spec: serde_json::Value, expected: Result<(&str, &str), &str>| {
             let pod = pod(spec);
-            assert_eq!(hostname(&pod, record::spec_of(&pod)), expected);
+            let names = names(&pod, record::spec_of(&pod));
+            let names = names.as_ref().map(|(name, domain)| (name.as_str(), domain.as_str()));
+            assert_eq!(names.map_err(String::as_str), expected);
         };
-        check(json!({"containers": []}), "web-0");
-        check(json!({"containers": [], "hostname": "a", "subdomain": "s"}), "a");
+        let domain = "s.shop.svc.cluster.local";
+        check(json!({"containers": []}), Ok(("web-0", "")));
+        check(json!({"containers": [], "hostname": "a", "subdomain": "s"}), Ok(("a", domain)));
+        let own = json!({"containers": [], "hostnameOverride": "a.b", "subdomain": "s"});
+        check(own, Ok(("a.b", "")));
         check(
             json!({"containers": [], "subdomain": "s", "setHostnameAsFQDN": true}),
-            "web-0.s.shop.svc.cluster.local",
+            Ok(("web-0.s.shop.svc.cluster.local", domain)),
+        );
+        let long = "a-host-name-that-is-somewhat-long-for-one";
+        check(
+            json!({
+                "containers": [], "hostname": long, "subdomain": "s", "setHostnameAsFQDN": true
+            }),
+            Err("failed to construct FQDN from pod hostname and cluster domain, FQDN \
+                 a-host-name-that-is-somewhat-long-for-one.s.shop.svc.cluster.local is too long \
+                 (64 characters is the max, 66 characters requested)"),
         );
     }
 }

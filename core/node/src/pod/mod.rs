@@ -24,6 +24,7 @@ pub(crate) mod pod_level;
 pub(crate) mod probing;
 pub(crate) mod publish;
 pub(crate) mod pull;
+pub(crate) mod read_only;
 pub(crate) mod record;
 mod resize;
 pub(crate) mod resources;

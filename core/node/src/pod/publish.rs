@@ -47,6 +47,7 @@ impl Worker {
             verdict: self.verdict.as_ref(),
             disrupted: self.evicted.as_ref().is_some_and(|evicted| evicted.disruption),
             resize: self.resize.as_deref(),
+            recursive_read_only: self.features.recursive_read_only,
             pod_level: &self.pod_level,
         };
         let known = self.pod().status.as_ref();

@@ -87,6 +87,14 @@ fn differ_in(name: &str, one: &ResourceRequirements, other: &ResourceRequirement
     amounts(one) != amounts(other)
 }
 
+/// Whether a container wants to be started again when it gets what it asks for now.
+fn restarts(container: &Container, enacted: &ResourceRequirements) -> bool {
+    container.resize_policy.iter().flatten().any(|policy| {
+        policy.restart_policy == "RestartContainer"
+            && differ_in(&policy.resource_name, enacted, &asked(container))
+    })
+}
+
 fn asked(container: &Container) -> Cow<'_, ResourceRequirements> {
     container.resources.as_ref().map_or_else(Cow::default, Cow::Borrowed)
 }
@@ -342,9 +350,10 @@ impl Worker {
             let whole = self.pod_level.enacted().or(self.pod_level.granted());
             let before =
                 self.spec_with(whole, |one| one.enacted.as_deref().or(one.granted.as_deref()));
-            let (before, after) =
-                (resources::of_pod(&before), resources::of_pod(&self.granted_spec()));
+            let limits = |spec| cx.host().pod_limits(spec);
+            let (before, after) = (limits(&before), limits(&self.granted_spec()));
             let said = |error: pinnace_runtime::Error| error.to_string();
+            self.check_use(cx, &after).await?;
             let between = widest(&before, &after);
             self.busy(cx, runtime.update_pod(&pod, &between)).await.map_err(said)?;
             for index in 0..self.records.len() {
@@ -359,6 +368,43 @@ impl Worker {
         Ok(())
     }
 
+    /// Refuses memory limits below what is in use: the kernel would kill for them.
+    async fn check_use(&mut self, cx: &Cx, whole: &Resources) -> Result<(), String> {
+        if cx.shared.machine.state().is_none() {
+            // What is simulated uses what it asks for.
+            return Ok(());
+        }
+        let (runtime, pod) = (cx.runtime(), [cx.pod_id()]);
+        let stats = self.busy(cx, runtime.stats(&pod, false)).await;
+        let Some(stats) = stats.map_err(|error| error.to_string())?.pop() else { return Ok(()) };
+        let mut below = Vec::new();
+        let mut check = |who: &str, limit: u64, used: u64| {
+            if limit > 0 && limit < used {
+                below.push(format!(
+                    "attempting to set {who} memory limit ({limit}) below current usage ({used})"
+                ));
+            }
+        };
+        check("pod", whole.memory_limit_bytes, stats.usage.memory_bytes);
+        for (index, record) in self.records.iter().enumerate() {
+            let target = self.granted_container(index);
+            let Some(enacted) = record.enacted.as_deref() else { continue };
+            let running = record.running();
+            let Some(one) = stats.containers.iter().find(|one| Some(&one.id) == running) else {
+                continue;
+            };
+            if differ_in("memory", enacted, &asked(&target)) && !restarts(&target, enacted) {
+                let limit = resources::limits(target.resources.as_ref()).memory_limit_bytes;
+                check(&format!("container {:?}", target.name), limit, one.usage.memory_bytes);
+            }
+        }
+        match &below[..] {
+            [] => Ok(()),
+            [one] => Err(format!("cannot decrease memory limits: {one}")),
+            all => Err(format!("cannot decrease memory limits: [{}]", all.join(", "))),
+        }
+    }
+
     async fn enact_one(&mut self, cx: &Cx, index: usize) -> Result<(), String> {
         let target = self.granted_container(index).into_owned();
         let wanted = asked(&target);
@@ -371,12 +417,7 @@ impl Worker {
             self.records[index].enacted = None;
             return Ok(());
         };
-        let mut policies = target.resize_policy.iter().flatten();
-        let restarts = policies.any(|policy| {
-            policy.restart_policy == "RestartContainer"
-                && differ_in(&policy.resource_name, enacted, &wanted)
-        });
-        if restarts {
+        if restarts(&target, enacted) {
             let message = format!("Container {} resize requires restart", target.name);
             self.replace_because(cx, index, id, message).await;
             self.records[index].enacted = None;

@@ -27,17 +27,20 @@ fn units(list: &List, name: &str) -> i64 {
     amount(list, name).map_or(0, Quantity::value)
 }
 
-/// What a pod asks of its node: the sum of its containers and sidecars, or what one of its init
-/// containers needs beside the sidecars started before it, whichever is more; and its overhead.
-pub(crate) fn requests(spec: &PodSpec) -> Capacity {
-    let of = |requests: &List| Capacity {
-        cpu_millis: millis(requests, "cpu"),
-        memory_bytes: units(requests, "memory"),
-        storage_bytes: units(requests, "ephemeral-storage"),
+fn of_list(list: &List) -> Capacity {
+    Capacity {
+        cpu_millis: millis(list, "cpu"),
+        memory_bytes: units(list, "memory"),
+        storage_bytes: units(list, "ephemeral-storage"),
         pods: 0,
-    };
+    }
+}
+
+/// The sum of a pod's containers and sidecars, or what one of its init containers needs beside the
+/// sidecars started before it, whichever is more; or what is said of the pod as a whole.
+fn of_all(spec: &PodSpec, list: fn(&ResourceRequirements) -> &List) -> Capacity {
     let container = |container: &Container| {
-        container.resources.as_ref().map_or(NOTHING, |resources| of(&resources.requests))
+        container.resources.as_ref().map_or(NOTHING, |resources| of_list(list(resources)))
     };
     let mut total = NOTHING;
     for one in &spec.containers {
@@ -53,16 +56,21 @@ pub(crate) fn requests(spec: &PodSpec) -> Capacity {
         }
     }
     total = total.plus(&sidecars).max(&largest);
-    if let Some(pod) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
-        let pod = Some(pod.clone());
-        if let Some(cpu) = amount(&pod, "cpu") {
+    if let Some(whole) = spec.resources.as_ref().map(list) {
+        if let Some(cpu) = amount(whole, "cpu") {
             total.cpu_millis = cpu.millis();
         }
-        if let Some(memory) = amount(&pod, "memory") {
+        if let Some(memory) = amount(whole, "memory") {
             total.memory_bytes = memory.value();
         }
     }
-    total.plus(&of(&spec.overhead)).plus(&Capacity { pods: 1, ..NOTHING })
+    total
+}
+
+/// What a pod asks of its node, its overhead included.
+pub(crate) fn requests(spec: &PodSpec) -> Capacity {
+    let asked = of_all(spec, |resources| &resources.requests);
+    asked.plus(&of_list(&spec.overhead)).plus(&Capacity { pods: 1, ..NOTHING })
 }
 
 /// Nothing at all.
@@ -105,9 +113,8 @@ pub(crate) fn qos_class(spec: &PodSpec) -> QosClass {
     }
 }
 
-fn limits(resources: Option<&ResourceRequirements>) -> Resources {
+pub(crate) fn limits(resources: Option<&ResourceRequirements>) -> Resources {
     let Some(resources) = resources else { return Resources::default() };
-    let positive = |amount: i64| u64::try_from(amount).unwrap_or(0);
     let cpu_limit = millis(&resources.limits, "cpu");
     let cpu_request = amount(&resources.requests, "cpu").map_or(cpu_limit, Quantity::millis);
     let memory_limit = units(&resources.limits, "memory");
@@ -139,44 +146,31 @@ fn oom_score(memory_request: u64, class: QosClass, node: &Capacity) -> i32 {
     }
 }
 
-/// The limits on a pod as a whole: its own, else the sum of its containers' where all of them
-/// have some.
+/// The limits on a pod as a whole, its overhead included: its own, else what its containers may use
+/// together where all of them have some.
 pub(crate) fn of_pod(spec: &PodSpec) -> Resources {
-    let mut sum = Resources::default();
-    let (mut cpu_limited, mut memory_limited) = (true, true);
-    for container in &spec.containers {
-        let one = limits(container.resources.as_ref());
-        sum.cpu_request_millis += one.cpu_request_millis;
-        sum.memory_request_bytes += one.memory_request_bytes;
-        sum.cpu_limit_millis += one.cpu_limit_millis;
-        sum.memory_limit_bytes += one.memory_limit_bytes;
-        cpu_limited &= one.cpu_limit_millis > 0;
-        memory_limited &= one.memory_limit_bytes > 0;
+    let asked = requests(spec);
+    let limits = of_all(spec, |resources| &resources.limits);
+    let overhead = of_list(&spec.overhead);
+    let whole = spec.resources.as_ref().map(|whole| &whole.limits);
+    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let limit = |name: &str, limit: i64, overhead: i64| {
+        let has = |list: &List| amount(list, name).is_some_and(|amount| amount.millis() > 0);
+        let limited = whole.is_some_and(has)
+            || containers().all(|one| one.resources.as_ref().is_some_and(|one| has(&one.limits)));
+        if limited && limit > 0 { positive(limit.saturating_add(overhead)) } else { 0 }
+    };
+    Resources {
+        cpu_request_millis: positive(asked.cpu_millis),
+        cpu_limit_millis: limit("cpu", limits.cpu_millis, overhead.cpu_millis),
+        memory_request_bytes: positive(asked.memory_bytes),
+        memory_limit_bytes: limit("memory", limits.memory_bytes, overhead.memory_bytes),
+        ..Resources::default()
     }
-    for init in spec.init_containers.iter().flatten() {
-        let one = limits(init.resources.as_ref());
-        let sidecar = record::is_sidecar(init);
-        let combine = |sum: u64, one: u64| if sidecar { sum + one } else { sum.max(one) };
-        sum.cpu_limit_millis = combine(sum.cpu_limit_millis, one.cpu_limit_millis);
-        sum.memory_limit_bytes = combine(sum.memory_limit_bytes, one.memory_limit_bytes);
-        cpu_limited &= one.cpu_limit_millis > 0;
-        memory_limited &= one.memory_limit_bytes > 0;
-    }
-    if !cpu_limited {
-        sum.cpu_limit_millis = 0;
-    }
-    if !memory_limited {
-        sum.memory_limit_bytes = 0;
-    }
-    if let Some(own) = &spec.resources {
-        let own = limits(Some(own));
-        let prefer = |own: u64, sum: u64| if own > 0 { own } else { sum };
-        sum.cpu_request_millis = prefer(own.cpu_request_millis, sum.cpu_request_millis);
-        sum.cpu_limit_millis = prefer(own.cpu_limit_millis, sum.cpu_limit_millis);
-        sum.memory_request_bytes = prefer(own.memory_request_bytes, sum.memory_request_bytes);
-        sum.memory_limit_bytes = prefer(own.memory_limit_bytes, sum.memory_limit_bytes);
-    }
-    sum
+}
+
+fn positive(amount: i64) -> u64 {
+    u64::try_from(amount).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -212,7 +206,31 @@ mod tests {
         assert_eq!((limited.cpu_limit_millis, limited.memory_limit_bytes), (1500, 150));
         let open = of_pod(&spec(json!({"name": "b"})));
         assert_eq!((open.cpu_limit_millis, open.memory_limit_bytes), (0, 0));
-        assert_eq!(open.cpu_request_millis, 1000);
+    }
+
+    #[test]
+    fn a_pod_weighs_and_may_use_what_all_its_parts_do() {
+        let both = |name: &str, cpu: &str, memory: &str| {
+            let list = json!({"cpu": cpu, "memory": memory});
+            json!({"name": name, "resources": {"requests": list, "limits": list}})
+        };
+        let mut sidecar = both("s", "100m", "10");
+        sidecar["restartPolicy"] = json!("Always");
+        let mut spec = json!({
+            "initContainers": [sidecar, both("i", "2", "1")],
+            "containers": [both("a", "500m", "20"), both("b", "250m", "30")],
+            "overhead": {"cpu": "10m", "memory": "5"},
+        });
+        let check = |spec: &serde_json::Value, cpu, memory| {
+            let found = of_pod(&serde_json::from_value(spec.clone()).unwrap());
+            assert_eq!((found.cpu_request_millis, found.memory_request_bytes), (cpu, memory));
+            assert_eq!((found.cpu_limit_millis, found.memory_limit_bytes), (cpu, memory));
+        };
+        // The init container beside the sidecar needs most CPU, and all others most memory.
+        check(&spec, 2110, 65);
+        let list = json!({"cpu": "3", "memory": "100"});
+        spec["resources"] = json!({"requests": list, "limits": list});
+        check(&spec, 3010, 105);
     }
 
     #[test]

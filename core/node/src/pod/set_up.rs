@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use pinnace_client::EventType;
 use pinnace_network::PodAttachment;
+use pinnace_runtime::PodConfig;
 
 use super::admission;
 use super::container_config::pod_config;
@@ -98,16 +99,19 @@ impl Worker {
         let turn = cx.shared.clone();
         let turn = self.busy(cx, turn.turn()).await;
         let directory = logs::pod_directory(&cx.shared.logs, self.pod());
-        let mut config = pod_config(self.pod(), &cx.shared.machine, directory);
-        match Box::pin(self.runtime_handler(cx)).await {
-            Ok(handler) => config.runtime_handler = handler,
-            Err(error) => {
-                let message = format!("Failed to create pod sandbox: {}", error.message());
+        let made = pod_config(self.pod(), &cx.shared.machine, cx.host(), directory);
+        let handler = Box::pin(self.runtime_handler(cx)).await;
+        let handler = handler.map_err(|error| error.message().to_owned());
+        let config = match made.and_then(|config| Ok((config, handler?))) {
+            Ok((config, runtime_handler)) => PodConfig { runtime_handler, ..config },
+            Err(why) => {
+                let message = format!("Failed to create pod sandbox: {why}");
                 self.event(cx, None, EventType::Warning, FAILED_SANDBOX, message);
                 return self.try_later(cx);
             }
-        }
+        };
         let runtime = cx.runtime();
+        self.features = self.busy(cx, runtime.features(&config.runtime_handler)).await;
         self.made = true;
         let sandbox = match self.busy(cx, runtime.create_pod(&config)).await {
             Ok(sandbox) => sandbox,

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pinnace_client::EventType;
+use pinnace_runtime::logs::remove_log;
 use pinnace_runtime::{Acting, ContainerId, Error, Image, Probing};
 use tokio::time::Instant;
 
@@ -235,7 +236,7 @@ impl Worker {
             let name = &self.container(index).name;
             let directory = logs::pod_directory(&cx.shared.logs, self.pod());
             // Best effort: it goes with the pod at the latest.
-            let _ = std::fs::remove_file(logs::attempt_path(&directory, name, old));
+            let _ = remove_log(&logs::attempt_path(&directory, name, old));
         }
     }
 
@@ -316,6 +317,7 @@ impl Worker {
     ) -> Result<(), String> {
         let object = self.object();
         let volumes = self.volumes.clone();
+        let features = self.features;
         let variables = inside.env.clone();
         let container = self.container(index).clone();
         let message = message_path(cx, &container.name, inside.attempt);
@@ -326,7 +328,7 @@ impl Worker {
                 let found = variables.iter().find(|(variable, _)| variable == name);
                 found.map(|(_, value)| value.clone())
             };
-            let mounts = volumes::mounts(&state, pod, &container, &volumes, &lookup)?;
+            let mounts = volumes::mounts(&state, pod, &container, &volumes, features, &lookup)?;
             let devices = volumes::devices(pod, &container, &volumes)?;
             let make = |path: &std::path::Path| {
                 std::fs::create_dir_all(path)

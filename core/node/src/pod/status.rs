@@ -10,7 +10,7 @@ use pinnace_api::kinds::qos;
 use super::pod_level::PodLevel;
 use super::record::{self, Ended, Record, State};
 use super::resize::Resize;
-use super::{conditions, phase};
+use super::{conditions, phase, read_only};
 
 /// All that a pod's status is made from.
 pub(crate) struct View<'a> {
@@ -37,6 +37,8 @@ pub(crate) struct View<'a> {
     pub(crate) disrupted: bool,
     /// How far a change of its resources has got.
     pub(crate) resize: Option<&'a Resize>,
+    /// Whether the runtime makes what is mounted below a volume read-only, too.
+    pub(crate) recursive_read_only: bool,
     /// What the pod has as a whole.
     pub(crate) pod_level: &'a PodLevel,
 }
@@ -142,7 +144,7 @@ fn container_status(
     record: &Record,
     has_init: bool,
 ) -> ContainerStatus {
-    let terminated = |ended: &Ended| terminated(view.runtime, ended);
+    let terminated = |ended: &Ended| terminated(view, ended);
     let last = record.last.as_ref().map(terminated);
     let (state, last) = match (&record.state, &record.hold) {
         (State::Running { started_at, .. }, _) => {
@@ -188,7 +190,7 @@ fn container_status(
         allocated_resources: granted
             .filter(|_| running)
             .and_then(|resources| resources.requests.clone()),
-        volume_mounts: volume_mounts(container),
+        volume_mounts: volume_mounts(container, view.recursive_read_only),
         ..Default::default()
     }
 }
@@ -203,14 +205,24 @@ fn waiting(reason: &str, message: &str) -> ContainerState {
     }
 }
 
-fn terminated(runtime: &str, ended: &Ended) -> ContainerState {
+/// What the last words of all containers of a pod may have together, in bytes.
+const MESSAGE_BYTES: usize = 12 << 10;
+
+fn terminated(view: &View<'_>, ended: &Ended) -> ContainerState {
+    let runtime = view.runtime;
+    let most = MESSAGE_BYTES / view.records.len().max(1);
+    let mut message = ended.message.clone();
+    while message.len() > most {
+        // A whole character at a time.
+        message.pop();
+    }
     let time = |at: Option<Timestamp>| Some(Time(whole_seconds(at.unwrap_or_default())));
     ContainerState {
         terminated: Some(ContainerStateTerminated {
             container_id: ended.id.as_ref().map(|id| format!("{runtime}://{id}")),
             exit_code: ended.code,
             reason: Some(ended.reason.clone()).filter(|reason| !reason.is_empty()),
-            message: Some(ended.message.clone()).filter(|message| !message.is_empty()),
+            message: Some(message).filter(|message| !message.is_empty()),
             started_at: time(ended.started_at),
             finished_at: time(ended.finished_at),
             ..Default::default()
@@ -219,13 +231,14 @@ fn terminated(runtime: &str, ended: &Ended) -> ContainerState {
     }
 }
 
-fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+fn volume_mounts(container: &Container, recursive: bool) -> Option<Vec<VolumeMountStatus>> {
     let mounts = container.volume_mounts.as_ref().filter(|mounts| !mounts.is_empty())?;
     let status = |mount: &k8s_openapi::api::core::v1::VolumeMount| VolumeMountStatus {
         name: mount.name.clone(),
         mount_path: mount.mount_path.clone(),
         read_only: mount.read_only.filter(|read_only| *read_only),
-        recursive_read_only: (mount.read_only == Some(true)).then(|| "Disabled".to_owned()),
+        recursive_read_only: (mount.read_only == Some(true))
+            .then(|| read_only::told(mount, recursive).to_owned()),
         ..Default::default()
     };
     Some(mounts.iter().map(status).collect())

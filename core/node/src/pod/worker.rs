@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pinnace_api::Object;
 use pinnace_client::EventType;
-use pinnace_runtime::{ContainerId, PodId};
+use pinnace_runtime::{ContainerId, Features, PodId};
 use tokio::time::Instant;
 
 use super::plan::{Action, plan};
@@ -62,6 +62,8 @@ pub(crate) struct Worker {
     pub(super) started_at: Timestamp,
     pub(super) pod_ips: Vec<String>,
     pub(super) has_sandbox: bool,
+    /// What the runtime can do for it.
+    pub(super) features: Features,
     /// Where its volumes are.
     pub(super) volumes: Prepared,
     /// The tokens that its volumes show.

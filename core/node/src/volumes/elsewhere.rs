@@ -2,7 +2,7 @@ use std::io;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use pinnace_runtime::{Device, Mount};
+use pinnace_runtime::{Device, Features, Mount};
 
 use super::{MountError, Prepared};
 use crate::pod::fields::Surroundings;
@@ -27,6 +27,7 @@ pub(crate) fn mounts(
     _pod: &Pod,
     _container: &Container,
     _prepared: &Prepared,
+    _features: Features,
     _lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Mount>, String> {
     Err(NEEDS_LINUX.to_owned())

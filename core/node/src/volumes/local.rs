@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{
     Container, PersistentVolume, Pod, Volume, VolumeDevice, VolumeMount,
 };
-use pinnace_runtime::{Device, Mount, Propagation};
+use pinnace_runtime::{Device, Features, Mount, Propagation};
 
 use super::{
     MountError, Prepared, atomic, content, empty_dir, host_path, pod_directory, sub_path, tmpfs,
 };
 use crate::pod::expansion::expand;
 use crate::pod::fields::Surroundings;
-use crate::pod::record;
+use crate::pod::{read_only, record};
 use crate::sources::{self, Sources};
 
 /// Prepares all volumes of a pod, or brings them up to date.
@@ -149,6 +149,7 @@ pub(crate) fn mounts(
     pod: &Pod,
     container: &Container,
     prepared: &Prepared,
+    features: Features,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Mount>, String> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
@@ -175,10 +176,13 @@ pub(crate) fn mounts(
             }
         };
         let config = VolumeKind::of(pod, &mount.name);
+        let recursive = read_only::is_recursive(mount, features.recursive_read_only)
+            .map_err(|why| format!("failed to resolve recursive read-only mode: {why}"))?;
         mounts.push(Mount {
             host_path,
             container_path: absolute(&mount.mount_path),
             read_only: mount.read_only == Some(true) || config.is_read_only(),
+            recursive_read_only: recursive,
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,

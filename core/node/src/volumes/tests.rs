@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use std::fs;
 
-use pinnace_runtime::{Mount, Propagation};
+use pinnace_runtime::{Features, Mount, Propagation};
 
 use super::*;
 use crate::config::Capacity;
@@ -46,7 +46,8 @@ impl World {
     fn mounts(&self, pod: &Pod) -> Result<Vec<Mount>, String> {
         let prepared = self.prepare(pod)?;
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        mounts(self.state.path(), pod, container, &prepared, &|name| {
+        let features = Features { recursive_read_only: true };
+        mounts(self.state.path(), pod, container, &prepared, features, &|name| {
             (name == "NAME").then(|| "expanded".to_owned())
         })
     }

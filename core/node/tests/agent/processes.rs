@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use pinnace_api::patch::Patch;
 use pinnace_client::nodes::{LogOptions, NodeDirectory as _, PodReference};
 use pinnace_network::HostNetwork;
 use pinnace_node::{Eviction, Machine, NodeConfig, NodeSettings, machine_capacity};
@@ -11,7 +12,7 @@ use pinnace_runtime::Runtime;
 use pinnace_runtime::process::{Process, ProcessConfig};
 use serde_json::json;
 
-use crate::world::{World, container, state};
+use crate::world::{World, condition, container, key, state};
 
 /// The API lets go of a pod that has ended before its node is done with it.
 async fn until_empty(runtime: &Process) {
@@ -254,6 +255,99 @@ async fn pods_that_write_more_than_they_may_are_evicted() {
     assert_eq!(message, whole);
     let events = world.events().await;
     assert!(events.contains(&("Evicted".to_owned(), whole.to_owned())), "{events:?}");
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_memory_limit_below_what_is_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let runtime = with_processes(&mut world, directory.path()).await;
+    if !Process::restrictions(&runtime).is_empty() {
+        println!("skipped: {:?}", Process::restrictions(&runtime));
+        return world.stop_agent().await;
+    }
+    let filled = directory.path().join("filled");
+    let script = format!(
+        "x=$(head -c 20000000 /dev/zero | tr '\\0' x); touch {}; sleep 600",
+        filled.display()
+    );
+    let limits =
+        |memory: &str| json!({"requests": {"memory": "1Mi"}, "limits": {"memory": memory}});
+    world
+        .pod(json!({"hostNetwork": true, "containers": [{
+            "name": "c", "image": "none:1", "command": ["/bin/sh", "-c", script],
+            "resources": limits("512Mi")
+        }]}))
+        .await;
+    world.until_phase("Running").await;
+    until("the memory is in use", || filled.exists()).await;
+    let resize = async |memory: &str| {
+        let one = json!({"name": "c", "resources": limits(memory)});
+        let patch = Patch::StrategicMerge(json!({"spec": {"containers": [one]}}));
+        world.pods().resize(&key("p"), patch).await.unwrap();
+    };
+    let progress = |pod: &Pod| condition(pod, "PodResizeInProgress");
+    resize("8Mi").await;
+    let pod = world.until("it is refused", |pod| progress(pod).contains("/Error/")).await;
+    let said = progress(&pod);
+    for part in [
+        "cannot decrease memory limits: [attempting to set pod memory limit (8388608) below \
+          current usage (",
+        "), attempting to set container \"c\" memory limit (8388608) below",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    resize("256Mi").await;
+    world.until("it is enacted", |pod| progress(pod).is_empty()).await;
+    let pod = world.get().await;
+    assert_eq!((state(&pod, "c").as_str(), restarts(&pod)), ("running", 0));
+    world.delete(Some(0)).await;
+    world.until_gone().await;
+    until_empty(&runtime).await;
+    world.stop_agent().await;
+    runtime.shutdown().await;
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    container(pod, "c").unwrap().restart_count
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect(what);
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_pod_are_bound_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new().await;
+    let runtime = with_processes(&mut world, directory.path()).await;
+    let words = "head -c 3000 /dev/zero | tr '\\0' x; exit 1";
+    let one = |number: usize| {
+        json!({
+            "name": format!("c{number}"), "image": "none:1", "command": ["/bin/sh", "-c", words],
+            "terminationMessagePolicy": "FallbackToLogsOnError"
+        })
+    };
+    let containers: Vec<_> = (0..8).map(one).collect();
+    world
+        .pod(json!({"restartPolicy": "Never", "hostNetwork": true, "containers": containers}))
+        .await;
+    let pod = world.until_phase("Failed").await;
+    for status in pod.status.as_ref().unwrap().container_statuses.iter().flatten() {
+        let ended = status.state.as_ref().unwrap().terminated.as_ref().unwrap();
+        // An eighth of 12 KiB.
+        assert_eq!(ended.message.as_ref().unwrap().len(), 1536);
+    }
+    world.delete(Some(0)).await;
+    world.until_gone().await;
+    until_empty(&runtime).await;
     world.stop_agent().await;
     runtime.shutdown().await;
 }

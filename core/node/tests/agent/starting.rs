@@ -1,6 +1,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::node::v1::RuntimeClass;
-use pinnace_node::{Capacity, Machine};
+use pinnace_node::{Capacity, Machine, NodeSettings};
+use pinnace_runtime::Runtime as _;
 use serde_json::json;
 
 use crate::world::{World, container, state};
@@ -188,4 +189,18 @@ async fn a_port_of_the_machine_is_one_pods() {
         (refused.phase.as_deref(), refused.reason.as_deref()),
         (Some("Failed"), Some("NodePorts"))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_node_limits_is_told_the_runtime() {
+    let mut world = World::new().await;
+    let mut node = world.node("n1");
+    let document = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+                    podPidsLimit: 100\ncontainerLogMaxFiles: 3\n";
+    node.settings = NodeSettings::read(document.as_bytes()).unwrap();
+    world.start_agent(vec![node]);
+    world.pod(json!({"containers": [{"name": "c", "image": "i"}]})).await;
+    world.until_phase("Running").await;
+    let pod = world.runtime.list_pods().await.unwrap().remove(0).config;
+    assert_eq!((pod.resources.pids_limit, pod.log_limits.max_files), (100, 3));
 }

@@ -8,6 +8,9 @@
 //! <root>/kubepods/besteffort/pod<uid>/<container>
 //! ```
 //!
+//! All Burstable pods together weigh as much as they have asked for, and all of BestEffort as
+//! little as a group can: whatever their number, they take no CPU from those who asked for it.
+//!
 //! Everything here blocks for as long as the kernel takes, microseconds for most calls; only
 //! [`Cgroup::remove`] may wait for killed processes to go. Call it from a blocking thread.
 
@@ -16,19 +19,21 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use crate::Usage;
 use crate::{Error, QosClass, Resources, Result};
 use layout::Layout;
 pub(crate) use layout::unescape;
+use settings::Setting;
 
 /// How long [`Cgroup::remove`] waits for killed processes to leave.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +54,8 @@ pub enum Version {
 pub struct Cgroups {
     layout: Arc<Layout>,
     root: Arc<str>,
+    /// What Burstable pods have asked for, in thousandths of a core, by uid.
+    requests: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl Cgroups {
@@ -80,7 +87,7 @@ impl Cgroups {
             message: "neither cgroup v2 nor the v1 cpu, memory and pids hierarchies are mounted"
                 .into(),
         })?;
-        Ok(Self { layout: Arc::new(layout), root: root.into() })
+        Ok(Self { layout: Arc::new(layout), root: root.into(), requests: Arc::default() })
     }
 
     /// Which interface is in use.
@@ -101,12 +108,70 @@ impl Cgroups {
 
     /// The group of a pod; it need not exist.
     pub fn pod(&self, uid: &str, qos: QosClass) -> Cgroup {
+        self.class(qos).child(&format!("pod{uid}"))
+    }
+
+    fn class(&self, qos: QosClass) -> Cgroup {
         let branch = match qos {
             QosClass::Guaranteed => "kubepods",
             QosClass::Burstable => "kubepods/burstable",
             QosClass::BestEffort => "kubepods/besteffort",
         };
-        self.group(format!("{}/{branch}/pod{uid}", self.root))
+        self.group(format!("{}/{branch}", self.root))
+    }
+
+    /// Makes the group of a pod and applies `resources`.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`].
+    pub fn create_pod(&self, uid: &str, qos: QosClass, resources: &Resources) -> Result<()> {
+        self.pod(uid, qos).create(resources)?;
+        self.weigh(uid, qos, resources.cpu_request_millis)
+    }
+
+    /// Counts a pod whose group was made by an earlier process.
+    ///
+    /// # Errors
+    /// As [`Cgroup::update`].
+    pub fn adopt_pod(&self, uid: &str, qos: QosClass, resources: &Resources) -> Result<()> {
+        self.weigh(uid, qos, resources.cpu_request_millis)
+    }
+
+    /// Applies other `resources` to a pod.
+    ///
+    /// # Errors
+    /// As [`Cgroup::update`].
+    pub fn update_pod(&self, uid: &str, qos: QosClass, resources: &Resources) -> Result<()> {
+        self.pod(uid, qos).update(resources)?;
+        self.weigh(uid, qos, resources.cpu_request_millis)
+    }
+
+    /// Removes the group of a pod, with all that is in it.
+    ///
+    /// # Errors
+    /// As [`Cgroup::remove`].
+    pub fn remove_pod(&self, uid: &str, qos: QosClass) -> Result<()> {
+        self.pod(uid, qos).remove()?;
+        self.weigh(uid, qos, 0)
+    }
+
+    /// Has the class of a pod weigh what its pods have asked for, of which this one `millis`.
+    fn weigh(&self, uid: &str, qos: QosClass, millis: u64) -> Result<()> {
+        // Held while it is written: the last to count is the last to write.
+        let mut requests = self.requests.lock();
+        let total = match qos {
+            // They weigh each for itself.
+            QosClass::Guaranteed => return Ok(()),
+            QosClass::BestEffort => 0,
+            QosClass::Burstable => {
+                match millis {
+                    0 => requests.remove(uid),
+                    millis => requests.insert(uid.to_owned(), millis),
+                };
+                requests.values().fold(0, |sum: u64, one| sum.saturating_add(*one))
+            }
+        };
+        self.class(qos).apply(&settings::weight_of(&self.layout, total))
     }
 
     /// The group of everything on this machine, at the root of every hierarchy. The kernel counts
@@ -167,17 +232,16 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Io`] when the kernel refuses a value.
     pub fn update(&self, resources: &Resources) -> Result<()> {
-        for setting in settings::of(&self.layout, resources) {
-            let Some(mount) = self.layout.mount_of(setting.controller) else { continue };
-            let path = mount.join(&self.path).join(setting.file);
-            match fs::write(&path, &setting.value) {
-                Err(e) if !setting.required && e.kind() == io::ErrorKind::NotFound => {}
-                other => {
-                    other.map_err(|e| failed(&format!("write {} to", setting.value), &path, e))?
-                }
-            }
+        settings::of(&self.layout, resources).iter().try_for_each(|setting| self.apply(setting))
+    }
+
+    fn apply(&self, setting: &Setting) -> Result<()> {
+        let Some(mount) = self.layout.mount_of(setting.controller) else { return Ok(()) };
+        let path = mount.join(&self.path).join(setting.file);
+        match fs::write(&path, &setting.value) {
+            Err(e) if !setting.required && e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|e| failed(&format!("write {} to", setting.value), &path, e)),
         }
-        Ok(())
     }
 
     /// Moves a process into the group.

@@ -19,7 +19,6 @@ pub(super) struct Setting {
 
 pub(super) fn of(layout: &Layout, resources: &Resources) -> Vec<Setting> {
     let setting = |controller, file, value, required| Setting { controller, file, value, required };
-    let shares = shares(resources.cpu_request_millis);
     let quota = (resources.cpu_limit_millis * PERIOD / 1000).max(MINIMUM_QUOTA);
     let (cpu, memory, pids) = (
         resources.cpu_limit_millis > 0,
@@ -31,7 +30,7 @@ pub(super) fn of(layout: &Layout, resources: &Resources) -> Vec<Setting> {
     };
     match layout {
         Layout::V1 { .. } => vec![
-            setting("cpu", "cpu.shares", shares.to_string(), false),
+            weight_of(layout, resources.cpu_request_millis),
             setting("cpu", "cpu.cfs_period_us", PERIOD.to_string(), cpu),
             setting("cpu", "cpu.cfs_quota_us", or(cpu, quota, "-1"), cpu),
             setting(
@@ -43,7 +42,7 @@ pub(super) fn of(layout: &Layout, resources: &Resources) -> Vec<Setting> {
             setting("pids", "pids.max", or(pids, resources.pids_limit, "max"), pids),
         ],
         Layout::V2 { .. } => vec![
-            setting("cpu", "cpu.weight", weight(shares).to_string(), false),
+            weight_of(layout, resources.cpu_request_millis),
             setting("cpu", "cpu.max", format!("{} {PERIOD}", or(cpu, quota, "max")), cpu),
             setting(
                 "memory",
@@ -54,6 +53,16 @@ pub(super) fn of(layout: &Layout, resources: &Resources) -> Vec<Setting> {
             setting("pids", "pids.max", or(pids, resources.pids_limit, "max"), pids),
         ],
     }
+}
+
+/// How much a group weighs beside others that want more CPU than there is.
+pub(super) fn weight_of(layout: &Layout, millis: u64) -> Setting {
+    let shares = shares(millis);
+    let (file, value) = match layout {
+        Layout::V1 { .. } => ("cpu.shares", shares),
+        Layout::V2 { .. } => ("cpu.weight", weight(shares)),
+    };
+    Setting { controller: "cpu", file, value: value.to_string(), required: false }
 }
 
 /// 1,024 shares are one core.

@@ -144,3 +144,37 @@ fn what_a_joined_thread_starts_is_a_member_and_this_process_is_not() {
         drop(end);
     });
 }
+
+#[test]
+fn a_class_weighs_what_its_pods_have_asked_for() {
+    let Some(real) = Real::new("classes") else { return };
+    let asking = |millis| Resources { cpu_request_millis: millis, ..Resources::default() };
+    let weights = || {
+        [QosClass::Burstable, QosClass::BestEffort].map(|class| {
+            let file = match real.0.version() {
+                Version::V1 => "cpu.shares",
+                Version::V2 => "cpu.weight",
+            };
+            let weight = real.0.class(class).read("cpu", file);
+            weight.map_or(0, |text| text.trim().parse::<u64>().unwrap())
+        })
+    };
+    let expected = |burstable: u64, best_effort: u64| {
+        [burstable, best_effort]
+            .map(|millis| settings::weight_of(&real.0.layout, millis).value.parse::<u64>().unwrap())
+    };
+    real.0.create_pod("a", QosClass::Burstable, &asking(500)).unwrap();
+    real.0.create_pod("b", QosClass::Burstable, &asking(1000)).unwrap();
+    real.0.create_pod("c", QosClass::BestEffort, &asking(0)).unwrap();
+    real.0.create_pod("d", QosClass::Guaranteed, &asking(4000)).unwrap();
+    assert_eq!(weights(), expected(1500, 0));
+    real.0.update_pod("a", QosClass::Burstable, &asking(2000)).unwrap();
+    assert_eq!(weights(), expected(3000, 0));
+    real.0.remove_pod("b", QosClass::Burstable).unwrap();
+    assert_eq!(weights(), expected(2000, 0));
+    // Another process goes on counting.
+    let next = Cgroups::detect(&real.0.root).unwrap();
+    next.adopt_pod("a", QosClass::Burstable, &asking(2000)).unwrap();
+    next.create_pod("e", QosClass::Burstable, &asking(1000)).unwrap();
+    assert_eq!(weights(), expected(3000, 0));
+}

@@ -14,8 +14,8 @@ impl Core {
     /// Fills the table. Nothing that runs is touched; a resynchronization must follow, which
     /// looks at the tasks.
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<()> {
-        let state_dir = self.state_dir.clone();
-        for (record, paths) in super::blocking(move || read_pods(&state_dir)).await? {
+        let core = self.clone();
+        for (record, paths) in super::blocking(move || core.read_pods()).await? {
             self.table.insert_pod(Pod::new(record, paths));
         }
         let request = self.connection.request(ListContainersRequest::default());
@@ -56,21 +56,24 @@ impl Core {
             }
         }
     }
-}
 
-fn read_pods(state_dir: &std::path::Path) -> Result<Vec<(PodRecord, PodPaths)>> {
-    let directory = state_dir.join("pods");
-    let failed = |source| Error::Io { operation: format!("read {}", directory.display()), source };
-    let mut pods = Vec::new();
-    for entry in std::fs::read_dir(&directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let Some(uid) = name.to_str() else { continue };
-        let paths = PodPaths::new(state_dir, uid);
-        if let Some(record) = records::read::<PodRecord>(&paths.record())
-            && record.config.id == uid
-        {
-            pods.push((record, paths));
+    /// Blocks.
+    fn read_pods(&self) -> Result<Vec<(PodRecord, PodPaths)>> {
+        let directory = self.state_dir.join("pods");
+        let failed =
+            |source| Error::Io { operation: format!("read {}", directory.display()), source };
+        let mut pods = Vec::new();
+        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(uid) = name.to_str() else { continue };
+            let paths = PodPaths::new(&self.state_dir, uid);
+            if let Some(record) = records::read::<PodRecord>(&paths.record())
+                && record.config.id == uid
+            {
+                self.cgroups.adopt_pod(uid, record.config.qos_class, &record.config.resources)?;
+                pods.push((record, paths));
+            }
         }
+        Ok(pods)
     }
-    Ok(pods)
 }

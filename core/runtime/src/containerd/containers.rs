@@ -110,6 +110,7 @@ impl Container {
             stderr: self.paths.stderr(),
             log: self.log_path(),
             state: self.paths.log_state(),
+            limits: self.pod.config().log_limits,
         }
     }
 }
@@ -286,10 +287,9 @@ impl Core {
     }
 
     pub(super) async fn update_pod(&self, pod: &Pod, resources: &Resources) -> Result<()> {
-        let config = pod.config();
-        let cgroup = self.cgroups.pod(&config.id, config.qos_class);
-        let resources = resources.clone();
-        super::blocking(move || cgroup.update(&resources)).await
+        let (uid, class) = (pod.id().0, pod.config().qos_class);
+        let (cgroups, resources) = (self.cgroups.clone(), resources.clone());
+        super::blocking(move || cgroups.update_pod(&uid, class, &resources)).await
     }
 
     /// Writes to the container's cgroup itself: containerd would start a `runc` to do the same.

@@ -8,7 +8,7 @@ use containerd_client::services::v1::container::Runtime as ShimRuntime;
 use prost_types::Any;
 
 use super::Core;
-use crate::{Error, Result, RuntimeHandler};
+use crate::{Error, Features, Result, RuntimeHandler};
 
 /// The shim of `runc` and of whatever has its command line.
 const RUNC: &str = "io.containerd.runc.v2";
@@ -24,6 +24,12 @@ impl Core {
     /// # Errors
     /// [`Error::InvalidConfig`], in containerd's words, when there is none.
     pub(super) fn shim(&self, handler: &str) -> Result<ShimRuntime> {
+        let RuntimeHandler { runtime_type, binary } = self.configured(handler)?;
+        let options = Some(options(&binary)).filter(|_| !binary.is_empty());
+        Ok(ShimRuntime { name: runtime_type, options })
+    }
+
+    fn configured(&self, handler: &str) -> Result<RuntimeHandler> {
         let configured = match handler {
             "" | "runc" => self
                 .handlers
@@ -33,10 +39,51 @@ impl Core {
             name => self.handlers.get(name).cloned().or_else(|| installed(name)),
         };
         let unknown = || Error::InvalidConfig(format!("no runtime for {handler:?} is configured"));
-        let RuntimeHandler { runtime_type, binary } = configured.ok_or_else(unknown)?;
-        let options = Some(options(&binary)).filter(|_| !binary.is_empty());
-        Ok(ShimRuntime { name: runtime_type, options })
+        configured.ok_or_else(unknown)
     }
+
+    /// What a handler can do: what the OCI runtime says of itself, asked once.
+    pub(super) async fn features(&self, handler: &str) -> Features {
+        let Ok(RuntimeHandler { runtime_type, binary }) = self.configured(handler) else {
+            return Features::default();
+        };
+        if runtime_type != RUNC {
+            return Features::default();
+        }
+        let program = if binary.is_empty() { "runc".to_owned() } else { binary };
+        if let Some(known) = self.features.lock().get(&program) {
+            return *known;
+        }
+        let asked = program.clone();
+        let found = super::blocking(move || Ok(features_of(&asked))).await.unwrap_or_default();
+        self.features.lock().insert(program, found);
+        found
+    }
+}
+
+/// What an OCI runtime says that it can do; nothing where it says nothing.
+fn features_of(program: &str) -> Features {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document {
+        #[serde(default)]
+        mount_options: Vec<String>,
+    }
+    let output = std::process::Command::new(program).arg("features").output();
+    let document =
+        output.ok().and_then(|said| serde_json::from_slice::<Document>(&said.stdout).ok());
+    let options = document.map(|document| document.mount_options).unwrap_or_default();
+    let kernel = rustix::system::uname();
+    Features {
+        recursive_read_only: options.iter().any(|option| option == "rro")
+            && has_mount_setattr(&kernel.release().to_string_lossy()),
+    }
+}
+
+/// Linux 5.12 and later changes a mount with all that is below it.
+fn has_mount_setattr(release: &str) -> bool {
+    let mut parts = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (5, 12)
 }
 
 /// A handler that nobody has configured: a shim of that name, or an OCI runtime that takes runc's
@@ -76,4 +123,25 @@ fn options(binary: &str) -> Any {
     value.push(u8::try_from(length).unwrap_or(0));
     value.extend_from_slice(binary.as_bytes());
     Any { type_url: OPTIONS.to_owned(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_compared_by_their_numbers() {
+        for (release, expected) in
+            [("6.1.0-18-amd64", true), ("5.12.0", true), ("5.4.0-100", false), ("4.19", false)]
+        {
+            assert_eq!(has_mount_setattr(release), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_can_do_nothing() {
+        for program in ["/nonexistent", "true"] {
+            assert_eq!(features_of(program), Features::default());
+        }
+    }
 }

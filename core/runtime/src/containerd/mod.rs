@@ -48,9 +48,9 @@ use self::table::Table;
 use crate::cgroup::Cgroups;
 use crate::logs::LogPumps;
 use crate::{
-    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, PodStats, RegistryAuth, Resources, Result, Runtime,
-    RuntimeEvent, Session, Streams,
+    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Features,
+    Image, PodConfig, PodId, PodSandbox, PodState, PodStats, RegistryAuth, Resources, Result,
+    Runtime, RuntimeEvent, Session, Streams,
 };
 
 const NAME: &str = "containerd";
@@ -128,6 +128,8 @@ struct Core {
     state_dir: PathBuf,
     snapshotter: String,
     handlers: BTreeMap<String, RuntimeHandler>,
+    /// What OCI runtimes have said of themselves, by program.
+    features: Mutex<BTreeMap<String, Features>>,
     /// No container gets an `oom_score_adj` below it.
     privileges: Privileges,
     images: Images,
@@ -160,6 +162,7 @@ impl Containerd {
             images: Images::new(connection.clone(), config.env.clone(), config.snapshotter.clone()),
             connection,
             handlers: config.handlers,
+            features: Mutex::default(),
             cgroups: Cgroups::detect(&config.cgroup_root)?,
             logs: logs(clock)?,
             env: config.env,
@@ -276,6 +279,10 @@ impl Runtime for Containerd {
     async fn update_container(&self, container: &ContainerId, resources: &Resources) -> Result<()> {
         let container = self.core.known(container)?;
         self.core.update_container(&container, resources).await
+    }
+
+    async fn features(&self, handler: &str) -> Features {
+        self.core.features(handler).await
     }
 
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId> {

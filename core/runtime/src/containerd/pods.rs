@@ -102,7 +102,7 @@ impl Pod {
         let config = self.config();
         let mut text = hosts(config);
         for address in addresses {
-            text.push_str(&format!("{address}\t{}\n", config.hostname));
+            text.push_str(&format!("{address}\t{}\n", config.host_names()));
         }
         write(&self.paths.hosts(), &text)?;
         self.hosts_complete.store(true, Ordering::Relaxed);
@@ -157,7 +157,7 @@ impl Core {
         if !config.host_ipc {
             mount_shm(&paths.shm())?;
         }
-        self.cgroups.pod(&config.id, config.qos_class).create(&config.resources)?;
+        self.cgroups.create_pod(&config.id, config.qos_class, &config.resources)?;
         // Last: a pod that is written down is whole.
         records::write(&paths.record(), &record)?;
         Ok(Pod::new(record, paths))
@@ -184,7 +184,7 @@ impl Core {
             // A pod whose record was lost may be in any branch.
             let known = pod.map(|pod| pod.config().qos_class);
             for class in known.map_or_else(|| ALL_CLASSES.to_vec(), |class| vec![class]) {
-                core.cgroups.pod(&uid, class).remove()?;
+                core.cgroups.remove_pod(&uid, class)?;
             }
             match std::fs::remove_dir_all(&paths.root) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

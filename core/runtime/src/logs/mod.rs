@@ -10,19 +10,22 @@
 //! stream.
 //!
 //! What a container prints goes through two hops: the container (or its shim) appends to two raw
-//! files, which needs nobody of ours to be alive, and a [`LogPump`] turns them into the log file.
+//! files, which needs nobody of ours to be alive, and a [`LogPump`] turns them into the log file,
+//! which is rotated when it is full (see [`LogLimits`]). [`read_logs`] reads all files as one.
 
 #[cfg(target_os = "linux")]
 mod pump;
 #[cfg(target_os = "linux")]
 pub(crate) mod raw;
 mod read;
+mod rotation;
 #[cfg(target_os = "linux")]
 mod tail;
 
 #[cfg(target_os = "linux")]
 pub use pump::{LogPump, LogPumpConfig, LogPumps};
 pub use read::{LogLine, LogOptions, read_logs};
+pub use rotation::{LogLimits, remove_log};
 
 use jiff::Timestamp;
 use std::io::Write;

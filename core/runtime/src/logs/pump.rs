@@ -13,6 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify;
 use tokio::sync::oneshot;
 
+use super::LogLimits;
 use super::tail::Tail;
 use crate::{Error, Result};
 
@@ -30,6 +31,8 @@ pub struct LogPumpConfig {
     pub log: PathBuf,
     /// How far the raw files have been consumed. One container's own.
     pub state: PathBuf,
+    /// When the log is rotated.
+    pub limits: LogLimits,
 }
 
 /// The log pumps of one runtime: one thread and one inotify instance for all containers, woken by
@@ -323,6 +326,7 @@ mod tests {
             stderr: path("err"),
             log: path("log"),
             state: path("state"),
+            limits: LogLimits::default(),
         };
         let pump = pumps.start(config.clone()).await.unwrap();
         let mut out = std::fs::OpenOptions::new().append(true).open(path("out")).unwrap();
@@ -353,6 +357,7 @@ mod tests {
             stderr: path("err"),
             log: path("log"),
             state: path("state"),
+            limits: LogLimits::default(),
         };
         assert!(matches!(pumps.start(config).await, Err(Error::Io { .. })));
     }

@@ -9,6 +9,7 @@ use futures::Stream;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::rotation::{directory, open_after, open_all};
 use super::{LogStream, parse_line};
 use crate::{Error, Result};
 
@@ -47,7 +48,8 @@ pub struct LogLine {
     pub text: Bytes,
 }
 
-/// Reads a log in the CRI format. Lines that are in no such format are left out.
+/// Reads a log in the CRI format, all files of it that are kept. Lines that are in no such format
+/// are left out.
 ///
 /// # Errors
 /// The stream ends with [`Error::Io`] when the file does not exist or cannot be read.
@@ -59,8 +61,7 @@ pub fn read_logs(
         path: path.into(),
         left: options.limit_bytes,
         options,
-        file: None,
-        unread: u64::MAX,
+        parts: VecDeque::new(),
         rest: Vec::new(),
         lines: VecDeque::new(),
         changes: None,
@@ -78,16 +79,22 @@ pub fn read_logs(
 struct Reader {
     path: PathBuf,
     options: LogOptions,
-    file: Option<Arc<File>>,
-    /// How many bytes are still to be read: of a container that never stops writing, too, a log that
-    /// is not followed has an end.
-    unread: u64,
+    /// The files that are still to be read; none before the first is opened.
+    parts: VecDeque<Part>,
     /// The beginning of a line whose end is not written yet.
     rest: Vec<u8>,
     lines: VecDeque<LogLine>,
     left: Option<u64>,
     changes: Option<changes::Changes>,
     stage: Stage,
+}
+
+/// One file of a log.
+struct Part {
+    file: Arc<File>,
+    /// How many bytes are still to be read: of a container that never stops writing, too, a log that
+    /// is not followed has an end.
+    unread: u64,
 }
 
 #[derive(PartialEq)]
@@ -107,12 +114,22 @@ impl Reader {
             if self.stage == Stage::Done || self.left == Some(0) {
                 return Ok(None);
             }
-            let file = self.open().await?;
-            let most = CHUNK_BYTES.min(usize::try_from(self.unread).unwrap_or(CHUNK_BYTES));
+            if self.parts.is_empty() {
+                self.open().await?;
+            }
+            let Some(part) = self.parts.front_mut() else { return Ok(None) };
+            let most = CHUNK_BYTES.min(usize::try_from(part.unread).unwrap_or(CHUNK_BYTES));
+            let file = Arc::clone(&part.file);
             let chunk = self.blocking(move || read_chunk(&file, most)).await?;
             if !chunk.is_empty() {
-                self.unread = self.unread.saturating_sub(chunk.len() as u64);
+                if let Some(part) = self.parts.front_mut() {
+                    part.unread = part.unread.saturating_sub(chunk.len() as u64);
+                }
                 self.take(&chunk);
+            } else if self.parts.len() > 1 {
+                self.parts.pop_front();
+            } else if self.find_more().await? {
+                // What was written before the log was rotated may only be there since.
             } else if self.stage == Stage::LastLook {
                 self.stage = Stage::Done;
             } else {
@@ -121,20 +138,29 @@ impl Reader {
         }
     }
 
-    async fn open(&mut self) -> Result<Arc<File>> {
-        if let Some(file) = &self.file {
-            return Ok(Arc::clone(file));
-        }
+    async fn open(&mut self) -> Result<()> {
+        let follows = self.options.follow.is_some();
         // Watched before the first read, so that no line can slip in between.
-        if self.options.follow.is_some() {
+        if follows {
             self.changes = Some(changes::Changes::new(&self.path).map_err(|e| self.failed(e))?);
         }
         let (path, tail) = (self.path.clone(), self.options.tail_lines);
-        let (file, unread) = self.blocking(move || open_at(&path, tail)).await?;
-        if self.options.follow.is_none() {
-            self.unread = unread;
+        self.parts = self.blocking(move || open_at(&path, tail)).await?;
+        if follows {
+            self.parts.iter_mut().for_each(|part| part.unread = u64::MAX);
         }
-        Ok(Arc::clone(self.file.insert(Arc::new(file))))
+        Ok(())
+    }
+
+    /// Whether the log that is followed has been rotated; then the next files are known.
+    async fn find_more(&mut self) -> Result<bool> {
+        let Some(part) = self.parts.front().filter(|_| self.options.follow.is_some()) else {
+            return Ok(false);
+        };
+        let (path, file) = (self.path.clone(), Arc::clone(&part.file));
+        let more = self.blocking(move || open_after(&path, &file)).await?;
+        self.parts.extend(more.into_iter().map(|file| Part::new(file, u64::MAX)));
+        Ok(self.parts.len() > 1)
     }
 
     async fn wait(&mut self) -> Result<()> {
@@ -209,6 +235,12 @@ impl Reader {
     }
 }
 
+impl Part {
+    fn new(file: File, unread: u64) -> Self {
+        Self { file: Arc::new(file), unread }
+    }
+}
+
 /// At most that many bytes from where the file stands; empty at the end.
 fn read_chunk(mut file: &File, most: usize) -> io::Result<Vec<u8>> {
     let mut chunk = vec![0; most];
@@ -226,20 +258,31 @@ fn read_chunk(mut file: &File, most: usize) -> io::Result<Vec<u8>> {
     Ok(chunk)
 }
 
-/// Opens the file, standing before its last `tail` lines, and says how many bytes follow.
-fn open_at(path: &Path, tail: Option<u64>) -> io::Result<(File, u64)> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let start = match tail {
-        None => 0,
-        Some(tail) => start_of_tail(&mut file, length, tail)?,
-    };
-    file.seek(SeekFrom::Start(start))?;
-    Ok((file, length - start))
+/// Opens the files of a log that hold its last `tail` lines, standing before those.
+fn open_at(path: &Path, tail: Option<u64>) -> io::Result<VecDeque<Part>> {
+    let mut wanted = tail;
+    let mut parts = VecDeque::new();
+    for mut file in open_all(path)?.into_iter().rev() {
+        let length = file.metadata()?.len();
+        let start = match &mut wanted {
+            None => 0,
+            Some(wanted) => {
+                let (start, lines) = start_of_tail(&mut file, length, *wanted)?;
+                *wanted -= lines;
+                start
+            }
+        };
+        file.seek(SeekFrom::Start(start))?;
+        parts.push_front(Part::new(file, length - start));
+        if wanted == Some(0) {
+            break;
+        }
+    }
+    Ok(parts)
 }
 
-/// Where the last `tail` lines of the first `end` bytes begin.
-fn start_of_tail(file: &mut File, mut end: u64, tail: u64) -> io::Result<u64> {
+/// Where the last `tail` lines of the first `end` bytes begin, and how many they are.
+fn start_of_tail(file: &mut File, mut end: u64, tail: u64) -> io::Result<(u64, u64)> {
     // The newline that ends the last wanted line is the first that is met.
     let mut newlines = 0;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -253,14 +296,14 @@ fn start_of_tail(file: &mut File, mut end: u64, tail: u64) -> io::Result<u64> {
             if *byte != b'\n' {
                 continue;
             }
-            newlines += 1;
-            if newlines > tail {
-                return Ok(start + at as u64 + 1);
+            if newlines == tail {
+                return Ok((start + at as u64 + 1, tail));
             }
+            newlines += 1;
         }
         end = start;
     }
-    Ok(0)
+    Ok((0, newlines))
 }
 
 #[cfg(target_os = "linux")]
@@ -272,14 +315,16 @@ mod changes {
     use rustix::fs::inotify;
     use tokio::io::unix::AsyncFd;
 
-    /// Wakes when a file grows.
+    /// Wakes when a file of a log grows or makes way for another.
     pub(super) struct Changes(AsyncFd<OwnedFd>);
 
     impl Changes {
         pub(super) fn new(path: &Path) -> io::Result<Self> {
             let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
             let instance = inotify::init(flags)?;
-            inotify::add_watch(&instance, path, inotify::WatchFlags::MODIFY)?;
+            // The directory, for files come and go.
+            let what = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
+            inotify::add_watch(&instance, super::directory(path), what)?;
             Ok(Self(crate::descriptor::watch(instance)?))
         }
 
@@ -308,7 +353,7 @@ mod changes {
 
     impl Changes {
         pub(super) fn new(path: &Path) -> io::Result<Self> {
-            path.metadata().map(|_| Self)
+            super::directory(path).metadata().map(|_| Self)
         }
 
         pub(super) async fn next(&mut self) -> io::Result<()> {
@@ -371,6 +416,67 @@ garbage
         let file = log(&line.repeat(500));
         let options = LogOptions { tail_lines: Some(200), ..LogOptions::default() };
         assert_eq!(read_logs(file.path(), options).count().await, 200);
+    }
+
+    /// A log of three files, and where it is.
+    fn rotated() -> (tempfile::TempDir, PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("0.log");
+        for (name, text) in [("0.log.9", "1 2"), ("0.log.10", "3 4"), ("0.log", "5")] {
+            std::fs::write(home.path().join(name), numbered(text)).unwrap();
+        }
+        (home, path)
+    }
+
+    fn numbered(numbers: &str) -> String {
+        let line = |number| format!("2026-01-01T00:00:0{number}Z stdout F {number}\n");
+        numbers.split(' ').map(line).collect()
+    }
+
+    #[tokio::test]
+    async fn the_files_of_a_log_are_read_as_one() {
+        let (_home, path) = rotated();
+        let read = async |options: LogOptions| {
+            let lines: Vec<_> = read_logs(&path, options).collect().await;
+            let text = lines.into_iter().flat_map(|line| line.unwrap().text);
+            String::from_utf8(text.collect()).unwrap().replace('\n', "")
+        };
+        let all = LogOptions::default();
+        assert_eq!(read(all.clone()).await, "12345");
+        for (tail, expected) in
+            [(0, ""), (1, "5"), (2, "45"), (3, "345"), (4, "2345"), (9, "12345")]
+        {
+            let options = LogOptions { tail_lines: Some(tail), ..all.clone() };
+            assert_eq!(read(options).await, expected);
+        }
+        let since = "2026-01-01T00:00:04Z".parse().ok();
+        assert_eq!(read(LogOptions { since, ..all.clone() }).await, "45");
+    }
+
+    #[tokio::test]
+    async fn following_goes_on_from_file_to_file() {
+        let (_home, path) = rotated();
+        let (end, ended) = watch::channel(false);
+        let options =
+            LogOptions { follow: Some(ended), tail_lines: Some(1), ..LogOptions::default() };
+        let mut lines = read_logs(&path, options);
+        let mut next = async || {
+            let next = tokio::time::timeout(Duration::from_secs(10), lines.next()).await;
+            next.unwrap().map(|line| String::from_utf8(line.unwrap().text.to_vec()).unwrap())
+        };
+        assert_eq!(next().await.as_deref(), Some("5\n"));
+        // Rotated twice, the second time while nobody looks.
+        for (to, last, first) in [("0.log.11", "6", "7"), ("0.log.12", "8", "9")] {
+            let mut old = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            old.write_all(numbered(last).as_bytes()).unwrap();
+            std::fs::rename(&path, path.with_file_name(to)).unwrap();
+            std::fs::write(&path, numbered(first)).unwrap();
+        }
+        for expected in ["6\n", "7\n", "8\n", "9\n"] {
+            assert_eq!(next().await.as_deref(), Some(expected));
+        }
+        end.send(true).unwrap();
+        assert_eq!(next().await, None);
     }
 
     #[tokio::test]

@@ -1,17 +1,20 @@
 //! One container's raw files and its log file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::rotation::Log;
 use super::{LogPumpConfig, LogStream, MAX_LINE_BYTES, format_line};
 
 /// How much of a raw file is read at once.
 const BATCH_BYTES: usize = 64 * 1024;
+/// How much text one batch may become: that of short lines is many times what they are.
+const TEXT_BYTES: usize = 2 * BATCH_BYTES;
 /// How much of a raw file may have been consumed before its blocks are given back.
 const PUNCH_BYTES: u64 = 1024 * 1024;
 /// What is punched is a multiple of this, the block size of all common file systems.
@@ -19,13 +22,13 @@ const BLOCK_BYTES: u64 = 4096;
 
 /// Two raw files that become one log file.
 ///
-/// The state file holds how far the raw files have been consumed and how long the log was then.
+/// The state file holds how far the raw files have been consumed, and how long the log was then and
+/// how often it had been rotated.
 /// It is written after the log: whoever comes next cuts off what the log has beyond it and goes
 /// on from there, so that nothing is lost and nothing is written twice.
 pub(super) struct Tail {
     raw: [Raw; 2],
-    log: File,
-    log_length: u64,
+    log: Log,
     state: File,
     buffer: Vec<u8>,
 }
@@ -45,25 +48,24 @@ impl Tail {
             }
         }
         let state = private().read(true).write(true).create(true).open(&config.state)?;
-        let log = private().append(true).create(true).open(&config.log)?;
-        let mut log_length = log.metadata()?.len();
         let mut raw = [
             Raw::open(LogStream::Stdout, &config.stdout)?,
             Raw::open(LogStream::Stderr, &config.stderr)?,
         ];
-        match read_state(&state) {
-            Some([stdout, stderr, length]) => {
+        let known = match read_state(&state) {
+            Some([stdout, stderr, length, number]) => {
                 raw[0].consumed = stdout;
                 raw[1].consumed = stderr;
-                if log_length > length {
-                    log.set_len(length)?;
-                    log_length = length;
-                }
+                Some((length, number))
             }
             // Without a state whatever has not been given back yet counts as new.
-            None => raw.iter_mut().try_for_each(Raw::skip_hole)?,
-        }
-        Ok(Self { raw, log, log_length, state, buffer: Vec::new() })
+            None => {
+                raw.iter_mut().try_for_each(Raw::skip_hole)?;
+                None
+            }
+        };
+        let log = Log::open(&config.log, config.limits, known)?;
+        Ok(Self { raw, log, state, buffer: Vec::new() })
     }
 
     /// Writes what is new into the log, one batch per stream. True when there may be more.
@@ -81,21 +83,25 @@ impl Tail {
         if consumed == [0; 2] {
             return Ok(false);
         }
-        if let Err(error) = self.log.write_all(&self.buffer) {
-            // Half a line must not stay.
-            let _ = self.log.set_len(self.log_length);
-            return Err(error);
+        if self.log.is_full_for(self.buffer.len()) {
+            self.save()?;
+            self.log.rotate()?;
+            self.save()?;
         }
-        self.log_length += self.buffer.len() as u64;
+        self.log.append(&self.buffer)?;
         for (raw, consumed) in self.raw.iter_mut().zip(consumed) {
             raw.consumed += consumed;
         }
-        let [stdout, stderr] = &self.raw;
-        let state =
-            format!("{:020} {:020} {:020}\n", stdout.consumed, stderr.consumed, self.log_length);
-        self.state.write_all_at(state.as_bytes(), 0)?;
+        self.save()?;
         self.raw.iter_mut().for_each(Raw::punch);
         Ok(more)
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let [stdout, stderr] = self.raw.each_ref().map(|raw| raw.consumed);
+        let (length, number) = self.log.mark();
+        let state = format!("{stdout:020} {stderr:020} {length:020} {number:020}\n");
+        self.state.write_all_at(state.as_bytes(), 0)
     }
 }
 
@@ -134,7 +140,8 @@ impl Raw {
             return Ok((0, false));
         }
         let mut rest = &batch[..length];
-        loop {
+        let most = out.len() + TEXT_BYTES;
+        while out.len() < most {
             let newline = rest.iter().take(MAX_LINE_BYTES + 1).position(|byte| *byte == b'\n');
             let (partial, taken, skipped) = match newline {
                 Some(at) => (false, at, 1),
@@ -148,7 +155,7 @@ impl Raw {
             format_line(out, now, self.stream, partial, text);
             rest = &rest[taken + skipped..];
         }
-        Ok(((length - rest.len()) as u64, length == BATCH_BYTES))
+        Ok(((length - rest.len()) as u64, length == BATCH_BYTES || out.len() >= most))
     }
 
     /// Gives the blocks of what was consumed back to the file system. A file system that cannot
@@ -180,17 +187,23 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
 }
 
 /// `None` for an empty or torn file.
-fn read_state(file: &File) -> Option<[u64; 3]> {
-    let mut buffer = [0; 63];
-    file.read_exact_at(&mut buffer, 0).ok()?;
-    let text = std::str::from_utf8(&buffer).ok()?.strip_suffix('\n')?;
-    let numbers: Vec<u64> = text.split(' ').map_while(|part| part.parse().ok()).collect();
+fn read_state(file: &File) -> Option<[u64; 4]> {
+    let mut buffer = [0; 84];
+    let length = read_up_to(file, &mut buffer, 0).ok()?;
+    let text = std::str::from_utf8(&buffer[..length]).ok()?.strip_suffix('\n')?;
+    let mut numbers: Vec<u64> = text.split(' ').map_while(|part| part.parse().ok()).collect();
+    if numbers.len() == 3 {
+        // As it was before logs were rotated.
+        numbers.push(0);
+    }
     numbers.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::LogLimits;
+    use std::io::Write as _;
     use std::os::unix::fs::MetadataExt;
 
     struct Place {
@@ -206,6 +219,7 @@ mod tests {
             stderr: path("err"),
             log: path("logs/0.log"),
             state: path("state"),
+            limits: LogLimits::default(),
         };
         Place { home, config }
     }
@@ -288,5 +302,82 @@ mod tests {
         fs::remove_file(&place.config.log).unwrap();
         drain(&mut Tail::open(&place.config).unwrap(), false);
         assert!(!fs::read(&place.config.log).unwrap().contains(&0), "holes are no text");
+    }
+    /// The first characters of all lines of all files, the oldest file first.
+    fn numbers(place: &Place) -> Vec<String> {
+        let mut files: Vec<_> = fs::read_dir(place.config.log.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        // `0.log` is the youngest.
+        files.sort_by_key(|path| (path.ends_with("0.log"), path.clone()));
+        let text: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        text.lines().map(|line| line.split(' ').nth(3).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_full_log_makes_way_and_only_so_many_are_kept() {
+        let mut place = place();
+        place.config.limits = LogLimits { max_bytes: 100, max_files: 3 };
+        let mut tail = Tail::open(&place.config).unwrap();
+        for number in 1..=9 {
+            // Two lines to a file.
+            place.print("out", format!("{number}\n").as_bytes());
+            drain(&mut tail, false);
+        }
+        assert_eq!(numbers(&place), ["5", "6", "7", "8", "9"]);
+        assert_eq!(fs::read_dir(place.config.log.parent().unwrap()).unwrap().count(), 3);
+        // Many at once, too: no file is larger than it may be.
+        place.config.limits = LogLimits { max_bytes: 1 << 20, max_files: 3 };
+        let mut tail = Tail::open(&place.config).unwrap();
+        place.print("out", &b"x\n".repeat(200_000));
+        drain(&mut tail, false);
+        for file in fs::read_dir(place.config.log.parent().unwrap()).unwrap() {
+            let length = file.unwrap().metadata().unwrap().len();
+            assert!((1..=1 << 20).contains(&length), "{length}");
+        }
+    }
+
+    /// Whatever step of a rotation the host dies after, the next one goes on as if it had not.
+    #[test]
+    fn a_host_that_dies_in_a_rotation_loses_nothing_and_writes_nothing_twice() {
+        let one = |place: &Place| place.config.log.with_file_name("0.log.1");
+        let renamed = |place: &Place| fs::rename(&place.config.log, one(place)).unwrap();
+        let begun = |place: &Place| {
+            renamed(place);
+            fs::write(&place.config.log, "").unwrap();
+        };
+        let written = |place: &Place| {
+            renamed(place);
+            fs::write(&place.config.log, "1970-01-01T00:00:00Z stdout F 3\n1970").unwrap();
+        };
+        for die in [&renamed as &dyn Fn(&Place), &begun, &written, &|_| {}] {
+            let mut place = place();
+            place.config.limits = LogLimits { max_bytes: 100, max_files: 5 };
+            let mut tail = Tail::open(&place.config).unwrap();
+            place.print("out", b"1\n2\n");
+            drain(&mut tail, false);
+            drop(tail);
+            die(&place);
+            place.print("out", b"3\n");
+            let mut tail = Tail::open(&place.config).unwrap();
+            drain(&mut tail, false);
+            place.print("out", b"4\n5\n");
+            drain(&mut tail, false);
+            assert_eq!(numbers(&place), ["1", "2", "3", "4", "5"]);
+            assert!(one(&place).exists());
+        }
+    }
+
+    #[test]
+    fn a_state_of_before_there_was_rotation_is_read() {
+        let place = place();
+        let mut tail = Tail::open(&place.config).unwrap();
+        place.print("out", b"1\n");
+        drain(&mut tail, false);
+        let state = fs::read_to_string(&place.config.state).unwrap();
+        fs::write(&place.config.state, format!("{}\n", &state[..62])).unwrap();
+        drain(&mut Tail::open(&place.config).unwrap(), false);
+        assert_eq!(place.log(), "stdout F 1\n");
     }
 }

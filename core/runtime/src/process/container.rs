@@ -20,7 +20,7 @@ use super::identity::{Identity, Stat, boot_id, has_ended};
 use super::records::{self, ContainerFiles, ContainerRecord, ExitRecord, StartRecord};
 use super::supervisor::{End, Notes};
 use crate::cgroup::Cgroup;
-use crate::logs::LogPump;
+use crate::logs::{LogLimits, LogPump, LogPumpConfig};
 use crate::{
     ContainerId, ContainerPhase, ContainerState, Error, Exit, PodId, Result, RuntimeEvent,
 };
@@ -39,6 +39,7 @@ pub(super) struct Container {
     pub(super) record: ContainerRecord,
     pub(super) files: ContainerFiles,
     pub(super) log_path: PathBuf,
+    pub(super) log_limits: LogLimits,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) phase: watch::Sender<ContainerPhase>,
     /// One start or removal at a time.
@@ -66,6 +67,16 @@ impl Container {
             phase: self.phase.borrow().clone(),
             log_path: self.log_path.clone(),
             created_at: self.record.created_at,
+        }
+    }
+
+    pub(super) fn log_files(&self) -> LogPumpConfig {
+        LogPumpConfig {
+            stdout: self.files.stdout(),
+            stderr: self.files.stderr(),
+            log: self.log_path.clone(),
+            state: self.files.log_state(),
+            limits: self.log_limits,
         }
     }
 

@@ -115,7 +115,7 @@ pub(super) async fn attach(container: &Arc<Container>, streams: Streams) -> Resu
     if !container.is_running() {
         return Err(Error::NotRunning(config.name.clone()));
     }
-    let files = container.files.log(&container.log_path);
+    let files = container.log_files();
     let follow = async |wanted: bool, path: PathBuf| {
         if !wanted {
             return Ok::<_, Error>(None);

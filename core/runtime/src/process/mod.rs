@@ -150,7 +150,7 @@ impl Process {
                 if !started {
                     continue;
                 }
-                let log = container.files.log(&container.log_path);
+                let log = container.log_files();
                 let pump = self.shared.pumps.start(log).await?;
                 // It may have ended just now, and then nobody would finish the log.
                 let ended = {
@@ -296,6 +296,7 @@ impl Shared {
         Container {
             pod: PodId(pod.id.clone()),
             log_path: pod.log_directory.join(&record.config.name).join(log_name),
+            log_limits: pod.log_limits,
             id,
             record,
             files,
@@ -335,7 +336,7 @@ impl Shared {
     /// Makes what the machine holds for a pod, as far as it isn't there.
     fn equip(&self, directory: &Path, config: &PodConfig) -> Result<Namespaces> {
         if let Some(cgroups) = &self.cgroups {
-            cgroups.pod(&config.id, config.qos_class).create(&config.resources)?;
+            cgroups.create_pod(&config.id, config.qos_class, &config.resources)?;
         }
         if self.may_pin {
             let own_network = !config.host_network;
@@ -360,7 +361,7 @@ impl Shared {
     fn remove_half_made(&self, name: &str) -> Result<()> {
         for qos in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
             if let Some(cgroups) = &self.cgroups {
-                cgroups.pod(name, qos).remove()?;
+                cgroups.remove_pod(name, qos)?;
             }
         }
         let directory = self.pod_directory(name);
@@ -453,7 +454,7 @@ async fn remove_pod(shared: Arc<Shared>, pod: Arc<Pod>) -> Result<()> {
     let (gone, of) = (Arc::clone(&pod), Arc::clone(&shared));
     blocking(move || {
         if let Some(cgroups) = &of.cgroups {
-            cgroups.pod(&gone.record.config.id, gone.record.config.qos_class).remove()?;
+            cgroups.remove_pod(&gone.record.config.id, gone.record.config.qos_class)?;
         }
         namespaces::unpin(&gone.directory.join("ns"))?;
         records::remove_directory(&gone.directory)

@@ -146,22 +146,27 @@ fn make_read_only() -> io::Result<()> {
         if KERNEL_FILE_SYSTEMS.contains(&&*kind) {
             continue;
         }
-        let mut flags = MountFlags::BIND | MountFlags::RDONLY;
-        for option in options.split(',') {
-            flags |= match option {
-                "nosuid" => MountFlags::NOSUID,
-                "nodev" => MountFlags::NODEV,
-                "noexec" => MountFlags::NOEXEC,
-                _ => MountFlags::empty(),
-            };
-        }
-        match mount_remount(&path, flags, c"") {
-            // Covered by a later mount, or gone meanwhile.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-            other => other?,
-        }
+        remount_read_only(&path, &options)?;
     }
     Ok(())
+}
+
+/// `options` are those that the mount has: it keeps them.
+fn remount_read_only(path: &Path, options: &str) -> io::Result<()> {
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
+    for option in options.split(',') {
+        flags |= match option {
+            "nosuid" => MountFlags::NOSUID,
+            "nodev" => MountFlags::NODEV,
+            "noexec" => MountFlags::NOEXEC,
+            _ => MountFlags::empty(),
+        };
+    }
+    match mount_remount(path, flags, c"") {
+        // Covered by a later mount, or gone meanwhile.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 fn bind(mount: &Mount) -> io::Result<()> {
@@ -173,6 +178,14 @@ fn bind(mount: &Mount) -> io::Result<()> {
     // Explicit both ways: a read-only root has made the source read-only in this view.
     let access = if mount.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
     mount_remount(target, MountFlags::BIND | access, c"")?;
+    if mount.recursive_read_only {
+        let target = fs::canonicalize(target)?;
+        for (path, _, options) in mount_points() {
+            if path != target && path.starts_with(&target) {
+                remount_read_only(&path, &options)?;
+            }
+        }
+    }
     Ok(())
 }
 

@@ -114,13 +114,16 @@ impl ContainerFiles {
         self.0.join("staging")
     }
 
-    pub(super) fn log(&self, log: &Path) -> crate::logs::LogPumpConfig {
-        crate::logs::LogPumpConfig {
-            stdout: self.0.join("stdout"),
-            stderr: self.0.join("stderr"),
-            log: log.to_owned(),
-            state: self.0.join("log-state"),
-        }
+    pub(super) fn stdout(&self) -> PathBuf {
+        self.0.join("stdout")
+    }
+
+    pub(super) fn stderr(&self) -> PathBuf {
+        self.0.join("stderr")
+    }
+
+    pub(super) fn log_state(&self) -> PathBuf {
+        self.0.join("log-state")
     }
 }
 

@@ -14,9 +14,9 @@ use super::{Pod, Process, blocking, exec, remove, remove_pod, start, supervisor}
 use crate::namespaces;
 use crate::stats::{Part, Subject};
 use crate::{
-    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, PodStats, RegistryAuth, Resources, Result, Runtime,
-    RuntimeEvent, Session, Streams,
+    Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Features,
+    Image, PodConfig, PodId, PodSandbox, PodState, PodStats, RegistryAuth, Resources, Result,
+    Runtime, RuntimeEvent, Session, Streams,
 };
 
 #[async_trait]
@@ -27,6 +27,11 @@ impl Runtime for Process {
 
     async fn version(&self) -> Result<String> {
         Ok(format!("process://{}", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn features(&self, _handler: &str) -> Features {
+        // Without a view of its own a container has its volumes where they are.
+        Features { recursive_read_only: self.shared.may_pin }
     }
 
     async fn check(&self) -> Result<()> {
@@ -93,9 +98,9 @@ impl Runtime for Process {
 
     async fn update_pod(&self, pod: &PodId, resources: &Resources) -> Result<()> {
         let config = &self.shared.pod(pod)?.record.config;
-        let Some(cgroups) = &self.shared.cgroups else { return Ok(()) };
-        let (cgroup, resources) = (cgroups.pod(&config.id, config.qos_class), resources.clone());
-        blocking(move || cgroup.update(&resources)).await
+        let Some(cgroups) = self.shared.cgroups.clone() else { return Ok(()) };
+        let (uid, class, resources) = (pod.0.clone(), config.qos_class, resources.clone());
+        blocking(move || cgroups.update_pod(&uid, class, &resources)).await
     }
 
     async fn update_container(&self, id: &ContainerId, resources: &Resources) -> Result<()> {

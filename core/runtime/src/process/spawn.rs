@@ -58,7 +58,8 @@ pub(super) struct Plan {
 pub(super) struct Hosts {
     pub(super) path: PathBuf,
     pub(super) text: String,
-    pub(super) hostname: String,
+    /// What to call the pod by.
+    pub(super) names: String,
 }
 
 /// What runs now.
@@ -306,7 +307,7 @@ impl Hosts {
                     _ => None,
                 };
             if let Some(address) = address.filter(|address| !address.is_loopback()) {
-                text.push_str(&format!("{address}\t{}\n", self.hostname));
+                text.push_str(&format!("{address}\t{}\n", self.names));
             }
         }
         std::fs::write(&self.path, text)

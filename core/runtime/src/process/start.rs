@@ -77,7 +77,7 @@ pub(super) async fn start(
     // Files of an earlier attempt that the host did not survive.
     let _ = tokio::fs::remove_file(container.files.notes()).await;
     let plan = plan(&shared, &pod, &container)?;
-    let pump = shared.pumps.start(container.files.log(&container.log_path)).await?;
+    let pump = shared.pumps.start(container.log_files()).await?;
     *container.pump.lock() = Some(pump);
 
     let record = StartRecord { started_at: shared.env.now(), boot_id: boot_id() };
@@ -127,7 +127,7 @@ pub(super) fn hostname(pod: &Pod) -> String {
 fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
     let config = &container.record.config;
     let files = &container.files;
-    let log = files.log(&container.log_path);
+    let log = container.log_files();
     let hostname = hostname(pod);
     let mut mounts = if shared.may_pin { volumes(config) } else { needed_mounts(config) };
     let mut hosts = None;
@@ -136,6 +136,7 @@ fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
             host_path: path,
             container_path: place.into(),
             read_only: false,
+            recursive_read_only: false,
             propagation: Propagation::None,
         };
         let taken =
@@ -145,8 +146,8 @@ fn plan(shared: &Shared, pod: &Pod, container: &Container) -> Result<Plan> {
             more.push(own(pod.resolv_conf(), "/etc/resolv.conf"));
         }
         if !pod.record.config.hosts.is_empty() && !taken("/etc/hosts") {
-            let (text, hostname) = (pod.record.config.hosts.clone(), hostname.clone());
-            hosts = Some(Hosts { path: files.hosts(), text, hostname });
+            let (text, names) = (pod.record.config.hosts.clone(), pod.record.config.host_names());
+            hosts = Some(Hosts { path: files.hosts(), text, names });
             more.push(own(files.hosts(), "/etc/hosts"));
         }
         mounts.extend(more);
@@ -200,6 +201,7 @@ fn volumes(config: &ContainerConfig) -> Vec<Mount> {
             host_path: message.clone(),
             container_path: config.termination_message_path.clone(),
             read_only: false,
+            recursive_read_only: false,
             propagation: Propagation::None,
         });
     }

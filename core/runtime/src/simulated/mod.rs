@@ -26,9 +26,9 @@ use tokio::sync::broadcast;
 pub use script::{Script, ScriptError, Span};
 
 use crate::{
-    Acting, Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error, Image,
-    PodConfig, PodId, PodSandbox, PodState, PodStats, Probing, RegistryAuth, Resources, Result,
-    Runtime, RuntimeEvent, Session, Streams,
+    Acting, Connection, ContainerConfig, ContainerId, ContainerPhase, ContainerState, Error,
+    Features, Image, PodConfig, PodId, PodSandbox, PodState, PodStats, Probing, RegistryAuth,
+    Resources, Result, Runtime, RuntimeEvent, Session, Streams,
 };
 use node::{Node, State};
 
@@ -260,6 +260,10 @@ impl Runtime for Simulated {
         self.running_script(id)?;
         self.state()?.update_container(id, resources);
         Ok(())
+    }
+
+    async fn features(&self, _handler: &str) -> Features {
+        Features { recursive_read_only: true }
     }
 
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId> {

@@ -20,6 +20,7 @@ async fn a_new_process_finds_what_runs_and_what_ended() {
         host_path: go.clone(),
         container_path: "/go".into(),
         read_only: true,
+        recursive_read_only: false,
         propagation: pinnace_runtime::Propagation::None,
     }];
     let later = world.start(&pod, &later).await;
@@ -82,6 +83,7 @@ async fn containers_outlive_containerd_and_are_known_again() {
         host_path: go.clone(),
         container_path: "/go".into(),
         read_only: true,
+        recursive_read_only: false,
         propagation: pinnace_runtime::Propagation::None,
     }];
     let ending = world.start(&pod, &ending).await;

@@ -190,6 +190,7 @@ async fn an_image_is_a_volume_that_goes_with_the_pod() {
         host_path: place.clone(),
         container_path: "/volume".into(),
         read_only: true,
+        recursive_read_only: false,
         propagation: Propagation::None,
     };
     let show = "cat /volume/etc/passwd | head -n 1; touch /volume/x 2>/dev/null || echo refused";

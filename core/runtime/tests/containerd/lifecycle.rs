@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use pinnace_env::Stopwatch;
 use pinnace_runtime::cgroup::Cgroup;
+use pinnace_runtime::logs::{LogLimits, LogLine, LogOptions, read_logs};
 use pinnace_runtime::{
     ContainerConfig, ContainerPhase, Error, PodConfig, PodId, QosClass, Resources, Runtime,
     RuntimeEvent,
@@ -282,4 +284,94 @@ async fn what_a_pod_uses_is_told_down_to_what_its_containers_have_written() {
     assert_eq!(quick[0].containers[0].written, None);
     world.runtime().remove_pod(&pod).await.unwrap();
     assert!(world.runtime().stats(&[pod], true).await.unwrap().is_empty());
+}
+
+/// The host dies and comes back in the middle of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_output_fills_only_so_much_and_its_end_is_whole() {
+    let Some(mut world) = World::new().await else { return };
+    let limits = LogLimits { max_bytes: 1 << 20, max_files: 3 };
+    let config = PodConfig { log_limits: limits, ..world.pod("p1") };
+    let pod = world.runtime().create_pod(&config).await.unwrap().id;
+    let flood = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); echo $i; done";
+    let id = world.start(&pod, &script("main", flood)).await;
+    let log = world.log_path(&pod, "main");
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let options = LogOptions { follow: Some(ended), ..LogOptions::default() };
+    let last_followed = tokio::spawn(read_logs(&log, options).fold(0, async |last, line| {
+        let now = number(&line.unwrap());
+        assert!(now > last, "{now} after {last}");
+        now
+    }));
+    until("a second file", || log.with_file_name("0.log.1").exists()).await;
+    world.restart_runtime().await;
+    world.exit(&id).await;
+    world.runtime().remove_container(&id).await.unwrap();
+    end.send(true).unwrap();
+    assert_eq!(last_followed.await.unwrap(), 200_000);
+
+    let kept: Vec<u64> =
+        read_logs(&log, LogOptions::default()).map(|line| number(&line.unwrap())).collect().await;
+    assert!(
+        kept.len() > 20_000 && kept.iter().rev().copied().eq((1..=200_000).rev().take(kept.len()))
+    );
+    let sizes: Vec<u64> = std::fs::read_dir(log.parent().unwrap())
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= limits.max_bytes), "{sizes:?}");
+}
+
+fn number(line: &LogLine) -> u64 {
+    std::str::from_utf8(&line.text).unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_bomb_harms_only_its_own_pod() {
+    let Some(world) = World::new().await else { return };
+    let limit = 50;
+    let config = PodConfig {
+        resources: Resources { pids_limit: limit, ..Resources::default() },
+        ..world.pod("bomb")
+    };
+    let bomb = world.runtime().create_pod(&config).await.unwrap().id;
+    let neighbour = world.make_pod("neighbour").await;
+    let text = "while :; do (while :; do sleep 600 & done) 2>/dev/null; done";
+    let id = world.start(&bomb, &script("main", text)).await;
+    let group = world.cgroups().pod("bomb", QosClass::BestEffort);
+    until("all that it may have", || group.usage().unwrap().pids >= limit - 1).await;
+    assert_eq!(world.output(&neighbour, script("main", "(echo fine)")).await.1, "fine\n");
+    assert!(group.usage().unwrap().pids <= limit);
+    world.runtime().stop_container(&id, Duration::ZERO).await.unwrap();
+    assert_eq!(group.usage().unwrap().pids, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn burstable_pods_weigh_together_what_they_have_asked_for() {
+    let Some(mut world) = World::new().await else { return };
+    let directories = world.cgroups().all().directories();
+    let weight = || {
+        let files = directories.iter().map(|directory| directory.join("kubepods/burstable"));
+        let mut files = files.flat_map(|one| [one.join("cpu.shares"), one.join("cpu.weight")]);
+        files.find_map(|file| std::fs::read_to_string(file).ok()).unwrap()
+    };
+    let asking = |millis| Resources { cpu_request_millis: millis, ..Resources::default() };
+    let burstable = |uid: &str, millis| PodConfig {
+        qos_class: QosClass::Burstable,
+        resources: asking(millis),
+        ..world.pod(uid)
+    };
+    let all = [burstable("p1", 1000), burstable("p2", 3000), burstable("p3", 4000)];
+    world.runtime().create_pod(&all[0]).await.unwrap();
+    let one = weight();
+    world.runtime().create_pod(&all[1]).await.unwrap();
+    let four = weight();
+    assert_ne!(one, four);
+    world.restart_runtime().await;
+    world.runtime().create_pod(&all[2]).await.unwrap();
+    let eight = weight();
+    world.runtime().remove_pod(&PodId("p3".into())).await.unwrap();
+    assert_eq!(weight(), four);
+    world.runtime().update_pod(&PodId("p2".into()), &asking(7000)).await.unwrap();
+    assert_eq!(weight(), eight);
 }

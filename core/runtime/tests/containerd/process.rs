@@ -1,5 +1,6 @@
 use pinnace_runtime::{
-    ContainerConfig, Error, Mount, PodConfig, Propagation, Resources, Runtime, Seccomp, Security,
+    ContainerConfig, Error, Features, Mount, PodConfig, Propagation, Resources, Runtime, Seccomp,
+    Security,
 };
 
 use crate::world::{World, script};
@@ -100,6 +101,7 @@ async fn volumes_and_the_termination_message_reach_the_machine() {
         host_path: volume.clone(),
         container_path: target.into(),
         read_only,
+        recursive_read_only: false,
         propagation: Propagation::None,
     };
     let text = "cat /data/in; echo back > /data/out; echo no > /fixed/x || echo refused; \
@@ -123,6 +125,7 @@ async fn the_pods_files_and_kernel_parameters_are_its_own() {
     let Some(world) = World::new().await else { return };
     let config = PodConfig {
         hostname: "web-0".into(),
+        domain: "web.default.svc.cluster.local".into(),
         resolv_conf: "nameserver 10.0.0.10\n".into(),
         sysctls: [("net.ipv4.ip_unprivileged_port_start".to_owned(), "7".to_owned())].into(),
         ..world.pod("p1")
@@ -139,7 +142,8 @@ async fn the_pods_files_and_kernel_parameters_are_its_own() {
     let text = "cat /etc/hostname /etc/resolv.conf; tail -1 /etc/hosts; \
                 cat /proc/sys/net/ipv4/ip_unprivileged_port_start";
     let (_, output) = world.output(&pod.id, script("main", text)).await;
-    assert_eq!(output, "web-0\nnameserver 10.0.0.10\n10.88.0.7\tweb-0\n7\n");
+    let line = "10.88.0.7\tweb-0.web.default.svc.cluster.local\tweb-0";
+    assert_eq!(output, format!("web-0\nnameserver 10.0.0.10\n{line}\n7\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,4 +204,47 @@ async fn the_default_seccomp_profile_filters_and_leaves_programs_running() {
     assert!(run("open", Seccomp::Unconfined).await.starts_with("Seccomp:\t0\n"));
     let filtered = run("filtered", Seccomp::RuntimeDefault).await;
     assert!(filtered.starts_with("Seccomp:\t2\n") && filtered.ends_with("done\n"), "{filtered}");
+}
+
+/// A file system below a directory that is shown to containers.
+struct Below(std::path::PathBuf);
+
+impl Below {
+    fn new(volume: &std::path::Path) -> Self {
+        let place = volume.join("below");
+        std::fs::create_dir_all(&place).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("test", &place, "tmpfs", flags, None).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_read_only_as_deep_as_asked() {
+    let Some(world) = World::new().await else { return };
+    let pod = world.make_pod("p1").await;
+    let volume = world.containerd.path("volume");
+    let _below = Below::new(&volume);
+    let run = async |name: &str, recursive_read_only| {
+        let mount = Mount {
+            host_path: volume.clone(),
+            container_path: "/data".into(),
+            read_only: true,
+            recursive_read_only,
+            propagation: Propagation::None,
+        };
+        let text = "for d in /data /data/below; do (touch $d/x) 2>/dev/null && echo $d; done; true";
+        world.output(&pod, ContainerConfig { mounts: vec![mount], ..script(name, text) }).await.1
+    };
+    assert_eq!(run("flat", false).await, "/data/below\n");
+    if world.runtime().features("").await.recursive_read_only {
+        assert_eq!(run("deep", true).await, "");
+    }
+    assert_eq!(world.runtime().features("none").await, Features::default());
 }

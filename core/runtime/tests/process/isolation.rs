@@ -14,6 +14,7 @@ fn mount(from: &Path, to: &str, read_only: bool) -> Mount {
         host_path: from.into(),
         container_path: to.into(),
         read_only,
+        recursive_read_only: false,
         propagation: Propagation::None,
     }
 }
@@ -104,6 +105,7 @@ async fn mounts_that_make_no_sense_are_refused() {
     let world = World::new().await;
     let pod = world.runtime.create_pod(&world.pod("p")).await.unwrap().id;
     let both = Mount {
+        recursive_read_only: false,
         propagation: Propagation::Bidirectional,
         ..mount(Path::new("/opt"), "/mnt", false)
     };
@@ -230,5 +232,25 @@ async fn a_container_does_not_keep_other_pods_namespaces_alive() {
     assert_eq!(pinned(), 0);
     world.runtime.remove_pod(&PodId("later".into())).await.unwrap();
     assert_eq!(pinned(), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_mounted_below_a_volume_is_read_only_when_asked() {
+    let Some(world) = World::of_root().await else { return };
+    let volume = world.home.path().join("volume");
+    let below = volume.join("below");
+    std::fs::create_dir_all(&below).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("test", &below, "tmpfs", flags, None).unwrap();
+    let script = "for d in /mnt /opt; do (touch $d/below/x) 2>/dev/null && echo $d; done; true";
+    let mounts = [("/mnt", true), ("/opt", false)]
+        .map(|(place, deep)| Mount { recursive_read_only: deep, ..mount(&volume, place, true) });
+    let config = ContainerConfig { mounts: mounts.to_vec(), ..sh(script) };
+    let container = world.start("p1", &config).await.unwrap();
+    exited(&world.runtime, &container).await;
+    let log = world.log(&container).await;
+    rustix::mount::unmount(&below, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(log, "/opt\n");
     world.end().await;
 }

@@ -75,7 +75,11 @@ fn volumes(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
             Propagation::HostToContainer => "rslave",
             Propagation::Bidirectional => "rshared",
         };
-        let access = if volume.read_only { "ro" } else { "rw" };
+        let access = match volume {
+            volume if volume.recursive_read_only => "rro",
+            volume if volume.read_only => "ro",
+            _ => "rw",
+        };
         let options = ["rbind", propagation, access];
         mounts.push(mount(&volume.container_path, &volume.host_path, "bind", &options)?);
     }

@@ -104,6 +104,7 @@ fn volumes_come_after_what_they_lie_in_and_replace_the_pods_files() {
         host_path: "/v".into(),
         container_path: target.into(),
         read_only: true,
+        recursive_read_only: false,
         propagation,
     };
     let config = ContainerConfig {
