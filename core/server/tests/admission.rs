@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+use k8s_openapi::api::core::v1::Pod;
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Object, Result};
 use pinnace_client::{Client, WriteOptions};
@@ -156,6 +157,62 @@ async fn limit_ranges_fill_in_and_refuse() {
         "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}});
     let part = "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi";
     check_error(create(&client, "persistentvolumeclaim", claim).await, part);
+}
+
+#[tokio::test]
+async fn limit_ranges_look_at_sidecars_at_the_whole_and_at_what_grows() {
+    let client = client().await;
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [
+        {"type": "Pod", "max": {"cpu": "2"}, "maxLimitRequestRatio": {"memory": "2"}},
+        {"type": "PersistentVolumeClaim", "max": {"storage": "2Gi"}}
+    ]}});
+    create(&client, "limitrange", range).await.unwrap();
+    let container = |name: &str, cpu: &str| {
+        json!({"name": name, "image": "i", "resources": {
+        "requests": {"cpu": cpu, "memory": "1Gi"}, "limits": {"cpu": cpu, "memory": "1Gi"}}})
+    };
+    let spec = |name: &str, main: &str, init: Value| {
+        json!({"metadata": {"name": name}, "spec": {
+        "containers": [container("c", main)], "initContainers": [init]}})
+    };
+    let mut sidecar = container("s", "1500m");
+    create(&client, "pod", spec("one-by-one", "1", sidecar.clone())).await.unwrap();
+    sidecar["restartPolicy"] = "Always".into();
+    let why = "maximum cpu usage per Pod is 2, but limit is 2500m";
+    check_error(create(&client, "pod", spec("beside", "1", sidecar)).await, why);
+    let mut whole = spec("whole", "1", container("i", "1"));
+    whole["spec"]["resources"] = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "3"}});
+    let why = "maximum cpu usage per Pod is 2, but limit is 3";
+    check_error(create(&client, "pod", whole).await, why);
+
+    let pods = client.of::<Pod>().unwrap();
+    let key = Key::new("default", "one-by-one");
+    let resize = async |cpu: &str| {
+        let resources = json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+        let containers = json!([{"name": "c", "resources": resources}]);
+        let patch = Patch::StrategicMerge(json!({"spec": {"containers": containers}}));
+        pods.resize(&key, patch).await.map(|pod| pod.object().clone())
+    };
+    resize("2").await.unwrap();
+    check_error(resize("3").await, "maximum cpu usage per Pod is 2, but limit is 3");
+
+    let class = json!({"metadata": {"name": "s"}, "provisioner": "x.y/z",
+                       "allowVolumeExpansion": true});
+    create(&client, "storageclass", class).await.unwrap();
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"storageClassName": "s",
+        "volumeName": "v", "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    create(&client, "persistentvolumeclaim", claim).await.unwrap();
+    let (claims, key) = (client.named("persistentvolumeclaim").unwrap(), Key::new("default", "c"));
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    claims.patch_status(&key, bound, WriteOptions::default()).await.unwrap();
+    let grow = async |size: &str| {
+        let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        claims.patch(&key, Patch::Merge(patch), WriteOptions::default()).await
+    };
+    let why = "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi";
+    check_error(grow("3Gi").await, why);
+    grow("2Gi").await.unwrap();
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ use k8s_openapi::api::core::v1::{
     Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use pinnace_api::pod_resources::{self, Summing};
 use pinnace_api::quantity::Quantity;
-use pinnace_api::{ApiError, Result};
+use pinnace_api::{ApiError, Object, Result};
+use pinnace_client::Subresource;
 
 use super::{Admission, AdmissionRequest, Operation};
 
@@ -23,36 +25,59 @@ impl Admission for LimitRanger {
     }
 
     fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<()> {
-        if request.operation != Operation::Create || request.subresource.is_some() {
-            return Ok(());
+        let ranges = ranges(request);
+        if let Some(pod) = request.new.as_mut().and_then(|new| new.get_mut::<Pod>()) {
+            ranges.into_iter().flatten().for_each(|range| fill(pod, range));
         }
-        let ranges: Vec<&LimitRangeItem> = request
-            .snapshot
-            .iter_namespace("limitranges", request.key.namespace())
-            .filter_map(|range| range.get::<LimitRange>().ok()?.spec.as_ref())
-            .flat_map(|spec| &spec.limits)
-            .collect();
-        let Some(new) = request.new.as_mut().filter(|_| !ranges.is_empty()) else { return Ok(()) };
-        let mut problems = Vec::new();
-        if let Some(pod) = new.get_mut::<Pod>() {
-            ranges.iter().for_each(|range| fill(pod, range));
-            let none = PodSpec::default();
-            let spec = pod.spec.as_ref().unwrap_or(&none);
-            ranges.iter().for_each(|range| check_pod(spec, range, &mut problems));
-        } else if let Some(claim) = new.get_mut::<PersistentVolumeClaim>() {
-            let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
-            let requests = resources.and_then(|resources| resources.requests.clone());
-            let requests = requests.unwrap_or_default();
-            let claims = ranges.iter().filter(|range| range.type_ == "PersistentVolumeClaim");
-            claims.for_each(|range| check_claim(&requests, range, &mut problems));
-        }
-        let why = match &problems[..] {
-            [] => return Ok(()),
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
-        Err(ApiError::forbidden(request.resource, request.key.name(), &why))
+        Ok(())
     }
+
+    /// What webhooks have made of it counts.
+    fn review(&self, request: &AdmissionRequest<'_>) -> Result<()> {
+        let Some(new) = request.new.as_deref() else { return Ok(()) };
+        for range in ranges(request) {
+            let mut problems = Vec::new();
+            if let Some(pod) = new.get::<Pod>() {
+                range.iter().for_each(|item| check_pod(pod, item, &mut problems));
+            } else if let Some(claim) = new.get::<PersistentVolumeClaim>() {
+                let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+                let requests = resources.and_then(|resources| resources.requests.clone());
+                let requests = requests.unwrap_or_default();
+                let claims = range.iter().filter(|item| item.type_ == "PersistentVolumeClaim");
+                claims.for_each(|item| check_claim(&requests, item, &mut problems));
+            }
+            let mut told = Vec::new();
+            problems.retain(|problem| {
+                let new = !told.contains(problem);
+                told.extend(new.then(|| problem.clone()));
+                new
+            });
+            let why = match &problems[..] {
+                [] => continue,
+                [one] => one.clone(),
+                many => format!("[{}]", many.join(", ")),
+            };
+            return Err(ApiError::forbidden(request.resource, request.key.name(), &why));
+        }
+        Ok(())
+    }
+}
+
+/// What the limit ranges of the namespace say of what is written, each by itself; nothing of what they
+/// don't look at.
+fn ranges<'a>(request: &AdmissionRequest<'a>) -> Vec<&'a [LimitRangeItem]> {
+    let limited = matches!(
+        (&**request.resource.name(), request.operation, request.subresource),
+        ("pods" | "persistentvolumeclaims", Operation::Create, None)
+            | ("persistentvolumeclaims", Operation::Update, None)
+            | ("pods", Operation::Update, Some(Subresource::Resize))
+    );
+    if !limited || request.old.is_some_and(Object::is_deleting) {
+        return Vec::new();
+    }
+    let all = request.snapshot.iter_namespace("limitranges", request.key.namespace());
+    let specs = all.filter_map(|range| range.get::<LimitRange>().ok()?.spec.as_ref());
+    specs.map(|spec| &spec.limits[..]).collect()
 }
 
 fn fill(pod: &mut Pod, range: &LimitRangeItem) {
@@ -104,49 +129,29 @@ fn fill_container(
     }
 }
 
-fn check_pod(spec: &PodSpec, range: &LimitRangeItem, problems: &mut Vec<String>) {
-    let of = |container: &Container| {
-        let resources = container.resources.clone().unwrap_or_default();
-        (resources.requests.unwrap_or_default(), resources.limits.unwrap_or_default())
-    };
-    let init = spec.init_containers.as_deref().unwrap_or_default();
+fn check_pod(pod: &Pod, range: &LimitRangeItem, problems: &mut Vec<String>) {
+    let Some(spec) = &pod.spec else { return };
     match range.type_.as_str() {
         "Container" => {
-            for container in spec.containers.iter().chain(init) {
-                let (requests, limits) = of(container);
-                check(&requests, &limits, range, problems);
+            for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+                let resources = container.resources.clone().unwrap_or_default();
+                let (requests, limits) = (resources.requests, resources.limits);
+                check(&requests.unwrap_or_default(), &limits.unwrap_or_default(), range, problems);
             }
         }
         "Pod" => {
-            let main: Vec<_> = spec.containers.iter().map(of).collect();
-            let init: Vec<_> = init.iter().map(of).collect();
-            let sum = |pick: fn(&(List, List)) -> &List| {
-                let mut sum = total(main.iter().map(pick), |a, b| a.checked_add(b));
-                // Those that run before the others need what the largest of them needs.
-                for (name, most) in total(init.iter().map(pick), |a, b| Some(a.max(b))) {
-                    let have = sum.entry(name).or_insert(most);
-                    *have = (*have).max(most);
-                }
-                let texts = sum.into_iter();
-                texts.map(|(name, sum)| (name, Text(sum.to_string()))).collect::<List>()
+            // What it asks for, not what it has, nor what its runtime needs.
+            let spec = PodSpec { overhead: None, ..spec.clone() };
+            let alone = Pod { spec: Some(spec), ..Pod::default() };
+            let list = |total: pod_resources::Requests<'_>| {
+                let texts = total.into_iter();
+                texts.map(|(name, sum)| (name.to_owned(), Text(sum.to_string()))).collect::<List>()
             };
-            check(&sum(|lists| &lists.0), &sum(|lists| &lists.1), range, problems);
+            let requests = pod_resources::requests(&alone, Summing::default());
+            check(&list(requests), &list(pod_resources::limits(&alone)), range, problems);
         }
         _ => {}
     }
-}
-
-fn total<'a>(
-    lists: impl Iterator<Item = &'a List>,
-    join: impl Fn(Quantity, Quantity) -> Option<Quantity>,
-) -> BTreeMap<String, Quantity> {
-    let mut total = BTreeMap::new();
-    for (name, value) in lists.flatten() {
-        let Ok(value) = Quantity::try_from(value) else { continue };
-        let sum = total.get(name).map_or(Some(value), |before| join(*before, value));
-        total.insert(name.clone(), sum.unwrap_or(value));
-    }
-    total
 }
 
 fn quantity(list: &List, name: &str) -> Option<Quantity> {
