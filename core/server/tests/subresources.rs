@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use pinnace_api::patch::Patch;
 use pinnace_api::{Catalog, Draft, Key, Kind, Object, Result, Subresource};
@@ -267,6 +267,107 @@ async fn a_pod_runs_as_an_account_and_has_its_token_where_there_are_tokens() {
     let gone = fixture.pods().create(pod(json!({"serviceAccountName": "x"}))).await.unwrap_err();
     let part = "error looking up service account default/x: serviceaccount \"x\" not found";
     assert!(gone.message().contains(part), "{gone}");
+}
+
+#[tokio::test]
+async fn a_mirror_of_a_nodes_pod_refers_to_nothing_that_is_secret() {
+    let fixture = Fixture::new().await;
+    let volume =
+        |source: Value| json!({"volumes": [{"name": "v", "projected": {"sources": [source]}}]});
+    let variable = json!([{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+    let rows = [
+        (
+            json!({"serviceAccountName": "default"}),
+            "a mirror pod may not reference service accounts",
+        ),
+        (json!({"imagePullSecrets": [{"name": "s"}]}), "a mirror pod may not reference secrets"),
+        (
+            json!({"containers": [{"name": "c", "image": "i", "env": variable}]}),
+            "a mirror pod may not reference secrets",
+        ),
+        (
+            volume(json!({"serviceAccountToken": {"path": "t"}})),
+            "a mirror pod may not use ServiceAccountToken volume projections",
+        ),
+        (volume(json!({"configMap": {"name": "m"}})), ""),
+    ];
+    for (mut spec, why) in rows {
+        spec["nodeName"] = "n".into();
+        if spec["containers"].is_null() {
+            spec["containers"] = json!([{"name": "c", "image": "i"}]);
+        }
+        let metadata = json!({"generateName": "p", "namespace": "default",
+            "annotations": {"kubernetes.io/config.mirror": "x"}});
+        let made = fixture.pods().create(from(json!({"metadata": metadata, "spec": spec}))).await;
+        match why {
+            "" => assert_eq!(made.unwrap().spec.as_ref().unwrap().service_account_name, None),
+            why => assert!(made.unwrap_err().message().contains(why), "{spec}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn pods_of_an_account_refer_to_its_secrets_alone_where_it_says_so() {
+    let fixture = Fixture::new().await;
+    let account = json!({"metadata": {"name": "strict", "namespace": "default",
+        "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}},
+        "secrets": [{"name": "mine"}], "imagePullSecrets": [{"name": "pull"}]});
+    fixture.client.of::<ServiceAccount>().unwrap().create(from(account)).await.unwrap();
+    let tail = "is not allowed because service account strict does not reference that";
+    let env = |name: &str| json!([{"name": "E", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}]);
+    let from_all = |name: &str| json!([{"secretRef": {"name": name}}]);
+    let volume = |name: &str| json!({"volumes": [{"name": "v", "secret": {"secretName": name}}]});
+    let container = |more: Value| {
+        let mut container = json!({"name": "c", "image": "i"});
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"containers": [container]})
+    };
+    let mut init = container(json!({}));
+    init["initContainers"] = json!([{"name": "i", "image": "i", "envFrom": from_all("other")}]);
+    let rows = [
+        (volume("other"), format!("volume with secret.secretName=\"other\" {tail} secret")),
+        (volume("mine"), String::new()),
+        (
+            container(json!({"env": env("other")})),
+            format!(
+                "container c with envVar E referencing secret.secretName=\"other\" {tail} secret"
+            ),
+        ),
+        (
+            init,
+            format!(
+                "init container i with envFrom referencing secret.secretName=\"other\" {tail} secret"
+            ),
+        ),
+        (
+            json!({"imagePullSecrets": [{"name": "pull"}, {"name": "mine"}]}),
+            format!("imagePullSecrets[1].name=\"mine\" {tail} imagePullSecret"),
+        ),
+    ];
+    let pod = async |name: &str, mut spec: Value, account: &str| {
+        if spec["containers"].is_null() {
+            spec["containers"] = json!([{"name": "c", "image": "i"}]);
+        }
+        spec["serviceAccountName"] = account.into();
+        let metadata = json!({"name": name, "namespace": "default"});
+        fixture.pods().create(from(json!({"metadata": metadata, "spec": spec}))).await
+    };
+    for (at, (spec, why)) in rows.into_iter().enumerate() {
+        let made = pod(&format!("p{at}"), spec.clone(), "strict").await;
+        match &*why {
+            "" => drop(made.unwrap()),
+            why => assert!(made.unwrap_err().message().contains(why), "{spec}"),
+        }
+        pod(&format!("q{at}"), spec, "default").await.unwrap();
+    }
+    pod("p", json!({}), "strict").await.unwrap();
+    let later = |name: &str| json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "i", "env": env(name)}]}});
+    let refused = fixture.patch_part(Subresource::EphemeralContainers, later("other")).await;
+    let why = format!(
+        "ephemeral container e with envVar E referencing secret.secretName=\"other\" {tail} secret"
+    );
+    assert!(refused.unwrap_err().message().contains(&why));
+    fixture.patch_part(Subresource::EphemeralContainers, later("mine")).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,15 +1,20 @@
+mod mountable;
+
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
     ObjectFieldSelector, Pod, PodSpec, ProjectedVolumeSource, ServiceAccount as Account,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
-use pinnace_api::{ApiError, Key, Result};
+use pinnace_api::{ApiError, Key, Resource, Result};
+use pinnace_client::Subresource;
 use pinnace_env::Env;
+use pinnace_store::Snapshot;
 
 use super::{Admission, AdmissionRequest, Operation};
+use crate::node_authorizer::{References, is_mirror};
+use mountable::Mountable;
 
 const DEFAULT: &str = "default";
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Where programs look for their token.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
@@ -42,22 +47,15 @@ impl Admission for ServiceAccount {
         let namespace = request.key.namespace();
         let pod = request.new.as_mut().and_then(|new| new.get_mut::<Pod>());
         let Some(pod) = pod else { return Ok(()) };
-        let annotations = pod.metadata.annotations.as_ref();
-        if annotations.is_some_and(|all| all.contains_key(MIRROR)) {
-            return Ok(());
+        if is_mirror(pod) {
+            let problem = mirrors(pod).map(|why| refused(request.resource, request.key, why));
+            return problem.map_or(Ok(()), Err);
         }
         let spec = pod.spec.get_or_insert_default();
         let name = spec.service_account_name.clone().filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| DEFAULT.to_owned());
-        let found = request.snapshot.get("serviceaccounts", &Key::new(namespace, name.as_str()));
-        let missing = || {
-            let why = format!(
-                "error looking up service account {namespace}/{name}: serviceaccount {name:?} not \
-                 found"
-            );
-            ApiError::forbidden(request.resource, request.key.name(), &why)
-        };
-        let account = found.ok_or_else(missing)?.get::<Account>()?;
+        let account = find(request.snapshot, namespace, &name);
+        let account = account.map_err(|why| refused(request.resource, request.key, &why))?;
         let automount = spec.automount_service_account_token;
         let automount = automount.or(account.automount_service_account_token).unwrap_or(true);
         spec.service_account = Some(name.clone());
@@ -70,6 +68,58 @@ impl Admission for ServiceAccount {
         }
         Ok(())
     }
+
+    fn review(&self, request: &AdmissionRequest<'_>) -> Result<()> {
+        let Some(pod) = request.new.as_deref().and_then(|new| new.get::<Pod>()) else {
+            return Ok(());
+        };
+        let named = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+        let find = || find(request.snapshot, request.key.namespace(), named.unwrap_or_default());
+        let problem = match (request.operation, request.subresource) {
+            (Operation::Create, None) if is_mirror(pod) => mirrors(pod).map(str::to_owned),
+            (Operation::Create, None) => {
+                find().map_or_else(Some, |account| Mountable::of(account)?.problem(pod))
+            }
+            (Operation::Update, Some(Subresource::EphemeralContainers)) => {
+                find().map_or_else(Some, |account| Mountable::of(account)?.later_problem(pod))
+            }
+            _ => None,
+        };
+        match problem {
+            Some(why) => Err(refused(request.resource, request.key, &why)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An account, or why there is none.
+fn find<'a>(snapshot: &'a Snapshot, namespace: &str, name: &str) -> Result<&'a Account, String> {
+    let found = snapshot.get("serviceaccounts", &Key::new(namespace, name));
+    found.and_then(|found| found.get::<Account>().ok()).ok_or_else(|| {
+        format!(
+            "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
+        )
+    })
+}
+
+fn refused(resource: &Resource, key: &Key, why: &str) -> ApiError {
+    ApiError::forbidden(resource, key.name(), why)
+}
+
+/// What a mirror of what a node runs by itself has and may not, lest the node gets at it.
+fn mirrors(pod: &Pod) -> Option<&'static str> {
+    let found = References::of_any(pod);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let projected = volumes.filter_map(|volume| volume.projected.as_ref()?.sources.as_ref());
+    let mut sources = projected.flatten();
+    if !found.account.is_empty() {
+        return Some("a mirror pod may not reference service accounts");
+    }
+    if !found.secrets.is_empty() {
+        return Some("a mirror pod may not reference secrets");
+    }
+    let tokens = sources.any(|source| source.service_account_token.is_some());
+    tokens.then_some("a mirror pod may not use ServiceAccountToken volume projections")
 }
 
 impl ServiceAccount {

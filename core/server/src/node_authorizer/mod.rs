@@ -15,7 +15,7 @@ use crate::followed::Followed;
 use crate::rbac::NodeRules;
 use crate::{Attributes, Authorizer, Decision, Rules, User};
 use graph::{Graph, is_attached, is_slice_of};
-pub(crate) use references::References;
+pub(crate) use references::{References, is_mirror};
 
 const GROUP: &str = "system:nodes";
 pub(crate) const USER_PREFIX: &str = "system:node:";

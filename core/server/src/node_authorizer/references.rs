@@ -5,6 +5,11 @@ use k8s_openapi::api::core::v1::{
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Whether a pod mirrors what a node runs by itself.
+pub(crate) fn is_mirror(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR))
+}
+
 /// What a pod refers to, by name within its namespace. What a node must read to run it.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct References {
@@ -18,10 +23,13 @@ pub(crate) struct References {
 impl References {
     /// Those of a pod; a mirror of what a node runs by itself gives the node nothing.
     pub(crate) fn of(pod: &Pod) -> Self {
+        if is_mirror(pod) { Self::default() } else { Self::of_any(pod) }
+    }
+
+    /// Those of a pod, whatever it mirrors.
+    pub(crate) fn of_any(pod: &Pod) -> Self {
         let mut found = Self::default();
-        let annotations = pod.metadata.annotations.as_ref();
-        let mirror = annotations.is_some_and(|all| all.contains_key(MIRROR));
-        let Some(spec) = pod.spec.as_ref().filter(|_| !mirror) else { return found };
+        let Some(spec) = pod.spec.as_ref() else { return found };
         found.account = spec.service_account_name.clone().unwrap_or_default();
         let pulls = spec.image_pull_secrets.iter().flatten();
         found.secrets.extend(pulls.map(|secret| secret.name.clone()));

@@ -138,10 +138,7 @@ pub(super) fn node_of(pod: &Pod) -> &str {
 
 /// What a pod refers to that the node may not make it refer to.
 fn referred(pod: &Pod) -> Option<&'static str> {
-    let mut plain = pod.clone();
-    // A mirror's references count for nothing elsewhere.
-    plain.metadata.annotations = None;
-    let found = References::of(&plain);
+    let found = References::of_any(pod);
     let volumes = || pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let sources = volumes().filter_map(|volume| volume.projected.as_ref());
     let mut sources = sources.flat_map(|projected| projected.sources.iter().flatten());
