@@ -216,6 +216,74 @@ async fn limit_ranges_look_at_sidecars_at_the_whole_and_at_what_grows() {
 }
 
 #[tokio::test]
+async fn priorities_are_those_of_classes() {
+    let client = client().await;
+    let class = |name: &str, value: i32, more: Value| {
+        let mut class = json!({"metadata": {"name": name}, "value": value});
+        class.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        class
+    };
+    let never = json!({"preemptionPolicy": "Never"});
+    create(&client, "priorityclass", class("high", 100, never)).await.unwrap();
+    let check = async |name: &str, spec: Value, expected: Value| {
+        let mut object = pod(spec);
+        object["metadata"]["name"] = name.into();
+        let made = create(&client, "pod", object).await;
+        match expected.as_str() {
+            Some(why) => check_error(made, why),
+            None => {
+                let spec = made.unwrap().to_value().unwrap()["spec"].take();
+                let found =
+                    json!([spec["priorityClassName"], spec["priority"], spec["preemptionPolicy"]]);
+                assert_eq!(found, expected, "{name}");
+            }
+        }
+    };
+    let lower = "PreemptLowerPriority";
+    check("none", json!({}), json!([null, 0, lower])).await;
+    check("high", json!({"priorityClassName": "high"}), json!(["high", 100, "Never"])).await;
+    let system = json!({"priorityClassName": "system-node-critical"});
+    check("system", system, json!(["system-node-critical", 2_000_001_000, lower])).await;
+    let unknown = json!({"priorityClassName": "low"});
+    check("unknown", unknown, json!("no PriorityClass with name low was found")).await;
+    let given = json!({"priorityClassName": "high", "priority": 7});
+    let why = "the integer value of priority (7) must not be provided in pod spec; priority admission \
+               controller computed 100 from the given PriorityClass name";
+    check("given", given, json!(why)).await;
+    let policy = json!({"priorityClassName": "high", "preemptionPolicy": lower});
+    let why = "the string value of PreemptionPolicy (PreemptLowerPriority) must not be provided in pod \
+               spec; priority admission controller computed Never from the given PriorityClass name";
+    check("policy", policy, json!(why)).await;
+
+    let default = || json!({"globalDefault": true});
+    create(&client, "priorityclass", class("usual", 10, default())).await.unwrap();
+    check("usual", json!({}), json!(["usual", 10, lower])).await;
+    let why = "PriorityClass usual is already marked as default. Only one default can exist";
+    check_error(create(&client, "priorityclass", class("other", 5, default())).await, why);
+    let classes = client.named("priorityclass").unwrap();
+    let patch = async |name: &str, change: Value| {
+        classes.patch(&Key::cluster(name), Patch::Merge(change), WriteOptions::default()).await
+    };
+    check_error(patch("high", default()).await, why);
+    patch("usual", json!({"description": "as ever", "globalDefault": true})).await.unwrap();
+    patch("usual", json!({"globalDefault": false})).await.unwrap();
+    patch("high", json!({"globalDefault": true})).await.unwrap();
+    check("new", json!({}), json!(["high", 100, "Never"])).await;
+
+    // What was resolved stays when a pod is written as it was asked for.
+    let pods = client.named("pod").unwrap();
+    let mut asked = pods.get(&Key::new("default", "usual")).await.unwrap().to_value().unwrap();
+    for field in ["priority", "preemptionPolicy"] {
+        asked["spec"].as_object_mut().unwrap().remove(field);
+    }
+    asked["metadata"]["labels"] = json!({"a": "b"});
+    let draft = Draft::from_value(pods.resource().codec, asked).unwrap();
+    let kept = pods.update(draft, WriteOptions::default()).await.unwrap().to_value().unwrap();
+    assert_eq!(kept["spec"]["priority"], 10);
+    assert_eq!(kept["spec"]["preemptionPolicy"], lower);
+}
+
+#[tokio::test]
 async fn a_claim_grows_where_its_class_allows() {
     for (allowed, bound, expected) in [
         (true, true, ""),
