@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pinnace_api::expressions::{Budget, Val};
@@ -30,7 +31,12 @@ struct Finding<'a> {
     /// Upstream's name of why it could not be evaluated.
     error: &'static str,
     took: Duration,
+    /// Whether it refuses, whatever the binding wants to be done.
+    refuses: bool,
 }
+
+/// What the annotations of a policy say, by their keys: what bindings have them say besides follows.
+type Notes<'a> = BTreeMap<&'a str, Vec<String>>;
 
 impl Server {
     /// Asks the policies that watch over this what they have against it.
@@ -50,18 +56,23 @@ impl Server {
             let matched = constraints.matches(write, new, self.catalog(), &self.snapshot())?;
             let Some(version) = matched else { continue };
             let seen = self.seen(write, &version, new).await?;
+            let mut notes = Notes::new();
             for binding in bindings {
                 if let Some(constraints) = &binding.constraints
                     && constraints.matches(write, new, self.catalog(), &self.snapshot())?.is_none()
                 {
                     continue;
                 }
-                for finding in self.findings(policy, binding, write, &seen).await {
+                for finding in self.findings(policy, binding, write, &seen, &mut notes).await {
                     let refused = self.act(policy, &finding, write, &mut failures);
                     if refused {
                         refusal.get_or_insert_with(|| refused_by(policy, &finding, write));
                     }
                 }
+            }
+            for (key, values) in notes {
+                let key = format!("{}/{key}", policy.name);
+                write.options.annotations().add(key, values.join(", "));
             }
         }
         if !failures.is_empty() {
@@ -77,18 +88,20 @@ impl Server {
         binding: &'a Binding,
         write: &Write<'_>,
         seen: &Seen,
+        notes: &mut Notes<'a>,
     ) -> Vec<Finding<'a>> {
         let (name, actions) = (binding.name.as_str(), &binding.actions[..]);
         let figures = self.admission_figures();
-        let failed = |error: &'static str, message: String, took: Duration| {
+        let failing = |index, error: &'static str, message: String, took: Duration| {
             if policy.ignores {
                 figures.validation((&policy.name, name), error, "allow", took);
                 return Vec::new();
             }
-            let (reason, index) = (None, None);
-            vec![Finding { binding: name, actions, message, reason, index, error, took }]
+            let (binding, reason, refuses) = (name, None, false);
+            vec![Finding { binding, actions, message, reason, index, error, took, refuses }]
         };
         let none = Duration::ZERO;
+        let failed = |error, message, took| failing(None, error, message, took);
         let params = match self.params_of(policy, binding, write).await {
             Ok(Params::None) => vec![None],
             Ok(Params::Each(each)) => each.into_iter().map(Some).collect(),
@@ -136,11 +149,41 @@ impl Server {
                         index: Some(index),
                         error: "no_error",
                         took,
+                        refuses: false,
                     }),
-                    Err(why) => found.extend(failed(with.error_type(&why), why, took)),
+                    Err(why) => {
+                        found.extend(failing(Some(index), with.error_type(&why), why, took));
+                    }
                 }
             }
-            annotate(policy, annotations, &with, write);
+            let budget = Budget::new(Budget::OF_ALL);
+            let with = Evaluation::new(self, write, seen, params.as_ref(), composed, &budget);
+            for annotation in annotations {
+                let watch = Stopwatch::start();
+                let message = match note(policy, annotation, &with) {
+                    Ok(None) => continue,
+                    Ok(Some(value)) => {
+                        let values = notes.entry(annotation.key.as_str()).or_default();
+                        if !values.contains(&value) {
+                            values.push(value);
+                        }
+                        continue;
+                    }
+                    Err(why) => why,
+                };
+                let (error, took) = (with.error_type(&message), watch.elapsed());
+                let (binding, reason, index, refuses) = (name, None, None, true);
+                found.push(Finding {
+                    binding,
+                    actions,
+                    message,
+                    reason,
+                    index,
+                    error,
+                    took,
+                    refuses,
+                });
+            }
         }
         found
     }
@@ -157,7 +200,10 @@ impl Server {
     ) -> bool {
         let Finding { binding, message, error, took, .. } = finding;
         let does = |action: &str| {
-            let does = finding.actions.iter().any(|one| one == action);
+            let does = match finding.refuses {
+                true => action == "Deny",
+                false => finding.actions.iter().any(|one| one == action),
+            };
             if does {
                 let label = action.to_ascii_lowercase();
                 let figures = self.admission_figures();
@@ -198,16 +244,28 @@ fn message_of(validation: &Validation, with: &Evaluation<'_>) -> String {
     }
 }
 
-fn annotate(policy: &Policy, annotations: &[Annotation], with: &Evaluation<'_>, write: &Write<'_>) {
-    let kept = write.options.annotations();
-    if !kept.are_kept() {
-        return;
-    }
-    for annotation in annotations {
-        if let Ok(Val::Text(text)) = annotation.value.evaluate(with) {
+/// What an annotation says, if anything.
+///
+/// # Errors
+/// Why that can't be told, unless the policy ignores it.
+fn note(
+    policy: &Policy,
+    annotation: &Annotation,
+    with: &Evaluation<'_>,
+) -> Result<Option<String>, String> {
+    match annotation.value.evaluate(with) {
+        Ok(Val::Text(text)) => {
             let value: String = text.trim().chars().take(ANNOTATION_MAX).collect();
-            kept.add(format!("{}/{}", policy.name, annotation.key), value);
+            Ok(Some(value).filter(|value| !value.is_empty()))
         }
+        Ok(Val::Null) => Ok(None),
+        Ok(_) => Err(format!(
+            "valueExpression '{}' resulted in unsupported return type. Return type must be either \
+             string or null.",
+            annotation.value.text
+        )),
+        Err(_) if policy.ignores => Ok(None),
+        Err(why) => Err(why),
     }
 }
 

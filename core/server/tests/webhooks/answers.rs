@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use pinnace_client::{Warnings, WriteOptions};
 use pinnace_server::ExtensionAnswer;
-use pinnace_server::audit::{AuditEvent, AuditLevel, AuditPolicy, AuditSink, AuditStage, Auditor};
+use pinnace_server::audit::{AuditLevel, AuditPolicy, AuditStage, Auditor};
 use serde_json::{Value, json};
 
-use crate::support::{World, check_error, config_map, ok, patched};
+use crate::support::{Notes, World, check_error, config_map, ok, patched};
 
 const VALIDATING: &str = "validatingwebhookconfiguration";
 const MUTATING: &str = "mutatingwebhookconfiguration";
@@ -264,16 +263,6 @@ async fn what_is_only_tried_is_shown_to_those_without_side_effects() {
         (&asked[0]["request"]["dryRun"], &asked[0]["request"]["options"]["dryRun"]),
         (&json!(true), &json!(["All"]))
     );
-}
-
-#[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<AuditEvent>>>);
-
-impl AuditSink for Notes {
-    fn write(&self, event: &AuditEvent) -> std::io::Result<()> {
-        self.0.lock().push(event.clone());
-        Ok(())
-    }
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! Policies, and conditions of webhooks.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use pinnace_api::selector::{FieldSelector, Selector};
 use pinnace_client::{ListOptions, Warnings, WriteOptions};
+use pinnace_server::audit::{AuditLevel, AuditPolicy, AuditStage, Auditor};
 use pinnace_server::{Attributes, Authorizer, Decision, Selectors};
 use serde_json::{Value, json};
 
-use crate::support::{World, check_error, config_map, patched};
+use crate::support::{Notes, World, check_error, config_map, patched};
 
 const VALIDATING: &str = "validatingadmissionpolicy";
 const VALIDATING_BINDING: &str = "validatingadmissionpolicybinding";
@@ -23,7 +27,10 @@ fn spec(more: Value) -> Value {
 
 /// A world with a policy `p` and a binding `b` of it.
 async fn world(policy: Value, binding: Value) -> World {
-    let world = World::new().await;
+    bound(World::new().await, policy, binding).await
+}
+
+async fn bound(world: World, policy: Value, binding: Value) -> World {
     let policy = json!({"metadata": {"name": "p"}, "spec": spec(policy)});
     world.create(VALIDATING, policy).await.unwrap();
     let mut bound = json!({"policyName": "p", "validationActions": ["Deny"]});
@@ -151,6 +158,87 @@ async fn params_are_objects_that_bindings_name() {
     check(again.and_then(|object| object.to_value()), 422, "wanted 9");
 }
 
+/// A world as [`world`] whose audit log is kept.
+async fn audited(policy: Value, binding: Value) -> (World, Auditor, Notes) {
+    let notes = Notes::default();
+    let level = AuditPolicy::all(AuditLevel::Metadata);
+    let auditor = Auditor::new(level, Arc::new(notes.clone())).unwrap();
+    let kept = auditor.clone();
+    let world = World::with(|builder| builder.auditor(auditor)).await;
+    (bound(world, policy, binding).await, kept, notes)
+}
+
+/// What policies have said in the audit log of the request that came last.
+fn told(log: &Auditor, notes: &Notes) -> BTreeMap<String, String> {
+    log.close();
+    let events = notes.0.lock();
+    let event = events.iter().rfind(|event| event.stage == AuditStage::ResponseComplete).unwrap();
+    let mut all = event.annotations.clone();
+    all.retain(|key, _| !key.starts_with("authorization."));
+    all
+}
+
+#[tokio::test]
+async fn the_audit_log_is_told_what_policies_say() {
+    let policy = json!({
+        "validations": [{"expression": "true"}, {"expression": "false", "message": "no"}],
+        "auditAnnotations": [
+            {"key": "size", "valueExpression": "' ' + string(size(object.data)) + ' '"},
+            {"key": "empty", "valueExpression": "''"},
+            {"key": "none", "valueExpression": "null"},
+        ],
+    });
+    let (world, log, notes) = audited(policy, json!({"validationActions": ["Audit"]})).await;
+    world.config_map().await.unwrap();
+    let told = told(&log, &notes);
+    let keys: Vec<&str> = told.keys().map(String::as_str).collect();
+    let failure = "validation.policy.admission.k8s.io/validation_failure";
+    assert_eq!(keys, ["p/size", failure]);
+    assert_eq!(told["p/size"], "1");
+    let said: Value = serde_json::from_str(&told[failure]).unwrap();
+    let expected = json!([{"message": "no", "policy": "p", "binding": "b", "expressionIndex": 1,
+        "validationActions": ["Audit"]}]);
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
+async fn what_bindings_have_a_policy_note_stands_together() {
+    let policy = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConditions": [{"name": "x", "expression": "object.metadata.name == 'm'"}],
+        "auditAnnotations": [{"key": "of", "valueExpression": "string(params.data.is)"}]});
+    let by = |name: &str| json!({"name": name, "parameterNotFoundAction": "Allow"});
+    let (world, log, notes) = audited(policy, json!({"paramRef": by("one")})).await;
+    for (binding, param) in [("c", "two"), ("d", "one")] {
+        let spec = json!({"policyName": "p", "validationActions": ["Deny"], "paramRef": by(param)});
+        let binding = json!({"metadata": {"name": binding}, "spec": spec});
+        world.create(VALIDATING_BINDING, binding).await.unwrap();
+    }
+    for name in ["one", "two"] {
+        let param = json!({"metadata": {"name": name}, "data": {"is": name}});
+        world.create("configmap", param).await.unwrap();
+    }
+    world.config_map().await.unwrap();
+    assert_eq!(told(&log, &notes)["p/of"], "one, two");
+}
+
+#[tokio::test]
+async fn an_annotation_that_cannot_be_told_refuses() {
+    let policy = |failure: &str| {
+        json!({"failurePolicy": failure, "auditAnnotations": [
+            {"key": "x", "valueExpression": "string(object.data.missing)"}]})
+    };
+    // Whatever the binding wants, and whether or not anybody listens.
+    let warns = json!({"validationActions": ["Warn"]});
+    let fails = world(policy("Fail"), warns.clone()).await;
+    let why = "expression 'string(object.data.missing)' resulted in error: no such key: missing";
+    check(fails.config_map().await, 422, why);
+    let (listens, ..) = audited(policy("Fail"), warns.clone()).await;
+    check(listens.config_map().await, 422, why);
+    let (ignores, log, notes) = audited(policy("Ignore"), warns).await;
+    ignores.config_map().await.unwrap();
+    assert_eq!(told(&log, &notes), BTreeMap::new());
+}
+
 #[tokio::test]
 async fn what_costs_too_much_is_refused() {
     let rule = "lists.range(10000).all(x, lists.range(10000).all(y, x + y >= 0))";
@@ -186,6 +274,48 @@ async fn mutations_are_laid_over_or_patched() {
     let made = world.config_map().await.unwrap();
     assert_eq!(made["metadata"]["labels"], json!({"app": "web", "a/b": "x"}));
     assert!(made.get("data").is_none_or(|data| data == &json!({})), "{made}");
+}
+
+#[tokio::test]
+async fn mutations_see_params_and_variables_where_policy_and_binding_match() {
+    let mutation = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+        "Object{data: {'b': variables.twice + params.data.mark}}"}});
+    let policy = spec(json!({
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "variables": [
+            {"name": "a", "expression": "object.data.a"},
+            {"name": "twice", "expression": "variables.a + variables.a"},
+        ],
+        "matchConditions": [{"name": "x", "expression": "object.metadata.name.startsWith('m')"}],
+        "mutations": [mutation], "reinvocationPolicy": "Never",
+    }));
+    let world = World::new().await;
+    world.create(MUTATING, json!({"metadata": {"name": "p"}, "spec": policy})).await.unwrap();
+    let rules = json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"],
+        "resources": ["configmaps"], "resourceNames": ["m2"]}]);
+    let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "p",
+        "paramRef": {"name": "param", "namespace": "default", "parameterNotFoundAction": "Deny"},
+        "matchResources": {"excludeResourceRules": rules}}});
+    world.create(MUTATING_BINDING, binding.clone()).await.unwrap();
+    let made = async |name: &str| {
+        let object = json!({"metadata": {"name": name}, "data": {"a": "1"}});
+        let made =
+            world.create("configmap", object).await.map_err(|error| error.message().to_owned());
+        made.map(|made| made.to_value().unwrap()["data"]["b"].clone())
+    };
+    let why = "configmaps \"m\" is forbidden: policy 'p' with binding 'b' denied request: failed to \
+               configure binding: no params found for policy binding with `Deny` \
+               parameterNotFoundAction";
+    assert_eq!(made("m").await, Err(why.to_owned()));
+    let param = json!({"metadata": {"name": "param"}, "data": {"mark": "!"}});
+    let refused = world.create("configmap", param.clone()).await.unwrap_err();
+    assert!(refused.message().contains("no params found"), "params come before conditions");
+    world.delete(MUTATING_BINDING, "b").await.unwrap();
+    world.create("configmap", param).await.unwrap();
+    world.create(MUTATING_BINDING, binding).await.unwrap();
+    assert_eq!(made("m").await, Ok(json!("11!")));
+    assert_eq!(made("n").await, Ok(Value::Null), "its name does not match");
+    assert_eq!(made("m2").await, Ok(Value::Null), "the binding leaves it out");
 }
 
 /// What is one value would be lost but for what the policy says of it.

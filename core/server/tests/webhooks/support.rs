@@ -9,6 +9,7 @@ use pinnace_api::patch::Patch;
 use pinnace_api::{ApiError, Catalog, Draft, Key, Object, Result};
 use pinnace_client::{Client, DeleteOptions, WriteOptions};
 use pinnace_env::Env;
+use pinnace_server::audit::{AuditEvent, AuditSink};
 use pinnace_server::{
     ExtensionAnswer, ExtensionClient, ExtensionRequest, Server, ServerBuilder, User,
 };
@@ -165,6 +166,17 @@ impl World {
             Key::cluster(name)
         };
         api.delete(&key, DeleteOptions::default()).await
+    }
+}
+
+/// Keeps an audit log.
+#[derive(Clone, Default)]
+pub(crate) struct Notes(pub(crate) Arc<Mutex<Vec<AuditEvent>>>);
+
+impl AuditSink for Notes {
+    fn write(&self, event: &AuditEvent) -> std::io::Result<()> {
+        self.0.lock().push(event.clone());
+        Ok(())
     }
 }
 
