@@ -286,6 +286,13 @@ typedef void (*pinnace_authorization_callback_t)(void *user_data,
                                                  size_t request_len,
                                                  pinnace_authorization_answer_t *answer);
 
+// Called for what becomes of a request, one event at a time, on a thread of its own, which requests
+// do not wait for. `event` is an `Event` (`audit.k8s.io/v1`) as JSON, followed by NUL, borrowed for
+// the duration of the call. Returns whether it is taken; one that is not is lost, which the log
+// tells. Of events for which 10,000 are waiting already the newest is lost. What the callback itself
+// does through the engine makes events, too, unless the policy leaves them out.
+typedef bool (*pinnace_audit_callback_t)(void *user_data, const char *event, size_t event_len);
+
 // What a plugin of the scheduler is like. Zero-initialize it and set `size` to
 // `sizeof(pinnace_scheduler_plugin_options_t)`; strings are borrowed.
 typedef struct {
@@ -750,6 +757,18 @@ void pinnace_config_add_authorizer(pinnace_config_t *config,
                                    pinnace_authorization_callback_t callback,
                                    void *user_data,
                                    pinnace_finalizer_t finalizer);
+
+// Has `callback` told what becomes of requests and calls, as far as `policy` says: a `Policy`
+// (`audit.k8s.io/v1`) in YAML or JSON, which is borrowed. Takes the place of a callback that was set
+// before. What could be told is told when `pinnace_engine_shutdown` is done.
+//
+// `user_data` stays borrowed until `finalizer` is called, which is when the engine ends or the
+// configuration is freed.
+void pinnace_config_set_audit(pinnace_config_t *config,
+                              const char *policy,
+                              pinnace_audit_callback_t callback,
+                              void *user_data,
+                              pinnace_finalizer_t finalizer);
 
 // How many nodes there are.
 size_t pinnace_nodes_len(const pinnace_nodes_t *nodes);

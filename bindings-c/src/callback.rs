@@ -70,6 +70,15 @@ pub type AuthenticationCallback = Option<
     ),
 >;
 
+/// Called for what becomes of a request, one event at a time, on a thread of its own, which requests
+/// do not wait for. `event` is an `Event` (`audit.k8s.io/v1`) as JSON, followed by NUL, borrowed for
+/// the duration of the call. Returns whether it is taken; one that is not is lost, which the log
+/// tells. Of events for which 10,000 are waiting already the newest is lost. What the callback itself
+/// does through the engine makes events, too, unless the policy leaves them out.
+pub type AuditCallback = Option<
+    unsafe extern "C" fn(user_data: *mut c_void, event: *const c_char, event_len: usize) -> bool,
+>;
+
 /// Called to judge the nodes that a pod may go to, one pod at a time, on a thread of its own. `pod` is
 /// JSON, followed by NUL; it, `nodes` and `scores` are borrowed for the duration of the call. `scores`
 /// has a place per node, 0 at first: 0 to 100, the more the better, or a negative number for a node that

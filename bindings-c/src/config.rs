@@ -4,6 +4,7 @@ use pinnace::access::{AdmissionHook, AuthenticationHook, AuthorizationHook};
 use pinnace::scheduler::Rebalancing;
 use pinnace::{Clock, EngineBuilder, Env, Random, Runtime};
 
+use crate::audit::Audit;
 use crate::boundary::{optional_text, taken};
 use crate::error::Failure;
 use crate::plugin::SchedulerPlugin;
@@ -24,6 +25,7 @@ pub struct Config {
     token_authenticators: Vec<AuthenticationHook>,
     authenticators: Vec<AuthenticationHook>,
     authorizers: Vec<AuthorizationHook>,
+    audit: Option<Audit>,
     scheduler: Option<String>,
     plugins: Vec<SchedulerPlugin>,
     rebalancing: Option<String>,
@@ -95,6 +97,9 @@ impl Config {
         for authorizer in self.authorizers {
             builder = builder.authorizer(authorizer);
         }
+        if let Some(Audit { policy, sink }) = self.audit {
+            builder = builder.audit(policy, sink);
+        }
         Ok(builder)
     }
 
@@ -112,6 +117,10 @@ impl Config {
 
     pub(crate) fn add_authorizer(&mut self, authorizer: AuthorizationHook) {
         self.authorizers.push(authorizer);
+    }
+
+    pub(crate) fn set_audit(&mut self, audit: Audit) {
+        self.audit = Some(audit);
     }
 
     pub(crate) fn add_plugin(&mut self, plugin: SchedulerPlugin) {

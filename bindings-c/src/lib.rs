@@ -8,6 +8,7 @@
 mod boundary;
 mod admission;
 mod asking;
+mod audit;
 mod authenticator;
 mod authorizer;
 mod bytes;

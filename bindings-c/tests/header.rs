@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// In the order in which a reader of the header wants to meet them.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     "version.rs",
     "error.rs",
     "bytes.rs",
@@ -18,6 +18,7 @@ const SOURCES: [&str; 16] = [
     "admission.rs",
     "authenticator.rs",
     "authorizer.rs",
+    "audit.rs",
     "plugin.rs",
     "callback.rs",
 ];

@@ -48,6 +48,7 @@ void serving(void);
 void admission(void);
 void authenticator(void);
 void authorizer(void);
+void audit(void);
 void scheduler(void);
 
 int main(void) {
@@ -60,6 +61,7 @@ int main(void) {
     admission();
     authenticator();
     authorizer();
+    audit();
     scheduler();
     printf("%d passed, %d failed\n", check_passed_count, check_failed_count);
     return check_failed_count > 0;

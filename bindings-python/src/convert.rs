@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::admission::Admission;
+use crate::audit::Audit;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::plugin::SchedulerPlugin;
@@ -128,6 +129,7 @@ pub(crate) struct Config {
     pub(crate) authorizers: Vec<Authorizer>,
     pub(crate) token_authenticators: Vec<Authenticator>,
     pub(crate) authenticators: Vec<Authenticator>,
+    pub(crate) audit: Option<Audit>,
     pub(crate) scheduler: Option<String>,
     pub(crate) scheduler_plugins: Vec<SchedulerPlugin>,
     pub(crate) rebalancing: Option<String>,

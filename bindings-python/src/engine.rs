@@ -117,6 +117,9 @@ pub(crate) fn start(config: Config) -> PyResult<Call> {
     for authorizer in config.authorizers {
         builder = builder.authorizer(authorizer.hook());
     }
+    if let Some(audit) = config.audit {
+        builder = audit.add_to(builder)?;
+    }
     Ok(Call::thread(move || {
         let engine = Some(blocking::Engine::start(builder)?);
         Ok(Shared { engine, process: std::process::id() })

@@ -4,6 +4,7 @@
 //! blocking face and the async face of the package are two ways to run one Rust future.
 
 mod admission;
+mod audit;
 mod authenticator;
 mod authorizer;
 mod call;

@@ -8,6 +8,7 @@
 
 from ._admission import Admission
 from ._async import AsyncEngine, AsyncServing, AsyncStream
+from ._audit import Audit
 from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._engine import Engine, Serving, Stream
@@ -35,6 +36,7 @@ __all__ = [
     "AsyncEngine",
     "AsyncServing",
     "AsyncStream",
+    "Audit",
     "Authenticator",
     "Authorizer",
     "ClosedError",

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
-from . import _pinnace, _reconcile, _types
+from . import _callback, _pinnace, _reconcile, _types
 from ._admission import Admission
+from ._audit import Audit
 from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._errors import ClosedError
@@ -129,6 +130,7 @@ class AsyncEngine:
     :param token_authenticators: functions that know bearer tokens, beside those of the cluster.
     :param authenticators: functions that know who makes a request over HTTPS when neither a
         certificate nor a token says that.
+    :param audit: a function that hears what becomes of requests.
 
     >>> import asyncio, pinnace
     >>> async def main():
@@ -157,6 +159,7 @@ class AsyncEngine:
         authorizers: Iterable[Authorizer] = (),
         token_authenticators: Iterable[Authenticator] = (),
         authenticators: Iterable[Authenticator] = (),
+        audit: Optional[Audit] = None,
     ) -> None:
         config = _types.config(
             runtime,
@@ -175,6 +178,7 @@ class AsyncEngine:
             authorizers,
             token_authenticators,
             authenticators,
+            audit,
         )
         self._config = config
         self._started: Optional[_pinnace.Engine] = None
@@ -215,7 +219,7 @@ class AsyncEngine:
         nothing; any other use afterwards raises :class:`ClosedError`."""
         if self._closed or self._started is None:
             return
-        _reconcile.check_outside()
+        _callback.check_outside()
         await run(self._native.close())
         self._closed = True
 

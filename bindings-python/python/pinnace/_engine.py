@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, List, Literal, Optional, TypeVar, Union, overload
 
-from . import _pinnace, _reconcile, _types
+from . import _callback, _pinnace, _reconcile, _types
 from ._admission import Admission
+from ._audit import Audit
 from ._authenticator import Authenticator
 from ._authorizer import Authorizer
 from ._errors import ClosedError
@@ -110,6 +111,7 @@ class Engine:
     :param token_authenticators: functions that know bearer tokens, beside those of the cluster.
     :param authenticators: functions that know who makes a request over HTTPS when neither a
         certificate nor a token says that.
+    :param audit: a function that hears what becomes of requests.
 
     >>> import pinnace
     >>> with pinnace.Engine(runtime="simulated") as engine:
@@ -135,6 +137,7 @@ class Engine:
         authorizers: Iterable[Authorizer] = (),
         token_authenticators: Iterable[Authenticator] = (),
         authenticators: Iterable[Authenticator] = (),
+        audit: Optional[Audit] = None,
     ) -> None:
         config = _types.config(
             runtime,
@@ -153,6 +156,7 @@ class Engine:
             authorizers,
             token_authenticators,
             authenticators,
+            audit,
         )
         self._native = _pinnace.start(config).wait()
         self._closed = False
@@ -178,7 +182,7 @@ class Engine:
         nothing; any other use afterwards raises :class:`pinnace.ClosedError`."""
         if self._closed:
             return
-        _reconcile.check_outside()
+        _callback.check_outside()
         self._native.close().wait()
         self._closed = True
 

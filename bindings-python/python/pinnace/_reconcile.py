@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Optional
 
-from ._errors import ConfigError
+from ._callback import inside
 
 #: Seconds after which to come again, or ``None`` to wait for the next change.
 After = Optional[float]
-
-_inside = threading.local()
 
 
 def guard(name: str, reconcile: Callable[[str, str], After]) -> Callable[[str, str], After]:
@@ -21,15 +18,13 @@ def guard(name: str, reconcile: Callable[[str, str], After]) -> Callable[[str, s
     logger = logging.getLogger(f"pinnace.controller.{name}")
 
     def run(namespace: str, object: str) -> After:
-        _inside.reconcile = True
         try:
-            return reconcile(namespace, object)
+            with inside():
+                return reconcile(namespace, object)
         except Exception:
             key = f"{namespace}/{object}" if namespace else object
             logger.exception("reconcile of %s failed; it will be tried again", key)
             raise
-        finally:
-            _inside.reconcile = False
 
     return run
 
@@ -53,11 +48,3 @@ def guard_async(
             raise
 
     return guard(name, on_loop)
-
-
-def check_outside() -> None:
-    """An engine that ends waits for its reconciles: one of them cannot be who ends it."""
-    if getattr(_inside, "reconcile", False):
-        raise ConfigError(
-            "an engine cannot be closed from within a reconcile", reason="BadRequest", code=400
-        )

@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Union
 
-from . import _authenticator, _authorizer, _pinnace, _scheduler
+from . import _audit, _authenticator, _authorizer, _pinnace, _scheduler
 from ._admission import Admission, native
+from ._audit import Audit
 from ._authenticator import Authenticator
 from ._authorizer import Authorizer
+from ._callback import document
 from ._errors import ConfigError
 from ._scheduler import SchedulerPlugin
 
@@ -122,6 +124,7 @@ def config(
     authorizers: Iterable[Authorizer],
     token_authenticators: Iterable[Authenticator],
     authenticators: Iterable[Authenticator],
+    audit: Optional[Audit],
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
@@ -140,11 +143,8 @@ def config(
         "authorizers": _authorizer.native(authorizers),
         "token_authenticators": _authenticator.native(token_authenticators),
         "authenticators": _authenticator.native(authenticators),
+        "audit": _audit.native(audit),
     }
-
-
-def document(value: Union[str, Mapping[str, Any], None]) -> Optional[str]:
-    return json.dumps(value) if isinstance(value, Mapping) else value
 
 
 def manifest_text(manifest: Manifest) -> str:
