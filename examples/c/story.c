@@ -212,10 +212,11 @@ static int tell(pinnace_engine_t *engine) {
     check(pinnace_engine_wait(engine, "deployments/web", "default", "delete", MINUTE_MS));
     check(pinnace_engine_list(engine, "pods", "default", NULL, &json));
     cJSON *left = cJSON_ParseWithLength(json.data, json.len);
-    printf("deleted; %d pods are left\n", cJSON_GetArraySize(left));
+    int count = cJSON_GetArraySize(left);
+    printf("deleted; %d pods are left\n", count);
     cJSON_Delete(left);
     pinnace_bytes_delete(&json);
-    return 0;
+    return count == 0 ? 0 : 1;
 }
 
 int main(void) {

@@ -58,7 +58,10 @@ def tell(engine):
 
     engine.delete("deployments/web", propagation="Foreground")
     engine.wait("deployments/web", "delete", MINUTE)
-    print(f"deleted; {len(engine.list('pods'))} pods are left", flush=True)
+    left = len(engine.list("pods"))
+    print(f"deleted; {left} pods are left", flush=True)
+    if left:
+        sys.exit(f"{left} pods are left")
 
 
 def all_available(engine, replicas):

@@ -69,7 +69,7 @@ async fn tell(engine: &Engine) -> Result<(), Box<dyn Error>> {
     engine.wait("deployments/web", "delete", MINUTE).await?;
     let left = engine.list("pods", ListOptions::default()).await?.items.len();
     println!("deleted; {left} pods are left");
-    Ok(())
+    if left > 0 { Err(format!("{left} pods are left").into()) } else { Ok(()) }
 }
 
 const RESTARTED: &str = "jsonpath={.status.containerStatuses.0.restartCount}=1";
