@@ -151,6 +151,12 @@ pub trait Authorizer: Send + Sync + 'static {
     /// Whether it may be done.
     fn authorize(&self, request: &Attributes<'_>) -> Decision;
 
+    /// Why it may be done, in words for people: empty for what is not allowed, or by nothing that can
+    /// be named. Only asked where that is shown.
+    fn why_allowed(&self, _request: &Attributes<'_>) -> String {
+        String::new()
+    }
+
     /// What a user may do in a namespace, as far as it can be listed.
     fn rules_for(&self, _user: &User, _namespace: &str) -> Rules {
         Rules { incomplete: true, ..Rules::default() }
@@ -180,6 +186,11 @@ impl Authorizer for Authorizers {
             }
         }
         Decision::Deny(reasons.join("\n"))
+    }
+
+    fn why_allowed(&self, request: &Attributes<'_>) -> String {
+        let mut allowing = self.0.iter().filter(|one| one.authorize(request) == Decision::Allow);
+        allowing.next().map(|one| one.why_allowed(request)).unwrap_or_default()
     }
 
     fn rules_for(&self, user: &User, namespace: &str) -> Rules {

@@ -106,7 +106,7 @@ impl InProcess {
             agent: "in-process".to_owned(),
         };
         let request = self.server.audit(Some(&self.user), &asked, origin)?;
-        request.decided(&self.server.authorizer().authorize(&Attributes {
+        let asked = Attributes {
             user: &self.user,
             verb,
             group: &resource.group,
@@ -116,7 +116,9 @@ impl InProcess {
             name: key.name(),
             path: "",
             selectors: Selectors::default(),
-        }));
+        };
+        let authorizer = self.server.authorizer();
+        request.decided(authorizer, &asked, &authorizer.authorize(&asked));
         Some(request)
     }
 }

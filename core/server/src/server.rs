@@ -409,7 +409,7 @@ impl Server {
     ) -> Result<()> {
         let decision = self.0.authorizer.authorize(request);
         if let Some(noted) = noted {
-            noted.decided(&decision);
+            noted.decided(&*self.0.authorizer, request, &decision);
         }
         match decision {
             Decision::Allow => Ok(()),

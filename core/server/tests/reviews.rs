@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so and end")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};
@@ -9,12 +10,16 @@ use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
 };
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use parking_lot::Mutex;
 use pinnace_api::{Catalog, Draft, Key, Kind, Object};
-use pinnace_client::{Client, DeleteOptions, Subresource, Target, Transport as _, WriteOptions};
+use pinnace_client::{
+    Client, DeleteOptions, ListOptions, Subresource, Target, Transport as _, WriteOptions,
+};
 use pinnace_env::Env;
+use pinnace_server::audit::{AuditEvent, AuditLevel, AuditPolicy, AuditSink, Auditor};
 use pinnace_server::rbac::Rbac;
-use pinnace_server::{InProcess, Server, User};
+use pinnace_server::{InProcess, Server, ServerBuilder, User};
 use pinnace_store::Store;
 use serde_json::{Value, json};
 
@@ -26,10 +31,15 @@ struct World {
 impl World {
     /// A server with the namespace `a`, the account `robot` in it, and `ann`, who reads pods.
     async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// As [`World::new`], with more to the server.
+    async fn with(more: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let store = Store::memory();
         let rbac = Rbac::new(store.clone());
-        let server =
-            Server::builder(store, Catalog::builtin(), Env::simulated(1)).authorizer(rbac).build();
+        let builder = Server::builder(store, Catalog::builtin(), Env::simulated(1));
+        let server = more(builder).authorizer(rbac).build();
         let world = Self { host: server.client(User::host()), server };
         for name in ["a", "kube-system", "kube-public"] {
             world.make::<Namespace>(json!({"metadata": {"name": name}})).await;
@@ -114,6 +124,89 @@ async fn access_is_what_the_authorizer_says() {
     );
     let kinds = world.server.store().snapshot();
     assert_eq!(kinds.iter("subjectaccessreviews.authorization.k8s.io").count(), 0, "not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_says_by_what_and_what_it_could_not_read() {
+    let world = World::new().await;
+    let ask = async |user: Value, namespace: &str| {
+        let mut spec = user;
+        spec["resourceAttributes"] =
+            json!({"verb": "get", "resource": "pods", "namespace": namespace});
+        world.ask::<SubjectAccessReview>(json!({"spec": spec})).await
+    };
+    let rules = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]);
+    let role = json!({"metadata": {"name": "sees", "namespace": "a"}, "rules": rules});
+    world.make::<Role>(role).await;
+    let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "sees"});
+    let subjects = json!([
+        {"kind": "Group", "name": "staff", "apiGroup": "rbac.authorization.k8s.io"},
+        {"kind": "ServiceAccount", "name": "robot"},
+    ]);
+    let binding = json!({"metadata": {"name": "b", "namespace": "a"}, "roleRef": role_ref, "subjects": subjects});
+    world.make::<RoleBinding>(binding).await;
+    let why = "RBAC: allowed by RoleBinding \"b/a\" of Role \"sees\" to";
+    let bob = json!({"user": "bob", "groups": ["staff"]});
+    assert_eq!(ask(bob.clone(), "a").await["reason"], format!("{why} Group \"staff\""));
+    let robot = json!({"user": "system:serviceaccount:a:robot"});
+    assert_eq!(ask(robot, "a").await["reason"], format!("{why} ServiceAccount \"robot/a\""));
+    let ann =
+        "RBAC: allowed by ClusterRoleBinding \"ann\" of ClusterRole \"reader\" to User \"ann\"";
+    assert_eq!(ask(json!({"user": "ann"}), "b").await["reason"], ann);
+    assert_eq!(ask(bob, "b").await, json!({"allowed": false}));
+    let root = json!({"user": "root", "groups": ["system:masters"]});
+    assert_eq!(ask(root, "a").await, json!({"allowed": true}));
+
+    let field =
+        |operator: &str, values: Value| json!({"key": "k", "operator": operator, "values": values});
+    let (good, bad) = (field("In", json!(["v"])), field("Exists", json!([])));
+    let partly = "spec.resourceAttributes.fieldSelector partially ignored due to parse error";
+    let wholly = "spec.resourceAttributes.labelSelector ignored due to parse error";
+    let rows = [
+        (json!([good]), json!([field("In", json!(["v"]))]), Value::Null),
+        (json!([good, bad]), json!([field("Exists", json!([]))]), json!(partly)),
+        (json!([good]), json!([field("Near", json!([]))]), json!(wholly)),
+        (
+            json!([good, bad]),
+            json!([field("Near", json!([]))]),
+            json!(format!("{partly}; {wholly}")),
+        ),
+    ];
+    for (fields, labels, expected) in rows {
+        let attributes = json!({"verb": "list", "resource": "pods",
+            "fieldSelector": {"requirements": fields}, "labelSelector": {"requirements": labels}});
+        let spec = json!({"user": "ann", "resourceAttributes": attributes});
+        let status = world.ask::<SubjectAccessReview>(json!({"spec": spec})).await;
+        assert_eq!(status["evaluationError"], expected, "{fields} {labels}");
+    }
+}
+
+/// Keeps an audit log.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<AuditEvent>>>);
+
+impl AuditSink for Notes {
+    fn write(&self, event: &AuditEvent) -> std::io::Result<()> {
+        self.0.lock().push(event.clone());
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_audit_log_is_told_by_what_something_is_allowed() {
+    let notes = Notes::default();
+    let policy = AuditPolicy::all(AuditLevel::Metadata);
+    let auditor = Auditor::new(policy, Arc::new(notes.clone())).unwrap();
+    let kept = auditor.clone();
+    let world = World::with(|builder| builder.auditor(auditor)).await;
+    let ann = world.server.client(User::new("ann", []));
+    ann.of::<Pod>().unwrap().list(Some("a"), ListOptions::default()).await.unwrap();
+    kept.close();
+    let events = notes.0.lock();
+    let reason = &events.last().unwrap().annotations["authorization.k8s.io/reason"];
+    let why =
+        "RBAC: allowed by ClusterRoleBinding \"ann\" of ClusterRole \"reader\" to User \"ann\"";
+    assert_eq!(reason, why);
 }
 
 #[tokio::test(start_paused = true)]

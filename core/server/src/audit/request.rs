@@ -13,7 +13,7 @@ use super::{
     AuthenticationMetadata,
 };
 use crate::reviews::user_info;
-use crate::{Decision, User};
+use crate::{Attributes, Authorizer, Decision, User};
 
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
@@ -97,15 +97,15 @@ impl AuditedRequest {
             .map(|impersonation_constraint| AuthenticationMetadata { impersonation_constraint });
     }
 
-    /// Notes what the authorizer has said.
-    pub fn decided(&self, decision: &Decision) {
-        let annotations = &mut self.event.lock().annotations;
+    /// Notes what an authorizer has said of a request.
+    pub fn decided(&self, by: &dyn Authorizer, asked: &Attributes<'_>, decision: &Decision) {
         let (said, why) = match decision {
-            Decision::Allow => ("allow", ""),
-            Decision::Deny(why) => ("forbid", why.as_str()),
+            Decision::Allow => ("allow", by.why_allowed(asked)),
+            Decision::Deny(why) => ("forbid", why.clone()),
         };
+        let annotations = &mut self.event.lock().annotations;
         annotations.insert(DECISION.to_owned(), said.to_owned());
-        annotations.insert(REASON.to_owned(), why.to_owned());
+        annotations.insert(REASON.to_owned(), why);
     }
 
     /// Notes what was sent, where the policy wants it.

@@ -61,13 +61,14 @@ impl Rights {
         own(Self { stage, ..self.clone() })
     }
 
-    fn check(&self, asked: &Asked, verb: &str) -> Decision {
+    fn check(&self, asked: &Asked, verb: &str) -> Answer {
         // What can't be read narrows nothing down.
         let fields = Some(&asked.fields).filter(|text| !text.is_empty());
         let fields = fields.and_then(|text| FieldSelector::parse(text).ok());
         let labels = Some(&asked.labels).filter(|text| !text.is_empty());
         let labels = labels.and_then(|text| Selector::parse(text).ok());
-        self.server.authorizer().authorize(&Attributes {
+        let authorizer = self.server.authorizer();
+        let asked = Attributes {
             user: &self.user,
             verb,
             group: &asked.group,
@@ -77,7 +78,11 @@ impl Rights {
             name: &asked.name,
             path: &asked.path,
             selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
-        })
+        };
+        match authorizer.authorize(&asked) {
+            Decision::Allow => Answer { allowed: true, why: authorizer.why_allowed(&asked) },
+            Decision::Deny(why) => Answer { allowed: false, why },
+        }
     }
 }
 
@@ -137,7 +142,7 @@ impl Opaque for Rights {
             (Stage::Check(asked), "labelSelector", [labels]) => {
                 self.at(Stage::Check(Asked { labels: labels.clone(), ..asked.clone() }))
             }
-            (Stage::Check(asked), "check", [verb]) => own(Answer(self.check(asked, verb))),
+            (Stage::Check(asked), "check", [verb]) => own(self.check(asked, verb)),
             _ => return None,
         };
         Some(Ok(made))
@@ -158,7 +163,10 @@ impl Opaque for Rights {
 }
 
 #[derive(Debug)]
-struct Answer(Decision);
+struct Answer {
+    allowed: bool,
+    why: String,
+}
 
 impl Opaque for Answer {
     fn type_name(&self) -> &'static str {
@@ -169,16 +177,16 @@ impl Opaque for Answer {
         if !arguments.is_empty() {
             return None;
         }
-        Some(Ok(match (function, &self.0) {
-            ("allowed", decision) => Val::Bool(*decision == Decision::Allow),
-            ("reason", Decision::Deny(why)) => Val::text(why.as_str()),
-            ("reason" | "error", _) => Val::text(""),
-            ("errored", _) => Val::Bool(false),
+        Some(Ok(match function {
+            "allowed" => Val::Bool(self.allowed),
+            "reason" => Val::text(self.why.as_str()),
+            "error" => Val::text(""),
+            "errored" => Val::Bool(false),
             _ => return None,
         }))
     }
 
     fn key(&self) -> String {
-        format!("{:?}", self.0)
+        format!("{self:?}")
     }
 }

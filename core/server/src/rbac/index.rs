@@ -44,7 +44,7 @@ struct Scope {
 }
 
 #[derive(Clone, Debug)]
-enum Whom {
+pub(super) enum Whom {
     User(Box<str>),
     Group(Box<str>),
 }
@@ -54,6 +54,14 @@ enum Whom {
 struct Bound {
     binding: Arc<str>,
     role: Named,
+}
+
+/// A binding that gives a role.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'i> {
+    /// Empty for one of the whole cluster.
+    pub(super) namespace: &'i str,
+    pub(super) binding: &'i str,
 }
 
 /// Which role is meant.
@@ -160,16 +168,17 @@ impl Index {
     pub(super) fn visit<'i, B>(
         &'i self,
         user: &User,
-        namespace: &str,
-        mut visit: impl FnMut(Result<&'i RoleEntry, String>) -> ControlFlow<B>,
+        namespace: &'i str,
+        mut visit: impl FnMut(Source<'i>, Result<&'i RoleEntry, String>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let namespaces = if namespace.is_empty() { &[""][..] } else { &["", namespace] };
-        for namespace in namespaces {
-            let Some(scope) = self.scopes.get(*namespace) else { continue };
+        let own = Some(namespace).filter(|namespace| !namespace.is_empty());
+        for namespace in [Some(""), own].into_iter().flatten() {
+            let Some(scope) = self.scopes.get(namespace) else { continue };
             let own = scope.users.get(&*user.name);
             let groups = user.groups.iter().filter_map(|group| scope.groups.get(group.as_str()));
             for bound in own.into_iter().chain(groups).flatten() {
-                visit(self.find(&bound.role, namespace))?;
+                let source = Source { namespace, binding: &bound.binding };
+                visit(source, self.find(&bound.role, namespace))?;
             }
         }
         ControlFlow::Continue(())
@@ -203,7 +212,7 @@ impl Scope {
 }
 
 /// Whom a subject of a binding in a namespace means; nobody when it is of no known kind.
-fn whom(subject: &Subject, namespace: &str) -> Option<Whom> {
+pub(super) fn whom(subject: &Subject, namespace: &str) -> Option<Whom> {
     let name = subject.name.as_str();
     match &*subject.kind {
         "User" => Some(Whom::User(name.into())),

@@ -84,37 +84,68 @@ fn decide(
             namespace: text(&objects.namespace),
             name: text(&objects.name),
             path: "",
-            selectors: Selectors { fields: fields.as_ref(), labels: labels.as_ref() },
+            selectors: Selectors { fields: fields.found.as_ref(), labels: labels.found.as_ref() },
         },
         (None, Some(others)) => Attributes::path(user, text(&others.verb), text(&others.path)),
         // Validation has refused it.
         (None, None) => Attributes::path(user, "", ""),
     };
-    match server.authorizer().authorize(&asked) {
-        Decision::Allow => SubjectAccessReviewStatus { allowed: true, ..Default::default() },
-        Decision::Deny(why) => SubjectAccessReviewStatus {
-            allowed: false,
-            reason: (!why.is_empty()).then_some(why),
-            ..Default::default()
-        },
+    let authorizer = server.authorizer();
+    let (allowed, why) = match authorizer.authorize(&asked) {
+        Decision::Allow => (true, authorizer.why_allowed(&asked)),
+        Decision::Deny(why) => (false, why),
+    };
+    let problems = [fields.problem("fieldSelector"), labels.problem("labelSelector")];
+    let problems = problems.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    SubjectAccessReviewStatus {
+        allowed,
+        reason: Some(why).filter(|why| !why.is_empty()),
+        evaluation_error: Some(problems).filter(|problems| !problems.is_empty()),
+        ..Default::default()
     }
 }
 
-/// To which objects one would be narrowed down by their fields; what newer clients may know more of
-/// narrows nothing down.
-fn fields_of(objects: &Option<ResourceAttributes>) -> Option<FieldSelector> {
-    let selector = objects.as_ref()?.field_selector.as_ref()?;
-    if let Some(raw) = selector.raw_selector.as_deref().filter(|raw| !raw.is_empty()) {
-        return FieldSelector::parse(raw).ok();
+/// What can be read of a selector: what can't narrows nothing down.
+struct Read<S> {
+    found: Option<S>,
+    is_whole: bool,
+}
+
+impl<S> Read<S> {
+    fn nothing() -> Self {
+        Self { found: None, is_whole: true }
     }
-    let mut found = Vec::new();
-    for one in selector.requirements.iter().flatten() {
+
+    fn of(found: Option<S>) -> Self {
+        Self { is_whole: found.is_some(), found }
+    }
+
+    fn problem(&self, field: &str) -> Option<String> {
+        let how = if self.found.is_some() { "partially ignored" } else { "ignored" };
+        (!self.is_whole)
+            .then(|| format!("spec.resourceAttributes.{field} {how} due to parse error"))
+    }
+}
+
+/// To which objects one would be narrowed down by their fields.
+fn fields_of(objects: &Option<ResourceAttributes>) -> Read<FieldSelector> {
+    let Some(selector) = objects.as_ref().and_then(|objects| objects.field_selector.as_ref())
+    else {
+        return Read::nothing();
+    };
+    if let Some(raw) = selector.raw_selector.as_deref().filter(|raw| !raw.is_empty()) {
+        return Read::of(FieldSelector::parse(raw).ok());
+    }
+    let all = selector.requirements.as_deref().unwrap_or_default();
+    let mut found = Vec::with_capacity(all.len());
+    for one in all {
         let values = one.values.as_deref().unwrap_or_default();
         let ([value], Some(equals)) = (values, equality(&one.operator)) else { continue };
         let (field, value) = (one.key.clone(), value.clone());
         found.push(FieldRequirement { field, equals, value });
     }
-    (!found.is_empty()).then(|| found.into_iter().collect())
+    let is_whole = found.len() == all.len();
+    Read { found: (!found.is_empty()).then(|| found.into_iter().collect()), is_whole }
 }
 
 /// Of several operators only two mean something for fields, with one value each.
@@ -127,16 +158,30 @@ fn equality(operator: &str) -> Option<bool> {
 }
 
 /// As [`fields_of`], by their labels.
-fn labels_of(objects: &Option<ResourceAttributes>) -> Option<Selector> {
-    let selector = objects.as_ref()?.label_selector.as_ref()?;
+fn labels_of(objects: &Option<ResourceAttributes>) -> Read<Selector> {
+    let Some(selector) = objects.as_ref().and_then(|objects| objects.label_selector.as_ref())
+    else {
+        return Read::nothing();
+    };
     if let Some(raw) = selector.raw_selector.as_deref().filter(|raw| !raw.is_empty()) {
-        return Selector::parse(raw).ok();
+        return Read::of(Selector::parse(raw).ok());
     }
-    let known = ["In", "NotIn", "Exists", "DoesNotExist"];
-    let mut all = selector.requirements.clone().unwrap_or_default();
-    all.retain(|one| known.contains(&one.operator.as_str()));
-    let found = LabelSelector { match_expressions: Some(all), ..LabelSelector::default() };
-    Selector::from_label_selector(&found).ok().filter(|found| !found.is_everything())
+    let mut read = Read { found: None, is_whole: true };
+    for one in selector.requirements.iter().flatten() {
+        let known = ["In", "NotIn", "Exists", "DoesNotExist"].contains(&one.operator.as_str());
+        let one = LabelSelector {
+            match_expressions: Some(vec![one.clone()]),
+            ..LabelSelector::default()
+        };
+        match Selector::from_label_selector(&one) {
+            Ok(one) if known => {
+                read.found =
+                    Some(read.found.map_or_else(|| one.clone(), |found: Selector| found.and(&one)));
+            }
+            _ => read.is_whole = false,
+        }
+    }
+    read
 }
 
 fn text(text: &Option<String>) -> &str {
