@@ -43,7 +43,7 @@ fn check_error(result: Result<Object>, part: &str) {
     assert!(error.message().contains(part), "{:?} lacks {part:?}", error.message());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_names_no_class_gets_the_default_one() {
     let client = client().await;
     let class = |name: &str, mark: &str| {
@@ -69,6 +69,14 @@ async fn what_names_no_class_gets_the_default_one() {
     create(&client, "storageclass", class("a", mark)).await.unwrap();
     let after = create(&client, "persistentvolumeclaim", claim("b")).await.unwrap();
     assert_eq!(class_of(&after, "storageClassName"), "a", "the first by name of those as new");
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    create(&client, "storageclass", class("z", mark)).await.unwrap();
+    let newest = create(&client, "persistentvolumeclaim", claim("c")).await.unwrap();
+    assert_eq!(class_of(&newest, "storageClassName"), "z");
+    let mut none = claim("d");
+    none["spec"]["storageClassName"] = "".into();
+    let none = create(&client, "persistentvolumeclaim", none).await.unwrap();
+    assert_eq!(class_of(&none, "storageClassName"), "", "that is to have none");
 
     let mark = "ingressclass.kubernetes.io/is-default-class";
     create(&client, "ingressclass", class("web", mark)).await.unwrap();
@@ -81,13 +89,32 @@ async fn a_runtime_says_what_it_costs_and_where_it_is() {
     let client = client().await;
     let class = json!({"metadata": {"name": "vm"}, "handler": "vm",
         "overhead": {"podFixed": {"memory": "100Mi"}},
-        "scheduling": {"nodeSelector": {"vm": "yes"}}});
+        "scheduling": {"nodeSelector": {"vm": "yes"}, "tolerations": [
+            {"key": "vm", "operator": "Exists"},
+            {"key": "slow", "operator": "Equal", "value": "x", "effect": "NoSchedule"}]}});
     create(&client, "runtimeclass", class).await.unwrap();
     let made = create(&client, "pod", pod(json!({"runtimeClassName": "vm"}))).await.unwrap();
     let spec = made.to_value().unwrap()["spec"].clone();
     assert_eq!(spec["overhead"]["memory"], "100Mi");
     assert_eq!(spec["nodeSelector"]["vm"], "yes");
+    // What the class tolerates and what the pod does stand once, however the overhead is written.
+    let mine = json!([
+        {"key": "vm", "operator": "Equal", "value": "big", "effect": "NoSchedule"},
+        {"key": "slow", "operator": "Exists"},
+    ]);
+    let mut same = pod(json!({"runtimeClassName": "vm", "overhead": {"memory": "104857600"},
+                              "tolerations": mine}));
+    same["metadata"]["name"] = "same".into();
+    let made = create(&client, "pod", same).await.unwrap().to_value().unwrap();
+    let tolerations = made["spec"]["tolerations"].as_array().unwrap().iter();
+    let shown = tolerations.map(|one| format!("{} {}", one["key"], one["operator"]));
+    let shown: Vec<_> = shown.filter(|one| !one.contains("node.kubernetes.io")).collect();
+    assert_eq!(shown, ["\"slow\" \"Exists\"", "\"vm\" \"Exists\""]);
     let cases = [
+        (
+            json!({"runtimeClassName": "vm", "overhead": {"memory": "1Mi"}}),
+            "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+        ),
         (json!({"runtimeClassName": "x"}), "pod rejected: RuntimeClass \"x\" not found"),
         (
             json!({"runtimeClassName": "vm", "nodeSelector": {"vm": "no"}}),
