@@ -86,7 +86,8 @@ impl Access {
         let server = server.pod_security(self.pods.clone());
         let server = server.limited_resources(self.limited.clone());
         let server = server.disable_admission(self.disabled.clone());
-        Ok(server.authorizer(chain).admission(RbacEscalation::new(rbac)))
+        let escalation = RbacEscalation::new(rbac).allowed_by(Arc::new(chain.clone()));
+        Ok(server.authorizer(chain).admission(escalation))
     }
 
     pub(crate) fn front(&self, mut front: FrontBuilder) -> FrontBuilder {

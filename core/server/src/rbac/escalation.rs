@@ -1,3 +1,6 @@
+use std::fmt;
+use std::sync::Arc;
+
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef,
 };
@@ -12,13 +15,23 @@ use crate::{Attributes, Authorizer, Decision, Selectors};
 
 /// Nobody gives away more than they have: who writes a role must hold its rules or be allowed to
 /// `escalate`, who writes a binding must hold the rules of its role or be allowed to `bind` it.
-#[derive(Clone, Debug)]
-pub struct RbacEscalation(Rbac);
+#[derive(Clone)]
+pub struct RbacEscalation {
+    rbac: Rbac,
+    authorizer: Arc<dyn Authorizer>,
+}
 
 impl RbacEscalation {
     /// The rule, by what this authorizer knows.
     pub fn new(rbac: Rbac) -> Self {
-        Self(rbac)
+        Self { authorizer: Arc::new(rbac.clone()), rbac }
+    }
+
+    /// Has somebody else say who may `escalate` and `bind`; what somebody holds is still for RBAC to
+    /// say.
+    pub fn allowed_by(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = authorizer;
+        self
     }
 
     fn may(&self, request: &AdmissionRequest<'_>, verb: &str, resource: &str, name: &str) -> bool {
@@ -33,12 +46,12 @@ impl RbacEscalation {
             path: "",
             selectors: Selectors::default(),
         };
-        self.0.authorize(&attributes) == Decision::Allow
+        self.authorizer.authorize(&attributes) == Decision::Allow
     }
 
     fn check_held(&self, request: &AdmissionRequest<'_>, wanted: &[PolicyRule]) -> Result<()> {
         let user = request.user;
-        let (held, problems) = self.0.rules_for(user, request.key.namespace());
+        let (held, problems) = self.rbac.rules_for(user, request.key.namespace());
         let missing = missing(&held, wanted);
         if missing.is_empty() {
             return Ok(());
@@ -57,7 +70,9 @@ impl RbacEscalation {
 
     fn check_role(&self, request: &AdmissionRequest<'_>, written: &Written) -> Result<()> {
         let Written::Role { rules, aggregates } = written else { return Ok(()) };
-        if !self.may(request, "escalate", &request.resource.plural, request.key.name()) {
+        // What is being made has no name yet, as upstream's authorizers see it.
+        let name = request.old.map_or("", |_| request.key.name());
+        if !self.may(request, "escalate", &request.resource.plural, name) {
             self.check_held(request, rules)?;
             // It can gather anything, so it takes everything to set it.
             if *aggregates && self.check_held(request, &everything()).is_err() {
@@ -79,10 +94,16 @@ impl RbacEscalation {
         }
         let namespace = request.key.namespace();
         let rules = self
-            .0
+            .rbac
             .rules_of(role, namespace)
             .map_err(|problem| ApiError::new(Reason::NotFound, problem))?;
         self.check_held(request, &rules)
+    }
+}
+
+impl fmt::Debug for RbacEscalation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RbacEscalation")
     }
 }
 

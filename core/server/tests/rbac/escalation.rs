@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use pinnace_api::{ApiError, Key, Kind, Reason};
 use pinnace_client::{Client, DeleteOptions, ListOptions};
-use pinnace_server::{AdmissionHook, Decision, Ruling, User};
+use pinnace_server::{AdmissionHook, Attributes, Authorizer, Decision, Ruling, User};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -106,9 +108,43 @@ async fn what_gathers_roles_is_for_administrators() {
         "metadata": {"name": "gather"},
         "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]},
     });
-    let error = create::<ClusterRole>(&writer, gathering).await.unwrap_err();
+    let error = create::<ClusterRole>(&writer, gathering.clone()).await.unwrap_err();
     let expected = "must have cluster-admin privileges to use the aggregationRule";
     assert!(error.message().ends_with(expected), "{error}");
+    // Neither may one that is there be turned to gather something else, or nothing.
+    world.make::<ClusterRole>(gathering).await;
+    let roles = writer.of::<ClusterRole>().unwrap();
+    let there = || async { ClusterRole::clone(&roles.get(&Key::cluster("gather")).await.unwrap()) };
+    let mut turned = there().await;
+    turned.aggregation_rule =
+        serde_json::from_value(json!({"clusterRoleSelectors": [{"matchLabels": {"all": "mine"}}]}))
+            .unwrap();
+    let mut stopped = there().await;
+    stopped.aggregation_rule = None;
+    for changed in [turned, stopped] {
+        let error = roles.update(changed).await.unwrap_err();
+        assert!(error.message().ends_with(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_may_let_somebody_bind() {
+    /// Lets Ann bind.
+    struct Binds;
+    impl Authorizer for Binds {
+        fn authorize(&self, asked: &Attributes<'_>) -> Decision {
+            match (&*asked.user.name, asked.verb) {
+                ("ann", "bind") => Decision::Allow,
+                _ => Decision::Deny(String::new()),
+            }
+        }
+    }
+    let world = of(World::asking(|rbac| rbac.allowed_by(Arc::new(Binds))).await).await;
+    let ann = world.server.client(User::new("ann", []));
+    create::<RoleBinding>(&ann, binding("secrets")).await.unwrap();
+    let rules = json!([rule(&["get"], "", &["secrets"])]);
+    let role = json!({"metadata": {"name": "wide", "namespace": "a"}, "rules": rules});
+    create::<Role>(&ann, role).await.unwrap_err();
 }
 
 #[tokio::test]

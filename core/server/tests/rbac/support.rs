@@ -46,11 +46,23 @@ impl World {
 
     /// As [`World::new`], with more to the server.
     pub(crate) async fn with(more: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        Self::made(more, |rule| rule).await
+    }
+
+    /// As [`World::new`], with another rule against escalation.
+    pub(crate) async fn asking(rule: impl FnOnce(RbacEscalation) -> RbacEscalation) -> Self {
+        Self::made(|server| server, rule).await
+    }
+
+    async fn made(
+        more: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        rule: impl FnOnce(RbacEscalation) -> RbacEscalation,
+    ) -> Self {
         let store = Store::memory();
         let rbac = Rbac::new(store.clone());
         let server = more(Server::builder(store, catalog(), Env::simulated(1)))
             .authorizer(rbac.clone())
-            .admission(RbacEscalation::new(rbac.clone()))
+            .admission(rule(RbacEscalation::new(rbac.clone())))
             .build();
         let world = Self { server, rbac };
         for name in ["a", "b", "kube-system", "kube-public"] {

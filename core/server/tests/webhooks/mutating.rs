@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use k8s_openapi::api::rbac::v1::Role;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pinnace_client::{Subresource, Target, Transport as _, WriteOptions};
+use pinnace_server::rbac::{Rbac, RbacEscalation};
 use pinnace_server::{InProcess, User};
+use pinnace_store::Store;
 use serde_json::{Value, json};
 
 use crate::support::{World, check_error, ok, patched};
@@ -191,4 +195,43 @@ async fn a_scale_is_shown_as_a_scale() {
         (&request["object"]["spec"]["replicas"], &request["oldObject"]["spec"]["replicas"]),
         (&json!(3), &json!(1))
     );
+}
+
+#[tokio::test]
+async fn a_webhook_gives_nobody_rights_that_they_have_not() {
+    let store = Store::memory();
+    let rbac = Rbac::new(store.clone());
+    let escalation = RbacEscalation::new(rbac.clone());
+    let world = World::over(store, |builder| builder.authorizer(rbac).admission(escalation)).await;
+    let rule = |verbs: &[&str], group: &str, resource: &str| json!({"verbs": verbs, "apiGroups": [group], "resources": [resource]});
+    let group = "rbac.authorization.k8s.io";
+    let rules = json!([rule(&["create"], group, "roles"), rule(&["get"], "", "pods")]);
+    let role = json!({"metadata": {"name": "mine"}, "rules": rules});
+    world.create("clusterrole", role).await.unwrap();
+    let binding = json!({"metadata": {"name": "mine"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "mine"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "ann"}]});
+    world.create("clusterrolebinding", binding).await.unwrap();
+    let ann = world.server.client(User::new("ann", []));
+    let make = async |name: &str| {
+        let metadata = ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("default".to_owned()),
+            ..ObjectMeta::default()
+        };
+        let rules = serde_json::from_value(json!([rule(&["get"], "", "pods")])).unwrap();
+        ann.of::<Role>().unwrap().create(Role { metadata, rules }).await.map(drop)
+    };
+    make("before").await.unwrap();
+    let rules = json!([{"operations": ["CREATE"], "apiGroups": [group], "apiVersions": ["v1"],
+        "resources": ["roles"]}]);
+    world.register(MUTATING, &[json!({"rules": rules})]).await;
+    let more = rule(&["get"], "", "secrets");
+    world
+        .respond("a", move |_| patched(&json!([{"op": "add", "path": "/rules/-", "value": more}])));
+    let error = make("after").await.unwrap_err();
+    assert_eq!(error.code(), 403);
+    let why = "is attempting to grant RBAC permissions not currently held:\n\
+               {APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+    assert!(error.message().ends_with(why), "{error}");
 }

@@ -56,9 +56,17 @@ impl World {
     }
 
     pub(crate) async fn with(more: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        Self::over(Store::memory(), more).await
+    }
+
+    /// As [`World::with`], over a store.
+    pub(crate) async fn over(
+        store: Store,
+        more: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let webhooks = Webhooks::default();
         let env = Env::simulated(1);
-        let builder = Server::builder(Store::memory(), Catalog::builtin(), env);
+        let builder = Server::builder(store, Catalog::builtin(), env);
         let server = more(builder.extensions(Arc::new(webhooks.clone()))).build();
         let client = server.client(User::new("jane", ["system:masters".to_owned()]));
         let world = Self { server, client, webhooks };
