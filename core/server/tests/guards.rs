@@ -107,11 +107,15 @@ async fn a_new_node_waits_until_it_is_ready_and_claims_and_volumes_are_held() {
         "resources": {"requests": {"storage": "1Gi"}}}});
     let made = create(&host, "persistentvolumeclaim", claim).await.unwrap();
     assert_eq!(made.meta().finalizers.as_deref().unwrap(), ["kubernetes.io/pvc-protection"]);
-    let volume = json!({"metadata": {"name": "v", "finalizers": ["kubernetes.io/pv-protection"]},
+    let volume = json!({"metadata": {"name": "v", "finalizers": ["a.example/b"]},
         "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
                  "hostPath": {"path": "/v"}}});
     let made = create(&host, "persistentvolume", volume).await.unwrap();
-    assert_eq!(made.meta().finalizers.as_deref().unwrap(), ["kubernetes.io/pv-protection"]);
+    let held = made.meta().finalizers.as_deref().unwrap();
+    assert_eq!(held, ["a.example/b", "kubernetes.io/pv-protection"]);
+    let class = json!({"metadata": {"name": "fast"}, "driverName": "d", "parameters": {"a": "b"}});
+    let made = create(&host, "volumeattributesclass", class).await.unwrap();
+    assert_eq!(made.meta().finalizers.as_deref().unwrap(), ["kubernetes.io/vac-protection"]);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
-//! Neither a claim that a pod uses nor a volume that a claim has goes: a finalizer holds it.
+//! Neither a claim that a pod uses, nor a volume that a claim has, nor the class of attributes of either
+//! goes: a finalizer holds it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use pinnace_api::{Key, Kind, Result, Typed};
 use pinnace_client::{Api, Informer, Lister};
 use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
@@ -12,8 +14,8 @@ use pinnace_reconcile::{Action, BoxError, Controller, Reconciler};
 use super::{BY_CLAIM, claim_keys, pods_by_claim};
 use crate::Context;
 
-/// The controllers, one for claims and one for volumes.
-pub(super) fn controllers(context: &Context) -> Result<[Controller; 2]> {
+/// The controllers: for claims, for volumes and for classes of attributes.
+pub(super) fn controllers(context: &Context) -> Result<[Controller; 3]> {
     let pods = pods_by_claim(context)?;
     let used_by = pods.clone();
     let claims = guard::<PersistentVolumeClaim>(
@@ -42,7 +44,46 @@ pub(super) fn controllers(context: &Context) -> Result<[Controller; 2]> {
             phase == Some("Bound")
         },
     )?;
-    Ok([claims, volumes])
+    Ok([claims, volumes, of_classes(context)?])
+}
+
+fn of_classes(context: &Context) -> Result<Controller> {
+    let claims = context.informers.of::<PersistentVolumeClaim>()?;
+    let volumes = context.informers.of::<PersistentVolume>()?;
+    let (claimed, held) = (claims.clone(), volumes.clone());
+    let mut controller = guard::<VolumeAttributesClass>(
+        context,
+        ("vac-protection", "kubernetes.io/vac-protection"),
+        move |class| {
+            let name = class.object().name();
+            claimed.list(None).iter().any(|claim| classes_of_claim(claim).any(|one| one == name))
+                || held.list(None).iter().any(|volume| class_of_volume(volume) == Some(name))
+        },
+    )?;
+    let classes = context.informers.of::<VolumeAttributesClass>()?.informer().clone();
+    for users in [claims.informer(), volumes.informer()] {
+        let classes = classes.clone();
+        controller = controller.maps(users, move |_, queue| {
+            let going = classes.list(None).into_iter().filter(|class| class.is_deleting());
+            going.for_each(|class| queue.add(class.key()));
+        });
+    }
+    Ok(controller)
+}
+
+/// The classes that a claim has, had or is to have.
+fn classes_of_claim(claim: &PersistentVolumeClaim) -> impl Iterator<Item = &str> {
+    let asked = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let status = claim.status.as_ref();
+    let had = status.and_then(|status| status.current_volume_attributes_class_name.as_deref());
+    let to_be = status.and_then(|status| {
+        status.modify_volume_status.as_ref()?.target_volume_attributes_class_name.as_deref()
+    });
+    [asked, had, to_be].into_iter().flatten()
+}
+
+fn class_of_volume(volume: &PersistentVolume) -> Option<&str> {
+    volume.spec.as_ref()?.volume_attributes_class_name.as_deref()
 }
 
 fn is_going(cache: &Informer, key: &Key) -> bool {

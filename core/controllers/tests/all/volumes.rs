@@ -1,7 +1,7 @@
 //! Persistent volumes.
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment, VolumeAttributesClass};
 use pinnace_api::Key;
 use pinnace_client::DeleteOptions;
 use pinnace_client::PropagationPolicy::Background;
@@ -432,5 +432,29 @@ async fn volumes_of_drivers_are_attached_where_pods_use_them() {
     let nodes: Vec<_> = all.iter().map(|one| one.spec.node_name.clone()).collect();
     assert_eq!(nodes, ["n2"], "the other pod's turn");
     cluster.get::<VolumeAttachment>("other").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_of_attributes_stays_while_a_claim_or_a_volume_has_it() {
+    let cluster = Cluster::start().await;
+    let fast = json!({"volumeAttributesClassName": "fast"});
+    let class = json!({"metadata": {"name": "fast"}, "driverName": "d.example.com",
+                       "parameters": {"iops": "9"}});
+    let made = cluster.make::<VolumeAttributesClass>(class).await;
+    let held = made.metadata.finalizers.as_deref().unwrap_or_default();
+    assert_eq!(held, ["kubernetes.io/vac-protection"]);
+    claim(&cluster, fast.clone()).await;
+    let csi = json!({"hostPath": null, "csi": {"driver": "d.example.com", "volumeHandle": "h"}});
+    volume(&cluster, "v", merged(csi, &fast)).await;
+    cluster.delete::<VolumeAttributesClass>("fast", Background).await;
+    cluster.pass(60).await;
+    assert!(cluster.find::<VolumeAttributesClass>("fast").await.is_some());
+    cluster.delete::<PersistentVolumeClaim>(CLAIM, Background).await;
+    cluster.gone::<PersistentVolumeClaim>(CLAIM).await;
+    cluster.pass(60).await;
+    assert!(cluster.find::<VolumeAttributesClass>("fast").await.is_some(), "the volume has it");
+    cluster.delete::<PersistentVolume>("v", Background).await;
+    cluster.gone::<VolumeAttributesClass>("fast").await;
     cluster.stop().await;
 }

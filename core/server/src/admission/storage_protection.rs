@@ -2,7 +2,7 @@ use pinnace_api::Result;
 
 use super::{Admission, AdmissionRequest, Operation};
 
-/// Holds claims and volumes from the start, so that none goes that is used; controllers let go.
+/// Holds claims, volumes and their classes of attributes from the start, so that none goes that is used; controllers let go.
 pub(super) struct StorageObjectInUseProtection;
 
 impl Admission for StorageObjectInUseProtection {
@@ -17,6 +17,7 @@ impl Admission for StorageObjectInUseProtection {
         let finalizer = match &**request.resource.name() {
             "persistentvolumeclaims" => "kubernetes.io/pvc-protection",
             "persistentvolumes" => "kubernetes.io/pv-protection",
+            "volumeattributesclasses.storage.k8s.io" => "kubernetes.io/vac-protection",
             _ => return Ok(()),
         };
         let Some(new) = request.new.as_mut() else { return Ok(()) };
