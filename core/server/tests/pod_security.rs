@@ -29,6 +29,8 @@ impl AuditSink for Log {
 
 struct World {
     client: Client,
+    /// Of a user that is exempt.
+    jane: Client,
     auditor: Auditor,
     log: Log,
 }
@@ -60,7 +62,8 @@ fn world() -> World {
     let policy = AuditPolicy::all(AuditLevel::Metadata);
     let auditor = Auditor::new(policy, Arc::new(log.clone())).unwrap();
     let server = server.pod_security(config).auditor(auditor.clone()).build();
-    World { client: server.client(User::host()), auditor, log }
+    let jane = server.client(User::new("jane", ["system:masters".to_owned()]));
+    World { client: server.client(User::host()), jane, auditor, log }
 }
 
 struct Answer {
@@ -158,6 +161,8 @@ async fn exempt_users_namespaces_and_runtimes_are_let_be() {
     vm["spec"]["runtimeClassName"] = "vm".into();
     write(client, "pod", vm, false).await.result.unwrap();
     assert!(write(client, "pod", pod("c", true), false).await.result.is_err());
+    write(&world.jane, "pod", pod("d", true), false).await.result.unwrap();
+    assert_eq!(world.notes("d"), json!({"exempt": "user"}));
     assert_eq!(world.notes("a"), json!({"exempt": "namespace"}));
     assert_eq!(world.notes("b"), json!({"exempt": "runtimeClass"}));
 }
