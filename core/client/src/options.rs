@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
@@ -18,14 +19,18 @@ pub struct ListOptions {
     /// Goes on with a list that was cut by `limit`.
     pub continue_token: Option<String>,
     /// List: the state at, or not older than, this revision. Watch: only what came after it.
-    /// `None` and, for a list, `0` mean what is there now.
+    /// `None` and `0` mean what is there now, which a watch then begins with.
     pub resource_version: Option<u64>,
     /// How a list takes `resource_version`.
     pub version_match: Option<VersionMatch>,
     /// Watch: whether the stream tells from time to time how far it is.
     pub bookmarks: bool,
-    /// Watch: begins with what is there now, as `Added`, and a bookmark that says it is whole.
-    pub initial_events: bool,
+    /// Watch: whether it begins with what is there now, as `Added`, and with `bookmarks` one that
+    /// says it is whole. `None` leaves that to `resource_version`.
+    pub initial_events: Option<bool>,
+    /// Watch: how long it is to last. Who opens it ends it; with `bookmarks`, one comes shortly
+    /// before.
+    pub timeout: Option<Duration>,
 }
 
 impl ListOptions {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use pinnace_api::{Key, Resource, Result};
+use pinnace_api::{Key, Object, Resource, Result};
 use pinnace_client::{ListOptions, WatchEvent, WatchStream};
 use pinnace_store::{Change, Cursor, Event, Store, StoreError};
 use tokio::time::Instant;
@@ -17,6 +17,10 @@ use crate::{Server, User};
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// How often a watch that asked for it is told how far it is.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// How long before its end a watch is told so once more.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+/// How long a version that is to come is waited for.
+const VERSION_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Server {
     pub(crate) async fn watch(
@@ -31,25 +35,31 @@ impl Server {
         let filter = Filter::new(&resource, namespace, options)?;
         let converter = selects_converted(&resource, options).then(|| self.clone());
         let mut initial = VecDeque::new();
-        let from = match options.resource_version {
-            Some(revision) if revision > 0 && !options.initial_events => revision,
-            _ => {
-                let all = ListOptions {
-                    labels: options.labels.clone(),
-                    fields: options.fields.clone(),
-                    ..ListOptions::default()
-                };
-                let list = self.selected(&resource, namespace, &all).await?;
-                initial.extend(list.items.into_iter().map(WatchEvent::Added));
-                if options.initial_events && options.bookmarks {
-                    initial.push_back(WatchEvent::Bookmark(list.revision, true));
-                }
-                list.revision
+        let version = options.resource_version.unwrap_or(0);
+        self.wait_for(version).await?;
+        let from = if options.initial_events.unwrap_or(version == 0) {
+            let all = ListOptions {
+                labels: options.labels.clone(),
+                fields: options.fields.clone(),
+                ..ListOptions::default()
+            };
+            let list = self.selected(&resource, namespace, &all).await?;
+            initial.extend(list.items.into_iter().map(WatchEvent::Added));
+            if options.bookmarks {
+                initial.push_back(WatchEvent::Bookmark(list.revision, true));
             }
+            list.revision
+        } else if version > 0 {
+            version
+        } else {
+            self.store().revision()
         };
         let cursor =
             self.store().watch(resource.table(), from).map_err(|error| storage_error(&error))?;
-        let next_bookmark = options.bookmarks.then(|| Instant::now() + BOOKMARK_INTERVAL);
+        let last_bookmark = options
+            .timeout
+            .map(|timeout| Instant::now() + timeout.checked_sub(LAST_BOOKMARK).unwrap_or_default());
+        let next_bookmark = if options.bookmarks { bookmark_after(last_bookmark) } else { None };
         let definition = Definition::of(&resource, self.store())?;
         let state = Watch {
             definition,
@@ -59,10 +69,31 @@ impl Server {
             initial,
             cursor,
             next_bookmark,
+            last_bookmark,
             ended: false,
         };
         Ok(futures::stream::unfold(Box::new(state), Watch::step).boxed())
     }
+
+    /// Waits a little for a revision that has not happened yet. It may never happen: a store in
+    /// memory begins anew, and who comes with a version from before has to learn that.
+    async fn wait_for(&self, revision: u64) -> Result<()> {
+        // Which of the two ended the waiting shows in what follows.
+        let _ = tokio::time::timeout(VERSION_PATIENCE, self.store().reached(revision)).await;
+        let current = self.store().revision();
+        if revision > current {
+            return Err(storage_error(&StoreError::Future { requested: revision, current }));
+        }
+        Ok(())
+    }
+}
+
+/// When the next bookmark is due: after the usual time, or when the last one is.
+fn bookmark_after(last: Option<Instant>) -> Option<Instant> {
+    let now = Instant::now();
+    let usual = now + BOOKMARK_INTERVAL;
+    let next = last.map_or(usual, |last| last.min(usual));
+    (next > now).then_some(next)
 }
 
 struct Watch {
@@ -74,6 +105,7 @@ struct Watch {
     initial: VecDeque<WatchEvent>,
     cursor: Cursor,
     next_bookmark: Option<Instant>,
+    last_bookmark: Option<Instant>,
     ended: bool,
 }
 
@@ -96,17 +128,17 @@ impl Watch {
             };
             match next {
                 None => {
-                    self.next_bookmark = Some(Instant::now() + BOOKMARK_INTERVAL);
+                    self.next_bookmark = bookmark_after(self.last_bookmark);
                     let revision = self.cursor.revision();
                     return Some((Ok(WatchEvent::Bookmark(revision, false)), self));
                 }
                 Some(Ok(event)) => {
                     let shown = match &self.converter {
-                        None => Ok(self.show(&event)),
+                        None => self.show(&event),
                         Some(server) => {
                             let converted = server.loaded_event(&self.resource, &event);
                             let converted = Box::pin(converted).await;
-                            converted.map(|event| self.show(&event))
+                            converted.and_then(|event| self.show(&event))
                         }
                     };
                     match shown {
@@ -127,23 +159,20 @@ impl Watch {
     }
 
     /// What an event means to somebody who sees only what matches: an object that begins to match
-    /// has been added, one that ceases to match is gone.
-    fn show(&self, event: &Event) -> Option<WatchEvent> {
+    /// has been added, one that ceases to match is gone, and was last seen as it matched.
+    fn show(&self, event: &Event) -> Result<Option<WatchEvent>> {
+        let matches = |object: &&Object| self.filter.matches(&self.resource, object);
         let object = &event.object;
-        let is = event.change != Change::Deleted && self.filter.matches(&self.resource, object);
-        let was = match event.change {
-            Change::Deleted => self.filter.matches(&self.resource, object),
-            _ => {
-                let previous = event.previous.as_ref();
-                previous.is_some_and(|previous| self.filter.matches(&self.resource, previous))
-            }
-        };
-        match (was, is) {
-            (false, true) => Some(WatchEvent::Added(object.clone())),
-            (true, true) => Some(WatchEvent::Modified(object.clone())),
-            (true, false) => Some(WatchEvent::Deleted(object.clone())),
-            (false, false) => None,
+        if event.change == Change::Deleted {
+            return Ok(matches(&object).then(|| WatchEvent::Deleted(object.clone())));
         }
+        let previous = event.previous.as_ref().filter(matches);
+        Ok(match (previous, matches(&object)) {
+            (None, true) => Some(WatchEvent::Added(object.clone())),
+            (Some(_), true) => Some(WatchEvent::Modified(object.clone())),
+            (Some(last), false) => Some(WatchEvent::Deleted(last.draft()?.commit(event.revision))),
+            (None, false) => None,
+        })
     }
 }
 

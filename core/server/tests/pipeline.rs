@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Binding, ConfigMap, Namespace, ObjectReference, Pod};
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -539,11 +539,92 @@ async fn a_watch_tells_of_what_begins_and_ceases_to_match() {
         .unwrap();
         let event = events.next().await.unwrap().unwrap();
         match (on, event) {
-            (true, WatchEvent::Added(_) | WatchEvent::Modified(_))
-            | (false, WatchEvent::Deleted(_)) => {}
+            (true, WatchEvent::Added(_) | WatchEvent::Modified(_)) => {}
+            // As it matched last, at the version at which it ceased to.
+            (false, WatchEvent::Deleted(map)) => {
+                let now = maps.get(&key("a")).await.unwrap();
+                assert_eq!(map.meta().resource_version, now.metadata.resource_version);
+                assert!(map.labels().is_some_and(|labels| labels.contains_key("on")));
+                assert_eq!(map.get::<ConfigMap>().unwrap().data.as_ref().unwrap()["n"], "xx");
+            }
             (on, event) => panic!("{on}: {event:?}"),
         }
     }
+}
+
+/// What a watch says of itself: the names it begins with, and bookmarks.
+async fn beginning(client: &Client, options: ListOptions) -> Vec<String> {
+    let mut events = client.of::<ConfigMap>().unwrap().watch(None, options).await.unwrap();
+    let mut said = Vec::new();
+    while let Some(Some(Ok(event))) = events.next().now_or_never() {
+        said.push(match event {
+            WatchEvent::Added(object) => object.name().to_owned(),
+            WatchEvent::Bookmark(_, true) => "whole".to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    said
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_begins_with_what_it_is_asked_for() {
+    let client = client().await;
+    let made = client.of::<ConfigMap>().unwrap().create(config_map("a")).await.unwrap();
+    let revision = made.object().revision();
+    for (initial, version, expected) in [
+        (None, None, vec!["a", "whole"]),
+        (None, Some(0), vec!["a", "whole"]),
+        (None, Some(revision), vec![]),
+        (None, Some(revision - 1), vec!["a"]),
+        (Some(true), None, vec!["a", "whole"]),
+        (Some(true), Some(revision), vec!["a", "whole"]),
+        (Some(false), None, vec![]),
+        (Some(false), Some(0), vec![]),
+        (Some(false), Some(revision - 1), vec!["a"]),
+    ] {
+        let options = ListOptions {
+            bookmarks: true,
+            initial_events: initial,
+            resource_version: version,
+            ..ListOptions::default()
+        };
+        assert_eq!(beginning(&client, options).await, expected, "{initial:?} {version:?}");
+    }
+    assert_eq!(beginning(&client, ListOptions::default()).await, ["a"], "without bookmarks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_waits_a_little_for_its_version() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    let revision = maps.create(config_map("a")).await.unwrap().object().revision();
+    let after = |version| ListOptions::default().after(version);
+    let late = maps.watch(None, after(revision + 9)).await.map(drop);
+    check_error(late, Reason::Timeout, &format!("Too large resource version: {}", revision + 9));
+    let options = ListOptions { initial_events: Some(true), ..after(revision + 1) };
+    let mut watch = Box::pin(maps.watch(None, options));
+    assert!((&mut watch).now_or_never().is_none(), "it has not happened yet");
+    maps.create(config_map("b")).await.unwrap();
+    let events: Vec<_> = watch.await.unwrap().take(2).collect().await;
+    assert!(matches!(&events[1], Ok(WatchEvent::Added(map)) if map.name() == "b"), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_told_how_far_it_is_shortly_before_its_end() {
+    let client = client().await;
+    let maps = client.of::<ConfigMap>().unwrap();
+    let revision = maps.create(config_map("a")).await.unwrap().object().revision();
+    let timeout = Some(Duration::from_secs(70));
+    let options = ListOptions { bookmarks: true, timeout, ..ListOptions::default() };
+    let began = tokio::time::Instant::now();
+    let mut events = maps.watch(None, options.after(revision)).await.unwrap();
+    for seconds in [60, 68] {
+        let event = events.next().await.unwrap();
+        assert!(matches!(event, Ok(WatchEvent::Bookmark(_, false))), "{event:?}");
+        assert_eq!(began.elapsed().as_secs(), seconds);
+    }
+    let more = tokio::time::timeout(Duration::from_secs(600), events.next()).await;
+    assert!(more.is_err(), "that was the last: {more:?}");
 }
 
 #[tokio::test]

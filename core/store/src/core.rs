@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -5,6 +6,7 @@ use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use crate::log::{Event, Limits, TableLog};
 use crate::state::State;
@@ -31,19 +33,25 @@ pub(crate) struct Feed {
     pub(crate) logged: AtomicU64,
     /// No more events will come.
     pub(crate) closed: AtomicBool,
+    /// Told whenever `logged` or `closed` changes.
+    pub(crate) moved: Notify,
 }
 
 /// An event and the table it belongs to.
 pub(crate) type TableEvent = (Arc<str>, Arc<Event>);
 
 /// Logs that have news, to be woken once nothing is locked any more.
-pub(crate) struct News(SmallVec<[Arc<TableLog>; 1]>);
+pub(crate) struct News {
+    logs: SmallVec<[Arc<TableLog>; 1]>,
+    feed: Arc<Feed>,
+}
 
 impl News {
     pub(crate) fn spread(self) {
-        for log in self.0 {
+        for log in self.logs {
             log.appended.notify_waiters();
         }
+        self.feed.moved.notify_waiters();
     }
 }
 
@@ -54,7 +62,11 @@ impl Core {
             published: ArcSwap::from_pointee(state),
             logs: RwLock::default(),
             publishing: Mutex::new(()),
-            feed: Arc::new(Feed { logged: AtomicU64::new(base), closed: AtomicBool::new(false) }),
+            feed: Arc::new(Feed {
+                logged: AtomicU64::new(base),
+                closed: AtomicBool::new(false),
+                moved: Notify::new(),
+            }),
             base,
             compacted: AtomicU64::new(base),
             limits,
@@ -77,26 +89,40 @@ impl Core {
         events: impl Iterator<Item = &'e TableEvent>,
     ) -> News {
         let revision = state.revision;
-        let mut news = SmallVec::<[Arc<TableLog>; 1]>::new();
+        let mut logs = SmallVec::<[Arc<TableLog>; 1]>::new();
         let publishing = self.publishing.lock();
         self.published.store(Arc::new(state));
         for (table, event) in events {
             let log = self.log(table);
             log.append(event.clone());
-            if !news.iter().any(|known| Arc::ptr_eq(known, &log)) {
-                news.push(log);
+            if !logs.iter().any(|known| Arc::ptr_eq(known, &log)) {
+                logs.push(log);
             }
         }
         self.feed.logged.store(revision, Ordering::Release);
         drop(publishing);
-        News(news)
+        News { logs, feed: self.feed.clone() }
+    }
+
+    /// Waits until there is every event up to a revision, or the store is closed.
+    pub(crate) async fn reached(&self, revision: u64) {
+        loop {
+            let mut moved = pin!(self.feed.moved.notified());
+            moved.as_mut().enable();
+            if self.feed.logged.load(Ordering::Acquire) >= revision
+                || self.feed.closed.load(Ordering::Acquire)
+            {
+                return;
+            }
+            moved.await;
+        }
     }
 
     /// Ends all watches once they have given what there is.
     pub(crate) fn close(&self) {
         self.feed.closed.store(true, Ordering::Release);
         let logs = self.logs.read().values().cloned().collect();
-        News(logs).spread();
+        News { logs, feed: self.feed.clone() }.spread();
     }
 
     pub(crate) fn log(&self, table: &str) -> Arc<TableLog> {

@@ -116,6 +116,11 @@ impl Store {
         self.0.shared.core.revision()
     }
 
+    /// Waits until a revision has happened, or no more will. Cancel-safe.
+    pub async fn reached(&self, revision: u64) {
+        self.0.shared.core.reached(revision).await;
+    }
+
     /// Whether commits are still taken.
     pub fn is_open(&self) -> bool {
         !self.0.shared.head.lock().closed

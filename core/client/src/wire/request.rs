@@ -73,20 +73,22 @@ pub(super) fn of_list(options: &ListOptions, watch: bool) -> Query {
     if let Some(version) = options.resource_version {
         set("resourceVersion", version.to_string());
     }
+    let initial = options.initial_events.filter(|_| watch);
     match options.version_match {
         Some(VersionMatch::Exact) => set("resourceVersionMatch", "Exact".to_owned()),
-        Some(VersionMatch::NotOlderThan) => {
-            set("resourceVersionMatch", "NotOlderThan".to_owned());
-        }
-        None => {}
+        None if initial.is_none() => {}
+        _ => set("resourceVersionMatch", "NotOlderThan".to_owned()),
     }
     if watch {
         set("watch", "true".to_owned());
         if options.bookmarks {
             set("allowWatchBookmarks", "true".to_owned());
         }
-        if options.initial_events {
-            set("sendInitialEvents", "true".to_owned());
+        if let Some(initial) = initial {
+            set("sendInitialEvents", initial.to_string());
+        }
+        if let Some(timeout) = options.timeout {
+            set("timeoutSeconds", timeout.as_secs().to_string());
         }
     }
     query

@@ -5,7 +5,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use pinnace_api::selector::FieldSelector;
-use pinnace_api::{ApiError, Result};
+use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::{ListOptions, Transport as _, WatchStream};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -26,6 +26,7 @@ impl Call<'_> {
         let mut options = options::list_options(self.query, true)?;
         self.narrow(&mut options)?;
         let timeout = self.timeout()?;
+        options.timeout = Some(timeout);
         let frames = WatchFrames::new(self.resource.clone(), accepted, self.server.env().clock());
         let watch = self.api.watch(self.resource.clone(), self.scope(), options).await;
         let body = match watch {
@@ -33,8 +34,8 @@ impl Call<'_> {
                 return self.watch_socket(events, frames, timeout, upgrade);
             }
             Ok(events) => Body::watch(WatchBody::new(events, frames, timeout, &self.peer.stop)),
-            // As upstream: the answer to a version that is too old is an event.
-            Err(error) if error.is_expired() => {
+            // As upstream: the answer to a version that is too old or too new is an event.
+            Err(error) if error.is_expired() || error.reason() == Reason::Timeout => {
                 let mut out = BytesMut::new();
                 frames.write_error(&error, &mut out);
                 Body::from(out.freeze())

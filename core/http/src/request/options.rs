@@ -70,7 +70,7 @@ pub(crate) fn list_options(query: &Query, watch: bool) -> Result<ListOptions> {
         },
         limit: query.number("limit")?.and_then(|limit| u64::try_from(limit).ok()),
         bookmarks: watch && query.flag("allowWatchBookmarks"),
-        initial_events: watch && query.flag("sendInitialEvents"),
+        initial_events: query.optional_flag("sendInitialEvents").filter(|_| watch),
         ..ListOptions::default()
     };
     if let Some(labels) = query.text("labelSelector") {
@@ -97,17 +97,27 @@ fn check_list(query: &Query, watch: bool) -> Result<()> {
     let wanted = query.text("resourceVersionMatch");
     let initial = query.optional_flag("sendInitialEvents");
     let supported = ["Exact", "NotOlderThan", ""];
+    let continued = "resourceVersionMatch is forbidden when continue is provided";
     if watch {
-        match (wanted, initial) {
-            (Some(_), None) => errors.forbidden(
-                &matching,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
-            (wanted, Some(_)) if wanted != Some("NotOlderThan") => errors.forbidden(
+        let not_older = "NotOlderThan";
+        if initial.is_some() && wanted != Some(not_older) {
+            errors.forbidden(
                 &matching,
                 "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ),
-            _ => {}
+            );
+        }
+        let Some(wanted) = wanted else { return checked("ListOptions", errors) };
+        if initial.is_none() {
+            errors.forbidden(
+                &matching,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+        }
+        if wanted != not_older {
+            errors.not_supported(&matching, wanted, &[not_older]);
+        }
+        if query.text("continue").is_some() {
+            errors.forbidden(&matching, continued);
         }
         return checked("ListOptions", errors);
     }
@@ -119,10 +129,7 @@ fn check_list(query: &Query, watch: bool) -> Result<()> {
             );
         }
         if query.text("continue").is_some() {
-            errors.forbidden(
-                &matching,
-                "resourceVersionMatch is forbidden when continue is provided",
-            );
+            errors.forbidden(&matching, continued);
         }
         if !matches!(wanted, "Exact" | "NotOlderThan") {
             errors.not_supported(&matching, wanted, &supported);
@@ -299,6 +306,13 @@ mod tests {
             "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: \
              sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         );
+        let match_of_a_watch = "ListOptions.meta.k8s.io \"\" is invalid: [resourceVersionMatch: \
+             Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan, \
+             resourceVersionMatch: Unsupported value: \"Exact\": supported values: \
+             \"NotOlderThan\", resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden \
+             when continue is provided]";
+        let all = "sendInitialEvents=true&resourceVersionMatch=Exact&continue=x";
+        list_refused(all, true, match_of_a_watch);
         assert!(
             list_options(&Query::parse("resourceVersion=&limit=0&labelSelector="), false).is_ok()
         );

@@ -82,7 +82,8 @@ impl Joined {
 /// Signs whatever is asked for.
 async fn sign(client: Client, authority: Arc<Authority>) {
     let api = client.of::<CertificateSigningRequest>().unwrap();
-    let options = ListOptions { initial_events: true, bookmarks: true, ..ListOptions::default() };
+    let options =
+        ListOptions { initial_events: Some(true), bookmarks: true, ..ListOptions::default() };
     let mut events = api.watch(None, options).await.unwrap();
     while let Some(event) = events.try_next().await.unwrap() {
         let WatchEvent::Added(object) = event else { continue };

@@ -162,7 +162,7 @@ impl World {
 
     /// Waits until `holds` of pod `p`.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Pod) -> bool) -> Typed<Pod> {
-        let options = ListOptions { initial_events: true, ..ListOptions::default() };
+        let options = ListOptions { initial_events: Some(true), ..ListOptions::default() };
         let mut events = self.pods().watch(Some("default"), options).await.unwrap();
         let found = tokio::time::timeout(PATIENCE, async {
             while let Some(event) = events.next().await {
