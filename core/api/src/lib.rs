@@ -70,5 +70,7 @@ pub use key::Key;
 pub use kind::{Codec, Kind, Payload};
 pub use object::{Draft, Object, Typed};
 pub use ownership::{Ownership, Writer};
-pub use resource::{KindSchema, Resource, ScaleTarget, Scope, Subresource, Subresources, Verbs};
+pub use resource::{
+    Dependents, KindSchema, Resource, ScaleTarget, Scope, Subresource, Subresources, Verbs,
+};
 pub use strategy::{AnyStrategy, Caller, PodsOf, ScaleView, Strategy};

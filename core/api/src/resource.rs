@@ -142,6 +142,18 @@ impl Verbs {
     pub const READ: Self = Self(&["get", "list"]);
 }
 
+/// What becomes of the objects that an object owns when its deletion does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dependents {
+    /// They go, too.
+    #[default]
+    Deleted,
+    /// They stay.
+    Orphaned,
+    /// There are none: nothing that a deletion says of them is kept.
+    None,
+}
+
 /// Describes the type of a kind's objects for people and clients.
 #[derive(Clone)]
 pub enum KindSchema {
@@ -181,6 +193,8 @@ pub struct Resource {
     pub selectable_fields: Vec<Cow<'static, str>>,
     /// Its verbs.
     pub verbs: Verbs,
+    /// What becomes of what its objects own.
+    pub dependents: Dependents,
     /// What its objects are made of.
     pub schema: KindSchema,
     /// How it is read.
@@ -290,6 +304,7 @@ impl Resource {
             subresources: Subresources::default(),
             selectable_fields: Vec::new(),
             verbs: Verbs::ALL,
+            dependents: Dependents::default(),
             schema,
             codec: Codec::of::<S::Kind>(),
             strategy: Arc::new(strategy),
@@ -322,6 +337,7 @@ impl Resource {
             subresources: Subresources::default(),
             selectable_fields: Vec::new(),
             verbs: Verbs::ALL,
+            dependents: Dependents::default(),
             schema: KindSchema::Any,
             codec: Codec::of::<DynamicObject>(),
             strategy: Arc::new(Shape::<DynamicObject>(PhantomData)),
@@ -451,6 +467,12 @@ impl Resource {
     /// Sets its verbs.
     pub fn verbs(mut self, verbs: Verbs) -> Self {
         self.verbs = verbs;
+        self
+    }
+
+    /// Sets what becomes of what its objects own.
+    pub fn dependents(mut self, dependents: Dependents) -> Self {
+        self.dependents = dependents;
         self
     }
 

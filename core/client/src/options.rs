@@ -93,6 +93,9 @@ pub struct WriteOptions {
     /// What happens to fields that the kind does not have. It is for whoever decodes documents:
     /// a typed draft has none.
     pub field_validation: FieldValidation,
+    /// What whoever decoded a patch has found wrong with its fields. It is told with what is wrong
+    /// with what the patch makes.
+    pub problems: Vec<String>,
     /// Where warnings go; dropped unless somebody listens.
     pub warnings: Warnings,
     /// What the audit log is told of the request; dropped unless it is noted.

@@ -68,6 +68,22 @@ impl Server {
         options: &WriteOptions,
     ) -> Result<Draft> {
         let resource = &*target.resource;
+        let (object, ownership) = self.applied(user, target, old, applied, options)?;
+        let mut new = Self::accept(resource, Draft::from_value(resource.codec, object)?)?;
+        new.set_ownership(ownership);
+        Ok(new)
+    }
+
+    /// What an apply makes of an object, and who owns its fields then.
+    pub(crate) fn applied(
+        &self,
+        user: &User,
+        target: &Target,
+        old: Option<&Object>,
+        applied: &Value,
+        options: &WriteOptions,
+    ) -> Result<(Value, Ownership)> {
+        let resource = &*target.resource;
         let kind = resource.kind_type().ok_or_else(|| {
             ApiError::new(Reason::UnsupportedMediaType, "this kind cannot be applied")
         })?;
@@ -79,8 +95,6 @@ impl Server {
         let book = old.map(Object::managed_fields).unwrap_or_default();
         let by = writer.manager();
         let (object, book) = patch::apply(kind.get(), &live, applied, book, &by, options.force)?;
-        let mut new = Self::accept(resource, Draft::from_value(resource.codec, object)?)?;
-        new.set_ownership(Ownership::known(book));
-        Ok(new)
+        Ok((object, Ownership::known(book)))
     }
 }

@@ -91,6 +91,7 @@ impl Server {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
+        merge_owners(draft, false, &options.warnings);
         self.prepare_new(draft);
         // Before the strategy sees it: labels may be made of the name.
         self.generate_name(resource, &self.snapshot(), draft)?;
@@ -103,6 +104,7 @@ impl Server {
             self.admit_created(user, target, draft)
         })
         .await?;
+        merge_owners(draft, true, &options.warnings);
         let key = draft.key();
         validate_new(resource, draft)?;
         self.review_final(&Write { key: &key, ..write }, Some(&mut *draft)).await?;
@@ -274,6 +276,27 @@ fn validate_new(resource: &Resource, draft: &Draft) -> Result<()> {
     }
     resource.strategy.validate(draft, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, name, &errors)) }
+}
+
+/// Takes out owners that are there twice, which is told; `admitted` says whether those outside have
+/// had their say.
+pub(crate) fn merge_owners(draft: &mut Draft, admitted: bool, warnings: &Warnings) {
+    let few =
+        |draft: &Draft| draft.meta().owner_references.as_ref().is_none_or(|all| all.len() < 2);
+    if few(draft) {
+        return;
+    }
+    let twice = metadata::merge_owners(draft.meta_mut());
+    if twice.is_empty() {
+        return;
+    }
+    let when = if admitted { " after mutating admission happens" } else { "" };
+    warnings.add(format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner \
+         references in 1.20+, and may reject such requests as early as 1.24; please fix your \
+         requests; duplicate UID(s) observed: {}",
+        twice.join(", ")
+    ));
 }
 
 /// Says what is valid and most often a mistake.

@@ -1,5 +1,5 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use pinnace_api::{ApiError, Draft, Object, Resource, Result};
+use pinnace_api::{ApiError, Dependents, Draft, Object, Resource, Result};
 use pinnace_client::{DeleteOptions, List, ListOptions, PropagationPolicy, Target};
 use pinnace_store::{CommitError, Expect, Transaction};
 use std::sync::Arc;
@@ -164,7 +164,15 @@ impl Server {
         let now = self.env().clock().now_seconds();
         let grace = resource.strategy.grace_period(old, options.grace_period_seconds).unwrap_or(0);
         let mut draft = old.draft()?;
-        let finalizers = finalizers_for(old.meta(), options.propagation);
+        let policy = match resource.dependents {
+            // Whoever looks after dependents never sees these.
+            Dependents::None => Some(PropagationPolicy::Background),
+            Dependents::Orphaned if options.propagation.is_none() && !has_policy(old.meta()) => {
+                Some(PropagationPolicy::Orphan)
+            }
+            _ => options.propagation,
+        };
+        let finalizers = finalizers_for(old.meta(), policy);
         let meta = draft.meta_mut();
         meta.finalizers = Some(finalizers).filter(|finalizers| !finalizers.is_empty());
         match old.meta().deletion_grace_period_seconds {
@@ -223,6 +231,11 @@ pub(crate) fn check_preconditions(
         }
     }
     Ok(())
+}
+
+/// Whether an object says itself what is to become of what it owns.
+fn has_policy(meta: &ObjectMeta) -> bool {
+    meta.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND || finalizer == ORPHAN)
 }
 
 /// The finalizers of an object after a deletion with this policy.

@@ -17,7 +17,14 @@ const NOT_STATUS_OF: &[(&str, Paths)] = &[
     ("pods", &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
     ("deployments.apps", &[&["spec"], &["metadata", "labels"]]),
     ("certificatesigningrequests.certificates.k8s.io", &[&["spec"], &["status", "conditions"]]),
+    ("flowschemas.flowcontrol.apiserver.k8s.io", NOT_METADATA),
+    ("prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", NOT_METADATA),
+    ("resourceclaims.resource.k8s.io", NOT_METADATA),
+    ("servicecidrs.networking.k8s.io", NOT_METADATA),
+    ("validatingadmissionpolicies.admissionregistration.k8s.io", NOT_METADATA),
+    ("volumeattachments.storage.k8s.io", NOT_METADATA),
 ];
+const NOT_METADATA: Paths = &[&["metadata"], &["spec"]];
 const NOT_SPEC: Paths = &[&["spec"]];
 /// What an approval does not change.
 const NOT_APPROVAL: Paths = &[&["spec"], &["status", "certificate"]];

@@ -32,27 +32,33 @@ pub(crate) fn apply_patch(
     }
 }
 
-/// Deals with fields that a kind does not have, once operations have been done to an object: which
-/// ones they put there shows only in what came of them.
+/// Deals with fields that a kind does not have, once an object has been patched: which ones a patch
+/// puts there shows only in what came of it.
 ///
 /// # Errors
 /// `Invalid` under strict validation.
 pub(crate) fn check_patched(
     kind: Option<TypeRef<'_>>,
+    patch: &Patch,
     patched: &Value,
     options: &WriteOptions,
 ) -> Result<()> {
-    let Some(kind) = kind.filter(|_| options.field_validation != FieldValidation::Ignore) else {
-        return Ok(());
-    };
-    let problems = unknown_fields(kind, patched);
+    match options.field_validation {
+        FieldValidation::Ignore => return Ok(()),
+        FieldValidation::Warn if !options.warnings.are_kept() => return Ok(()),
+        _ => {}
+    }
+    let mut problems = options.problems.clone();
+    problems.extend(kind.into_iter().flat_map(|kind| unknown_fields(kind, patched)));
     if problems.is_empty() {
         return Ok(());
     }
     if options.field_validation == FieldValidation::Strict {
         let mut errors = ErrorList::default();
         let why = format!("strict decoding error: {}", problems.join(", "));
-        errors.invalid(&Path::root("patch"), patched.to_string(), &why);
+        // As upstream: of a strategic merge, what was asked for.
+        let shown = if let Patch::StrategicMerge(change) = patch { change } else { patched };
+        errors.invalid(&Path::root("patch"), shown.to_string(), &why);
         return Err(ApiError::invalid_kind("", "", "", &errors));
     }
     problems.into_iter().for_each(|problem| options.warnings.add(problem));

@@ -137,10 +137,7 @@ impl Filter {
         options: &ListOptions,
     ) -> Result<Self> {
         if let Some(fields) = &options.fields {
-            fields.validate(|field| {
-                matches!(field, "metadata.name" | "metadata.namespace")
-                    || resource.selectable_fields.iter().any(|one| one == field)
-            })?;
+            fields.validate_for(resource)?;
         }
         Ok(Self {
             namespace: namespace.map(Arc::from),

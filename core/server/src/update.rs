@@ -8,7 +8,7 @@ use pinnace_store::{CommitError, Expect, Transaction};
 
 use crate::caller::Writing;
 use crate::certificates;
-use crate::create::{first, storage_error, warn};
+use crate::create::{first, merge_owners, storage_error, warn};
 use crate::patching::{apply_patch, check_patched};
 use crate::server::WRITE_ATTEMPTS;
 use crate::write::Write;
@@ -16,8 +16,7 @@ use crate::write::Write;
 use crate::{AdmissionRequest, Operation, Server, User};
 
 /// Kinds whose objects come to be when one that is not there is updated.
-const MADE_BY_UPDATES: [&str; 9] = [
-    "certificatesigningrequests.certificates.k8s.io",
+const MADE_BY_UPDATES: [&str; 10] = [
     "clusterrolebindings.rbac.authorization.k8s.io",
     "clusterroles.rbac.authorization.k8s.io",
     "endpoints",
@@ -26,13 +25,27 @@ const MADE_BY_UPDATES: [&str; 9] = [
     "limitranges",
     "rolebindings.rbac.authorization.k8s.io",
     "roles.rbac.authorization.k8s.io",
+    "runtimeclasses.node.k8s.io",
+    "services",
 ];
-/// Kinds whose objects are only updated by who says which version they have seen.
-const VERSIONED: [&str; 4] = [
+/// Kinds whose objects are only updated by who says which version they have seen, as are all custom
+/// ones.
+const VERSIONED: [&str; 15] = [
     "apiservices.apiregistration.k8s.io",
+    "csidrivers.storage.k8s.io",
+    "csinodes.storage.k8s.io",
+    "csistoragecapacities.storage.k8s.io",
     "customresourcedefinitions.apiextensions.k8s.io",
     "leases.coordination.k8s.io",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     "poddisruptionbudgets.policy",
+    "runtimeclasses.node.k8s.io",
+    "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "volumeattachments.storage.k8s.io",
 ];
 
 impl Server {
@@ -73,13 +86,6 @@ impl Server {
                 done => return done,
             }
         }
-        if version_of(&draft).is_empty() && VERSIONED.contains(&&**resource.name()) {
-            let mut errors = ErrorList::default();
-            let at = Path::root("metadata");
-            let at = at.child("resourceVersion");
-            errors.invalid(&at, Bare("0x0"), "must be specified for an update");
-            return Err(ApiError::invalid(resource, name, &errors));
-        }
         // A draft that names its version is written at most once, so it need not be kept.
         let versioned = !version_of(&draft).is_empty();
         let mut draft = Some(draft);
@@ -88,6 +94,7 @@ impl Server {
             let new = if versioned { draft.take() } else { draft.clone() };
             async move {
                 let new = new.ok_or_else(|| ApiError::modified(resource, name))?;
+                check_versioned(resource, &new, name)?;
                 server.finish_tracked(user, "update", target, new, &old, options).await
             }
         })
@@ -136,9 +143,7 @@ impl Server {
             served.to_unmanaged_value()?
         };
         let patched = apply_patch(kind, !resource.is_custom(), patch, before)?;
-        if let Patch::Json(_) = patch {
-            check_patched(kind, &patched, options)?;
-        }
+        check_patched(kind, patch, &patched, options)?;
         Self::accept(resource, Draft::from_value(resource.codec, patched)?)
     }
 
@@ -186,10 +191,14 @@ impl Server {
         options: &WriteOptions,
     ) -> Result<Draft> {
         self.check_expected(target, &new, old)?;
+        if verb == "update" {
+            merge_owners(&mut new, false, &options.warnings);
+        }
         self.admit_changed(user, target, &mut new, old)?;
         let write = Write::to(user, Operation::Update, target, Some(old), options);
         self.mutate(&write, Some(&mut new), |new| self.admit_changed(user, target, new, old))
             .await?;
+        merge_owners(&mut new, true, &options.warnings);
         let mut errors = ErrorList::default();
         if target.subresource == Some(Subresource::Status) {
             let resource = &*target.resource;
@@ -234,10 +243,7 @@ impl Server {
         new.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         keep_system_metadata(new, old);
         match target.subresource {
-            Some(Subresource::Status) => {
-                keep_metadata_for_status(new, old);
-                resource.strategy.prepare_for_status_update(new, old);
-            }
+            Some(Subresource::Status) => resource.strategy.prepare_for_status_update(new, old),
             Some(Subresource::Finalize) => resource.strategy.prepare_for_finalize(new, old),
             Some(part) => resource.strategy.prepare_for_part(part, new, old),
             None => resource.strategy.prepare_for_update(new, old),
@@ -315,6 +321,20 @@ impl Server {
     }
 }
 
+/// Checks that an update says which version its writer has seen, of kinds where it has to.
+fn check_versioned(resource: &Resource, new: &Draft, name: &str) -> Result<()> {
+    let has_to = resource.is_custom() || VERSIONED.contains(&&**resource.name());
+    if !has_to || !version_of(new).is_empty() {
+        return Ok(());
+    }
+    let mut errors = ErrorList::default();
+    let path = Path::root("metadata");
+    let path = path.child("resourceVersion");
+    errors.invalid(&path, Bare("0x0"), "must be specified for an update");
+    // As upstream, which names the resource where the kind would stand.
+    Err(ApiError::invalid_kind(&resource.group, &resource.plural, name, &errors))
+}
+
 /// Checks a changed object, or the part of it that was changed; `errors` are known already.
 pub(crate) fn validate_changed(
     target: &Target,
@@ -371,12 +391,4 @@ fn keep_system_metadata(new: &mut Draft, old: &Object) {
     new.generation = old.generation;
     new.generate_name.clone_from(&old.generate_name);
     new.self_link = None;
-}
-
-/// The status of an object is written without its metadata, but for labels and annotations.
-fn keep_metadata_for_status(new: &mut Draft, old: &Object) {
-    let old = old.meta();
-    let new = new.meta_mut();
-    new.finalizers.clone_from(&old.finalizers);
-    new.owner_references.clone_from(&old.owner_references);
 }

@@ -163,6 +163,45 @@ async fn parts_of_an_object_have_managers_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_scale_is_applied_and_conflicts_with_who_has_the_replicas() {
+    let fixture = Fixture::new().await;
+    let spec = json!({
+        "selector": {"matchLabels": {"app": "a"}},
+        "template": {
+            "metadata": {"labels": {"app": "a"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}
+        }
+    });
+    let object = json!({"metadata": {"name": "a"}, "spec": spec});
+    fixture.create("deployment", "ann", object).await;
+    let api = fixture.client.of::<Deployment>().unwrap();
+    let target = Target::part(api.dynamic().resource().clone(), key(), Subresource::Scale);
+    let apply = async |manager: &str, replicas: i32, force: bool| {
+        let scale = Patch::Apply(json!({
+            "apiVersion": "autoscaling/v1", "kind": "Scale",
+            "metadata": {"name": "a", "namespace": "default"}, "spec": {"replicas": replicas},
+        }));
+        let options = WriteOptions { force, ..by(manager) };
+        fixture.transport.patch(target.clone(), scale, options).await
+    };
+    apply("bob", 3, true).await.unwrap();
+    let scaled = api.dynamic().get(&key()).await.unwrap();
+    assert_eq!(api.get(&key()).await.unwrap().spec.as_ref().unwrap().replicas, Some(3));
+    let entry = r#"bob Apply scale {"f:spec":{"f:replicas":{}}}"#.to_owned();
+    assert!(owners(&scaled).contains(&entry), "{:?}", owners(&scaled));
+    let refused = apply("cat", 4, false).await.unwrap_err();
+    assert_eq!(refused.code(), 409, "{refused}");
+    assert!(
+        refused.message().contains("conflict with \"bob\" with subresource \"scale\""),
+        "{refused}"
+    );
+    apply("cat", 4, true).await.unwrap();
+    let scaled = api.dynamic().get(&key()).await.unwrap();
+    assert!(owners(&scaled).iter().all(|line| !line.starts_with("bob")), "{:?}", owners(&scaled));
+    assert_eq!(api.get(&key()).await.unwrap().spec.as_ref().unwrap().replicas, Some(4));
+}
+
+#[tokio::test]
 async fn an_applier_conflicts_with_who_has_updated() {
     let fixture = Fixture::new().await;
     let object = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});

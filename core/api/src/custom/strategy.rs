@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{Form, paths};
 use crate::DynamicObject;
 use crate::field::{ErrorList, Path};
+use crate::kinds::metadata::keep_for_status;
 use crate::kinds::next_generation;
 use crate::strategy::{PodsOf, ScaleView, Strategy};
 use crate::structural::About;
@@ -108,6 +109,7 @@ impl Strategy for CustomStrategy {
     }
 
     fn prepare_for_status_update(&self, new: &mut DynamicObject, old: &DynamicObject) {
+        keep_for_status(&mut new.metadata, &old.metadata);
         let status = new.data.remove(STATUS);
         new.data.clone_from(&old.data);
         match status {

@@ -3,6 +3,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
 };
 
 use super::check::{complain, text};
+use super::metadata::keep_for_status;
 use super::names::{self, rules};
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
@@ -59,8 +60,7 @@ impl Strategy for ApiServiceStrategy {
 
     fn prepare_for_status_update(&self, new: &mut APIService, old: &APIService) {
         new.spec.clone_from(&old.spec);
-        new.metadata.labels.clone_from(&old.metadata.labels);
-        new.metadata.annotations.clone_from(&old.metadata.annotations);
+        keep_for_status(&mut new.metadata, &old.metadata);
     }
 
     fn validate_status_update(&self, new: &APIService, _: &APIService, errors: &mut ErrorList) {

@@ -15,6 +15,30 @@ const SUBRESOURCE_MAX: usize = 256;
 /// Finalizers that need no prefix.
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
+/// Takes over what a write of the status does not change where it leaves metadata alone.
+pub(crate) fn keep_for_status(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.labels.clone_from(&old.labels);
+    new.annotations.clone_from(&old.annotations);
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
+}
+
+/// Takes out owners that are there twice; gives their uids.
+pub fn merge_owners(meta: &mut ObjectMeta) -> Vec<String> {
+    let Some(owners) = &mut meta.owner_references else { return Vec::new() };
+    let mut twice = Vec::new();
+    let mut kept: Vec<OwnerReference> = Vec::with_capacity(owners.len());
+    for owner in std::mem::take(owners) {
+        if kept.contains(&owner) {
+            twice.push(owner.uid);
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    twice
+}
+
 /// Checks the metadata of a new object, all but the form of `name` and `generateName`, which
 /// depends on the kind.
 pub fn validate_meta(meta: &ObjectMeta, namespaced: bool, path: &Path<'_>, errors: &mut ErrorList) {

@@ -5,6 +5,7 @@ mod api_service;
 mod autoscaling_v1;
 mod certificate_signing_request;
 pub(crate) mod check;
+mod component_status;
 mod conditions;
 mod config_map;
 mod controller_revision;
@@ -50,7 +51,7 @@ pub use custom_resource_definition::CLEANUP as CUSTOM_CLEANUP;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub(crate) use pod_spec::is_extended as is_extended_resource;
 
-use crate::{Resource, Subresource, Verbs};
+use crate::{Dependents, Resource, Subresource, Verbs};
 
 /// Every built-in kind, group by group, in the order in which discovery shows them.
 pub fn all() -> Vec<Resource> {
@@ -83,9 +84,15 @@ pub fn all() -> Vec<Resource> {
 
 fn core() -> Vec<Resource> {
     vec![
+        Resource::review("componentstatus", component_status::ComponentStatusStrategy)
+            .verbs(Verbs::READ)
+            .short(&["cs"]),
         Resource::builtin("configmap", config_map::ConfigMapStrategy).short(&["cm"]),
         Resource::builtin("endpoints", endpoints::EndpointsStrategy).short(&["ep"]),
-        Resource::builtin("event", event::EventStrategy).short(&["ev"]).fields(event::FIELDS),
+        Resource::builtin("event", event::EventStrategy)
+            .short(&["ev"])
+            .dependents(Dependents::None)
+            .fields(event::FIELDS),
         Resource::builtin("limitrange", limits::LimitRangeStrategy).short(&["limits"]),
         Resource::builtin("namespace", namespace::NamespaceStrategy)
             .short(&["ns"])
@@ -127,6 +134,7 @@ fn core() -> Vec<Resource> {
         .category(&["all"])
         .with_status()
         .with_scale()
+        .dependents(Dependents::Orphaned)
         .fields(&["status.replicas"]),
         Resource::builtin("resourcequota", limits::ResourceQuotaStrategy)
             .short(&["quota"])
@@ -150,8 +158,10 @@ fn admission() -> Vec<Resource> {
         ValidatingAdmissionPolicyStrategy, ValidatingWebhookConfigurationStrategy,
     };
     vec![
-        Resource::builtin("mutatingadmissionpolicy", MutatingAdmissionPolicyStrategy),
-        Resource::builtin("mutatingadmissionpolicybinding", MutatingAdmissionPolicyBindingStrategy),
+        Resource::builtin("mutatingadmissionpolicy", MutatingAdmissionPolicyStrategy)
+            .category(&["api-extensions"]),
+        Resource::builtin("mutatingadmissionpolicybinding", MutatingAdmissionPolicyBindingStrategy)
+            .category(&["api-extensions"]),
         Resource::builtin("mutatingwebhookconfiguration", MutatingWebhookConfigurationStrategy)
             .category(&["api-extensions"]),
         Resource::builtin("validatingadmissionpolicy", ValidatingAdmissionPolicyStrategy)
@@ -196,8 +206,7 @@ fn apps() -> Vec<Resource> {
             .short(&["rs"])
             .category(&["all"])
             .with_status()
-            .with_scale()
-            .fields(&["status.replicas"]),
+            .with_scale(),
         Resource::builtin("statefulset", stateful_set::StatefulSetStrategy)
             .short(&["sts"])
             .category(&["all"])
@@ -267,6 +276,7 @@ fn batch() -> Vec<Resource> {
         Resource::builtin("job", job::JobStrategy)
             .category(&["all"])
             .with_status()
+            .dependents(Dependents::Orphaned)
             .fields(job::FIELDS),
         Resource::builtin("cronjob", job::CronJobStrategy)
             .short(&["cj"])
@@ -293,8 +303,9 @@ fn certificates() -> Vec<Resource> {
 
 fn events() -> Vec<Resource> {
     vec![
-        Resource::converted("event", event::EventStrategy, event_v1::Events)
+        Resource::converted("event", event::StrictEventStrategy, event_v1::Events)
             .short(&["ev"])
+            .dependents(Dependents::None)
             .fields(event_v1::FIELDS),
     ]
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::storage::v1::{
 };
 
 use super::check::{Json, choice, complain, immutable, required_choice, text};
+use super::metadata::keep_for_status;
 use super::names::rules;
 use super::{fill, label_selector, next_generation};
 use crate::Strategy;
@@ -297,6 +298,7 @@ impl Strategy for VolumeAttachmentStrategy {
 
     fn prepare_for_status_update(&self, new: &mut VolumeAttachment, old: &VolumeAttachment) {
         new.spec = old.spec.clone();
+        keep_for_status(&mut new.metadata, &old.metadata);
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{ApiError, Reason, Result};
 pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// How deep lists and maps may be nested in a document.
 pub const MAX_DEPTH: usize = crate::patch::MAX_DEPTH;
+/// How many values documents may hold: two bytes of text become a tree node in memory.
+pub const MAX_VALUES: usize = 512 * 1024;
 /// How much aliases may add to a manifest, about in bytes.
 pub const MAX_ALIASED_BYTES: usize = 3 * 1024 * 1024;
 
@@ -54,15 +56,17 @@ pub fn read_one(document: &[u8]) -> Result<Value> {
     only(documents(text_of(document)?)?)
 }
 
-/// As [`read_one`], for what is applied to an object.
+/// Reads the one object of a request's body as YAML, which JSON is, too. Of keys that are there twice
+/// the last one counts, and each is told: `line 5: key "c" already set in map`.
 ///
 /// # Errors
-/// Those of [`read_one`], in upstream's words for this: `error decoding YAML: yaml: line 7: …`.
-pub fn read_applied(document: &[u8]) -> Result<Value> {
-    let documents = documents(text_of(document)?);
-    only(documents.map_err(|Problem { line, what, .. }| {
-        ApiError::bad_request(format!("error decoding YAML: yaml: line {line}: {what}"))
-    })?)
+/// Those of [`read_one`], in upstream's words for this: `yaml: line 7: …`.
+pub fn read_body(document: &[u8]) -> Result<(Value, Vec<String>)> {
+    let (documents, repeated) = yaml::tolerant(text_of(document)?).map_err(|problem| {
+        let Problem { line, what, .. } = problem;
+        ApiError::bad_request(format!("yaml: line {line}: {what}"))
+    })?;
+    Ok((only(documents)?, repeated))
 }
 
 fn only(mut documents: Vec<Value>) -> Result<Value> {

@@ -6,25 +6,38 @@ use std::collections::{HashMap, HashSet};
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
-use super::{MAX_ALIASED_BYTES, MAX_DEPTH, Problem, scalar};
+use super::{MAX_ALIASED_BYTES, MAX_DEPTH, MAX_VALUES, Problem, scalar};
 
 pub(super) const NO_OBJECT: &str = "a document must be an object";
 
 /// About what a value costs besides its text.
 const VALUE_BYTES: usize = 16;
 
-/// The documents of a text that have content; all are objects.
+/// How many keys that are there twice are told.
+const MAX_REPEATED: usize = 100;
+
+/// The documents of a text that have content; all are objects, whose keys are there once.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, Problem> {
-    let mut builder = Builder::default();
+    build(text, Builder::default()).map(|builder| builder.documents)
+}
+
+/// As [`documents`], where keys may be there twice, with what is to be said of these.
+pub(super) fn tolerant(text: &str) -> Result<(Vec<Value>, Vec<String>), Problem> {
+    let builder = Builder { tolerant: true, ..Builder::default() };
+    build(text, builder).map(|builder| (builder.documents, builder.repeated))
+}
+
+fn build(text: &str, mut builder: Builder) -> Result<Builder, Problem> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             Problem::new(error.marker().line(), error.marker().col() + 1, error.info())
         })?;
+        builder.tell_repeated(span.start.line());
         builder
             .take(event)
             .map_err(|what| Problem::new(span.start.line(), span.start.col() + 1, what))?;
     }
-    Ok(builder.documents)
+    Ok(builder)
 }
 
 #[derive(Default)]
@@ -33,6 +46,12 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     aliased: usize,
+    values: usize,
+    /// Whether keys may be there twice.
+    tolerant: bool,
+    /// A key that is there for the second time, until its value begins: that is the line to tell.
+    again: Option<String>,
+    repeated: Vec<String>,
 }
 
 /// A list or map that has not ended.
@@ -127,11 +146,22 @@ impl Builder {
         if let Key::Name(name) = &new {
             *size += name.len();
             if map.contains_key(name) && !merged.contains(name) {
-                return Err(format!("key {name:?} already set in map"));
+                if !self.tolerant {
+                    return Err(format!("key {name:?} already set in map"));
+                }
+                self.again = Some(name.clone());
             }
         }
         *key = Some(new);
         Ok(())
+    }
+
+    fn tell_repeated(&mut self, line: usize) {
+        if let Some(name) = self.again.take()
+            && self.repeated.len() < MAX_REPEATED
+        {
+            self.repeated.push(format!("line {line}: key {name:?} already set in map"));
+        }
     }
 
     /// A value is complete: a key, a value of a map, an item of a list or a whole document.
@@ -144,6 +174,10 @@ impl Builder {
             return self.key(Key::Name(scalar::key(node.value)?));
         }
         self.check_depth(node.depth)?;
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(format!("document holds more than {MAX_VALUES} values"));
+        }
         let Some(open) = self.open.last_mut() else { return self.document(node.value) };
         open.size += node.size;
         open.depth = open.depth.max(node.depth + 1);

@@ -99,19 +99,29 @@ impl FieldSelector {
     /// `BadRequest` naming the first that is not; upstream words it differently for kinds that
     /// have no selectable fields of their own.
     pub fn validate_for(&self, resource: &Resource) -> Result<()> {
-        let is_metadata = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
-        if !resource.selectable_fields.is_empty() {
-            return self.validate(|field| {
-                is_metadata(field) || resource.selectable_fields.iter().any(|one| one == field)
-            });
-        }
-        match self.unknown(is_metadata) {
-            None => Ok(()),
-            Some(field) => Err(ApiError::bad_request(format!(
+        let own = &resource.selectable_fields;
+        let usual = own.is_empty() && !resource.is_custom();
+        let Some(field) = self.unknown(|field| match field {
+            "metadata.name" => true,
+            "metadata.namespace" => usual || resource.is_namespaced(),
+            field => own.iter().any(|one| one == field),
+        }) else {
+            return Ok(());
+        };
+        Err(ApiError::bad_request(match &*resource.kind {
+            _ if usual => format!(
                 "{field:?} is not a known field selector: only \"metadata.name\", \
                  \"metadata.namespace\""
-            ))),
-        }
+            ),
+            "Job" if !resource.is_custom() => {
+                format!("field label {field:?} not supported for Job")
+            }
+            "ResourceSlice" if !resource.is_custom() => {
+                let of = format!("{}, Kind=ResourceSlice", resource.api_version());
+                format!("field label not supported for {of}: {field}")
+            }
+            _ => format!("field label not supported: {field}"),
+        }))
     }
 
     fn unknown(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
@@ -272,5 +282,20 @@ mod tests {
              \"metadata.namespace\""
         );
         FieldSelector::parse("metadata.name=x").unwrap().validate_for(&config_maps).unwrap();
+        for (group, plural, text, expected) in [
+            ("batch", "jobs", "spec.foo=1", "field label \"spec.foo\" not supported for Job"),
+            ("", "nodes", "metadata.namespace=a", "field label not supported: metadata.namespace"),
+            ("", "services", "spec.foo=1", "field label not supported: spec.foo"),
+            (
+                "resource.k8s.io",
+                "resourceslices",
+                "spec.foo=1",
+                "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: spec.foo",
+            ),
+        ] {
+            let resource = catalog.by_path(group, "v1", plural).unwrap();
+            let refused = FieldSelector::parse(text).unwrap().validate_for(&resource).unwrap_err();
+            assert_eq!(refused.message(), expected);
+        }
     }
 }

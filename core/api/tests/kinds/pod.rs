@@ -205,6 +205,8 @@ fn pods_can_be_selected_by_what_upstream_lets_one_select_by() {
         ("spec.hostNetwork", "false"),
         ("status.phase", ""),
         ("status.podIP", "::1"),
+        ("status.podIPs", ""),
+        ("spec.host", "n"),
         ("status.nominatedNodeName", ""),
     ];
     for (path, value) in expected {

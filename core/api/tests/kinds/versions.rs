@@ -1,6 +1,7 @@
 //! Kinds in versions in which they are not stored.
 
-use pinnace_api::{Catalog, Draft};
+use pinnace_api::field::ErrorList;
+use pinnace_api::{Catalog, Codec, Draft};
 use serde_json::{Value, json};
 
 /// An autoscaler of `autoscaling/v2`, as `autoscaling/v1` shows it, and back.
@@ -115,6 +116,78 @@ fn annotations_that_cannot_be_read_say_nothing() {
     let stored = stored.to_value().unwrap();
     assert_eq!(stored["metadata"]["annotations"], json!({"kept": "yes"}));
     assert_eq!(stored["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+}
+
+#[test]
+fn events_are_stricter_in_their_own_group() {
+    let strategy = Catalog::builtin().by_path("events.k8s.io", "v1", "events").unwrap();
+    let strategy = &strategy.strategy;
+    let core = Codec::of::<k8s_openapi::api::core::v1::Event>();
+    let event = |changes: Value| {
+        let mut event = json!({
+            "metadata": {"name": "a.1", "namespace": "default"},
+            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "a"},
+            "eventTime": "2026-01-01T00:00:00.000001Z", "type": "Normal", "reason": "r",
+            "action": "a", "reportingComponent": "k", "reportingInstance": "n", "message": "m",
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            event[field] = value.clone();
+        }
+        Draft::from_value(core, event).unwrap()
+    };
+    let check = |changes: Value, expected: &[&str]| {
+        let mut errors = ErrorList::default();
+        strategy.validate(&event(changes), &mut errors);
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, expected);
+    };
+    check(json!({}), &[]);
+    check(json!({"eventTime": null}), &["eventTime: Required value"]);
+    check(json!({"type": "x"}), &["type: Invalid value: \"\": has invalid value: x"]);
+    check(
+        json!({"reportingComponent": ""}),
+        &[
+            "reportingController: Required value",
+            "reportingController: Invalid value: \"\": name part must be non-empty",
+            "reportingController: Invalid value: \"\": name part must consist of alphanumeric \
+             characters, '-', '_' or '.', and must start and end with an alphanumeric character \
+             (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+        ],
+    );
+    check(
+        json!({"firstTimestamp": "2026-01-01T00:00:00Z", "count": 1, "source": {"host": "h"}}),
+        &[
+            "firstTimestamp: Invalid value: \"\": needs to be unset",
+            "count: Invalid value: \"\": needs to be unset",
+            "source: Invalid value: \"\": needs to be unset",
+        ],
+    );
+    check(
+        json!({"series": {"count": 1}}),
+        &[
+            "series.count: Invalid value: \"\": should be at least 2",
+            "series.lastObservedTime: Required value",
+        ],
+    );
+    let old = event(json!({})).commit(1);
+    let update = |changes: Value, expected: &[&str]| {
+        let mut errors = ErrorList::default();
+        strategy.validate_update(&event(changes), &old, &mut errors);
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, expected);
+    };
+    let series = json!({"count": 2, "lastObservedTime": "2026-01-01T00:00:09.000000Z"});
+    update(json!({"series": series}), &[]);
+    // Finer than the form in which it is kept.
+    update(json!({"eventTime": "2026-01-01T00:00:00.000001999Z"}), &[]);
+    update(
+        json!({"message": "n", "reason": "s"}),
+        &[
+            "reason: Invalid value: \"s\": field is immutable",
+            "message: Invalid value: \"n\": field is immutable",
+        ],
+    );
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use http::Request;
 use serde_json::{Value, json};
 
@@ -89,6 +91,45 @@ fn a_version_lists_its_kinds_and_what_is_below_them() {
     check("/api/v1", "nodes/proxy", own("NodeProxyOptions"), &proxy);
     check("/api/v1", "namespaces/finalize", own("Namespace"), &["update"]);
     assert_eq!(entry("/api/v1", "pods")["storageVersionHash"], "xPOwRZ+Yhw8=");
+}
+
+#[test]
+fn kinds_have_upstreams_short_names_and_categories() {
+    let table = "
+        api-extensions: apiservices customresourcedefinitions mutatingadmissionpolicies
+            mutatingadmissionpolicybindings mutatingwebhookconfigurations
+            validatingadmissionpolicies validatingadmissionpolicybindings
+            validatingwebhookconfigurations
+        all: cronjobs daemonsets deployments horizontalpodautoscalers jobs pods replicasets
+            replicationcontrollers services statefulsets
+        certificatesigningrequests=csr componentstatuses=cs configmaps=cm cronjobs=cj customresourcedefinitions=crd,crds
+        daemonsets=ds deployments=deploy endpoints=ep events=ev horizontalpodautoscalers=hpa
+        ingresses=ing ipaddresses=ip limitranges=limits namespaces=ns networkpolicies=netpol
+        nodes=no persistentvolumeclaims=pvc persistentvolumes=pv poddisruptionbudgets=pdb pods=po
+        priorityclasses=pc replicasets=rs replicationcontrollers=rc resourcequotas=quota
+        serviceaccounts=sa services=svc statefulsets=sts storageclasses=sc
+        volumeattributesclasses=vac";
+    let mut expected = BTreeSet::new();
+    let mut category = "";
+    for word in table.split_whitespace() {
+        if let Some(name) = word.strip_suffix(':') {
+            category = name;
+        } else if let Some((plural, short)) = word.split_once('=') {
+            expected.insert(format!("{plural} is {short}"));
+        } else {
+            expected.insert(format!("{word} is in {category}"));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for resource in discovery().catalog.all().iter().filter(|one| one.is_served()) {
+        if !resource.short_names.is_empty() {
+            found.insert(format!("{} is {}", resource.plural, resource.short_names.join(",")));
+        }
+        for category in &resource.categories {
+            found.insert(format!("{} is in {category}", resource.plural));
+        }
+    }
+    assert_eq!(found, expected);
 }
 
 const READ_WRITE: &[&str] = &["get", "patch", "update"];

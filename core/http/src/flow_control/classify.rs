@@ -97,6 +97,26 @@ mod tests {
     use crate::request::Query;
 
     #[test]
+    fn the_defaults_are_those_of_upstream() {
+        let schemas = defaults::schemas().unwrap();
+        let names: Vec<_> = schemas.iter().filter_map(|one| one.metadata.name.as_deref()).collect();
+        let expected = [
+            "exempt",
+            "probes",
+            "system-leader-election",
+            "system-node-high",
+            "system-nodes",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kube-system-service-accounts",
+            "service-accounts",
+            "global-default",
+            "catch-all",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
     fn the_defaults_tell_callers_apart() {
         let mut schemas = defaults::schemas().unwrap();
         schemas.sort_by_key(|schema| schema.spec.as_ref().unwrap().matching_precedence);

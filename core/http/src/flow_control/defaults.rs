@@ -51,14 +51,6 @@ pub(super) fn schemas() -> serde_json::Result<Vec<FlowSchema>> {
         ]}])
     };
     let leaders = json!([user("kube-controller-manager"), user("kube-scheduler"), account("*")]);
-    let endpoint_controllers = json!([
-        user("kube-controller-manager"),
-        account("endpoint-controller"),
-        account("endpointslicemirroring-controller"),
-    ]);
-    let endpoints = json!([{"subjects": endpoint_controllers, "resourceRules": [
-        resources(&["get", "create", "update"], "", &["endpoints"], false),
-    ]}]);
     let nodes = json!([{"subjects": [group("system:nodes")], "resourceRules": [
         resources(&["*"], "", &["nodes", "nodes/status"], true),
         resources(&["*"], "coordination.k8s.io", &["leases"], false),
@@ -70,8 +62,6 @@ pub(super) fn schemas() -> serde_json::Result<Vec<FlowSchema>> {
         ("exempt", "exempt", 1, "", all(&json!([group("system:masters")]))),
         ("probes", "exempt", 2, "", probes),
         ("system-leader-election", "leader-election", 100, "ByUser", leases(&leaders)),
-        ("endpoint-controller", "workload-high", 150, "ByUser", endpoints),
-        ("workload-leader-election", "leader-election", 200, "ByUser", leases(&system_accounts)),
         ("system-node-high", "node-high", 400, "ByUser", nodes),
         ("system-nodes", "system", 500, "ByUser", all(&json!([group("system:nodes")]))),
         (

@@ -62,6 +62,9 @@ impl Call<'_> {
         if !served {
             return Err(method_not_allowed());
         }
+        if let Some(warning) = deprecated(&self.resource) {
+            self.warnings.add(warning);
+        }
         match &*self.info.verb {
             "get" => self.get().await,
             "list" => self.list().await,
@@ -135,6 +138,17 @@ impl Call<'_> {
     /// The type of the kind, where it is known.
     fn schema(&self) -> Option<TypeRef<'_>> {
         self.resource.type_of()
+    }
+}
+
+/// What is said of every request about a kind that upstream will drop one day.
+fn deprecated(resource: &Resource) -> Option<&'static str> {
+    match (&*resource.group, &*resource.plural) {
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        _ => None,
     }
 }
 

@@ -164,38 +164,11 @@ impl Call<'_> {
         let accepted = self.accepted()?;
         let options = self.write_options("UpdateOptions", false)?;
         let target = self.target()?;
-        let mut draft = self.draft(body, target.subresource, &options).await?;
-        self.check_name(&mut draft, &target)?;
+        let draft = self.draft(body, target.subresource, &options).await?;
+        check_name(&draft, target.key.name())?;
         let before = self.exists(&target);
         let object = self.api.update(target, draft, options).await?;
         self.view(accepted).object(written(before), &object)
-    }
-
-    /// Fills in name and namespace, or checks that the body has those of the path.
-    fn check_name(&self, draft: &mut Draft, target: &Target) -> Result<()> {
-        let meta = draft.meta_mut();
-        let wanted = target.key.name();
-        match meta.name.as_deref().unwrap_or_default() {
-            "" => meta.name = Some(wanted.to_owned()),
-            name if name != wanted => {
-                return Err(ApiError::bad_request(format!(
-                    "the name of the object ({name}) does not match the name on the URL ({wanted})"
-                )));
-            }
-            _ => {}
-        }
-        let wanted = target.key.namespace();
-        match meta.namespace.as_deref().unwrap_or_default() {
-            "" if !wanted.is_empty() => meta.namespace = Some(wanted.to_owned()),
-            namespace if namespace != wanted && !namespace.is_empty() => {
-                return Err(ApiError::bad_request(format!(
-                    "the namespace of the object ({namespace}) does not match the namespace on \
-                     the URL ({wanted})"
-                )));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     pub(super) async fn patch(&self, body: RequestBody) -> Result<Response<Body>> {
@@ -203,10 +176,10 @@ impl Call<'_> {
         let target = self.target()?;
         let schema = self.schema();
         let patch_type = PatchType::of(self.headers, schema.is_some())?;
-        let options = self.write_options("PatchOptions", patch_type == PatchType::Apply)?;
+        let mut options = self.write_options("PatchOptions", patch_type == PatchType::Apply)?;
         let body = content::read_body(self.headers, body).await?;
         let expected = self.expected(target.subresource);
-        let mut patch = patch_type.read(&body, expected.schema(), &options)?;
+        let mut patch = patch_type.read(&body, &mut options)?;
         if let Patch::Apply(applied) = &mut patch {
             expected.check(applied)?;
         }
@@ -224,7 +197,7 @@ impl Call<'_> {
         self.server.store().snapshot().get(target.resource.table(), &target.key).cloned()
     }
 
-    async fn delete_options(&self, body: RequestBody) -> Result<DeleteOptions> {
+    async fn delete_options(&self, body: RequestBody) -> Result<(DeleteOptions, bool)> {
         let format = content::format(self.headers)?;
         let body = content::read_body(self.headers, body).await?;
         let document = if body.iter().all(u8::is_ascii_whitespace) {
@@ -232,15 +205,15 @@ impl Call<'_> {
         } else {
             Some(Document::read(format, &body, ("v1", "DeleteOptions"), None)?.value)
         };
-        let mut options = options::delete_options(self.query, document)?;
+        let (mut options, cascades) = options::delete_options(self.query, document)?;
         options.warnings = self.warnings.clone();
-        Ok(options)
+        Ok((options, cascades))
     }
 
     pub(super) async fn delete(&self, body: RequestBody) -> Result<Response<Body>> {
         let accepted = self.accepted()?;
         let target = self.target()?;
-        let options = self.delete_options(body).await?;
+        let (options, cascades) = self.delete_options(body).await?;
         let dry_run = options.dry_run;
         let object = self.api.delete(target.clone(), options).await?;
         let gone = if dry_run {
@@ -251,7 +224,9 @@ impl Call<'_> {
         if gone && !gives_last_state(&target) {
             return self.deleted(&object, accepted);
         }
-        self.view(accepted).object(StatusCode::OK, &object)
+        let later = cascades && !gone;
+        let status = if later { StatusCode::ACCEPTED } else { StatusCode::OK };
+        self.view(accepted).object(status, &object)
     }
 
     /// What is said of an object that is gone.
@@ -272,10 +247,24 @@ impl Call<'_> {
     pub(super) async fn delete_collection(&self, body: RequestBody) -> Result<Response<Body>> {
         let accepted = self.accepted()?;
         let selection = options::list_options(self.query, false)?;
-        let options = self.delete_options(body).await?;
+        let (options, _) = self.delete_options(body).await?;
         let resource = self.resource.clone();
         let list = self.api.delete_collection(resource, self.scope(), selection, options).await?;
         self.view(accepted).list(&self.resource, list)
+    }
+}
+
+/// Checks that a body has the name of the path.
+fn check_name(draft: &Draft, wanted: &str) -> Result<()> {
+    match draft.meta().name.as_deref().unwrap_or_default() {
+        name if name == wanted => Ok(()),
+        "" => Err(ApiError::bad_request(format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be \
+             provided"
+        ))),
+        name => Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
+        ))),
     }
 }
 

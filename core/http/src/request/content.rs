@@ -9,14 +9,12 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
-use pinnace_api::field::{ErrorList, Path};
 use pinnace_api::patch::Patch;
 use pinnace_api::schema::{TypeRef, unknown_fields};
 use pinnace_api::{ApiError, Reason, Result, manifest, protobuf};
 use pinnace_client::{FieldValidation, WriteOptions};
 use serde_json::Value;
 
-use super::options::invalid_named;
 use crate::RequestBody;
 use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
 
@@ -109,6 +107,8 @@ pub(crate) struct Document {
     /// What is to be said of fields that are there twice, of which the last one counts; and of unknown
     /// ones, if `typed`. In upstream's words.
     problems: Vec<String>,
+    /// What YAML says of keys that are there twice: each in a line of one problem.
+    repeated: Vec<String>,
     typed: bool,
 }
 
@@ -131,7 +131,8 @@ impl Document {
                 "the object provided is unrecognized {of}: {why} ({shown})"
             ))
         };
-        let whole = |value| Self { value, problems: Vec::new(), typed: false };
+        let whole =
+            |value| Self { value, problems: Vec::new(), repeated: Vec::new(), typed: false };
         match format {
             // As upstream: custom kinds are looked at for unknown fields after they have been read.
             Format::Json => {
@@ -140,9 +141,7 @@ impl Document {
                     unrecognized(&why)
                 })
             }
-            Format::Yaml => {
-                manifest::read_one(body).map(whole).map_err(|error| unrecognized(&error))
-            }
+            Format::Yaml => Self::yaml(body).map_err(|error| unrecognized(&error.message())),
             Format::Protobuf => protobuf::decode(body, Some(expected))
                 .map(whole)
                 .map_err(|error| unrecognized(&error)),
@@ -151,7 +150,25 @@ impl Document {
 
     fn json(body: &[u8], kind: Option<TypeRef<'_>>) -> serde_json::Result<Self> {
         let (value, problems) = strict::read(body, kind)?;
-        Ok(Self { value, problems, typed: kind.is_some() })
+        Ok(Self { value, problems, repeated: Vec::new(), typed: kind.is_some() })
+    }
+
+    fn yaml(body: &[u8]) -> Result<Self> {
+        // Much YAML is JSON, which is read faster; what is wrong with it is for the other to say.
+        if body.trim_ascii_start().starts_with(b"{")
+            && let Ok(document) = Self::json(body, None)
+            && document.problems.is_empty()
+        {
+            return Ok(document);
+        }
+        let (value, repeated) = manifest::read_body(body)?;
+        Ok(Self { value, problems: Vec::new(), repeated, typed: false })
+    }
+
+    /// What is said of keys that are there twice in YAML, as one problem.
+    fn repetition(&self) -> Option<String> {
+        let lines = self.repeated.join("\n  ");
+        (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {lines}"))
     }
 
     /// Deals with fields that are unknown or there twice as `options` say.
@@ -163,39 +180,45 @@ impl Document {
         kind: Option<TypeRef<'_>>,
         options: &WriteOptions,
     ) -> Result<()> {
-        let problems = self.problems(kind, options);
-        warn_or(problems, options, |problems| strict_error(&self.value, problems))
-    }
-
-    /// As [`Document::check_fields`], for what is to be merged into an object of this kind.
-    ///
-    /// # Errors
-    /// `Invalid` under strict validation.
-    fn check_patch(&mut self, kind: Option<TypeRef<'_>>, options: &WriteOptions) -> Result<()> {
-        let mut problems = self.problems(kind, options);
-        // Directives say how to merge and are no fields.
-        problems.retain(|problem| {
-            let path = problem.trim_end_matches('"');
-            let name = path.rsplit(['.', '"']).next().unwrap_or_default();
-            !name.starts_with('$')
-        });
-        warn_or(problems, options, |problems| {
-            let mut errors = ErrorList::default();
-            let why = format!("strict decoding error: {}", problems.join(", "));
-            errors.invalid(&Path::root("patch"), self.value.to_string(), &why);
-            invalid_named("", "", "", &errors)
-        })
-    }
-
-    fn problems(&mut self, kind: Option<TypeRef<'_>>, options: &WriteOptions) -> Vec<String> {
-        if options.field_validation == FieldValidation::Ignore {
-            return Vec::new();
-        }
-        let mut problems = std::mem::take(&mut self.problems);
+        let strict = match options.field_validation {
+            FieldValidation::Ignore => return Ok(()),
+            FieldValidation::Warn => false,
+            FieldValidation::Strict => true,
+        };
+        let mut problems = if strict {
+            self.repetition().into_iter().collect()
+        } else {
+            std::mem::take(&mut self.repeated)
+        };
+        problems.append(&mut self.problems);
         if let Some(kind) = kind.filter(|_| !self.typed) {
             problems.extend(unknown_fields(kind, &self.value));
         }
-        problems
+        if strict && !problems.is_empty() {
+            return Err(strict_error(&self.value, &problems));
+        }
+        problems.into_iter().for_each(|problem| options.warnings.add(problem));
+        Ok(())
+    }
+
+    /// Deals with keys that are there twice in what is to be applied.
+    ///
+    /// # Errors
+    /// `BadRequest` under strict validation.
+    fn check_applied(&self, options: &WriteOptions) -> Result<()> {
+        let Some(repetition) = self.repetition() else { return Ok(()) };
+        match options.field_validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => {
+                self.repeated.iter().for_each(|line| options.warnings.add(line));
+            }
+            FieldValidation::Strict => {
+                return Err(ApiError::bad_request(format!(
+                    "error strict decoding YAML: error converting YAML to JSON: {repetition}"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -214,24 +237,6 @@ fn summary(body: &[u8]) -> String {
             text + rest
         }
     }
-}
-
-/// Warns of problems, or fails for them under strict validation.
-fn warn_or(
-    problems: Vec<String>,
-    options: &WriteOptions,
-    error: impl FnOnce(&[String]) -> ApiError,
-) -> Result<()> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    if options.field_validation == FieldValidation::Strict {
-        return Err(error(&problems));
-    }
-    for problem in problems {
-        options.warnings.add(problem);
-    }
-    Ok(())
 }
 
 fn strict_error(value: &Value, problems: &[String]) -> ApiError {
@@ -277,24 +282,20 @@ impl PatchType {
         }
     }
 
-    /// Reads a patch.
+    /// Reads a patch. What is wrong with its fields is added to the options: the rest shows in what
+    /// it makes of an object.
     ///
     /// # Errors
     /// `BadRequest`.
-    pub(crate) fn read(
-        self,
-        body: &[u8],
-        kind: Option<TypeRef<'_>>,
-        options: &WriteOptions,
-    ) -> Result<Patch> {
-        let json = || {
-            // As upstream: what is unknown is found after it has been read.
-            Document::json(body, None)
-                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+    pub(crate) fn read(self, body: &[u8], options: &mut WriteOptions) -> Result<Patch> {
+        let wrong = |error: &dyn fmt::Display| {
+            ApiError::bad_request(format!("error decoding patch: {error}"))
         };
         match self {
             Self::Json => {
-                let patch = json()?.value;
+                let read = strict::read_operations(body);
+                let (patch, problems) = read.map_err(|error| wrong(&error))?;
+                options.problems = problems.iter().map(|it| format!("json patch {it}")).collect();
                 if !patch.is_array() {
                     let message = "error decoding patch: a JSON patch is a list of operations";
                     return Err(ApiError::bad_request(message));
@@ -302,20 +303,25 @@ impl PatchType {
                 Ok(Patch::Json(patch))
             }
             Self::Merge | Self::Strategic => {
-                let mut document = json()?;
+                let document = Document::json(body, None).map_err(|error| wrong(&error))?;
                 if !document.value.is_object() {
                     let message = "error decoding patch: a merge patch is an object";
                     return Err(ApiError::bad_request(message));
                 }
-                document.check_patch(kind, options)?;
+                options.problems = document.problems;
                 let merge = if self == Self::Merge { Patch::Merge } else { Patch::StrategicMerge };
                 Ok(merge(document.value))
             }
             Self::Apply => {
-                let value = manifest::read_applied(body)?;
+                let document = Document::yaml(body).map_err(|error| {
+                    let why = error.message();
+                    let why = format!("error decoding YAML: error converting YAML to JSON: {why}");
+                    ApiError::bad_request(why)
+                })?;
+                document.check_applied(options)?;
                 // Fields that its type does not have are refused when it is applied, whatever
                 // validation was asked for: nobody could own them.
-                Ok(Patch::Apply(value))
+                Ok(Patch::Apply(document.value))
             }
         }
     }

@@ -5,7 +5,8 @@ use http::header::USER_AGENT;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     DeleteOptions as DeleteDocument, Status, StatusCause, StatusDetails,
 };
-use pinnace_api::field::{ErrorList, Path};
+use pinnace_api::field::{Bare, ErrorList, Path};
+use pinnace_api::kinds::metadata;
 use pinnace_api::{ApiError, Reason, Result};
 use pinnace_client::{
     DeleteOptions, FieldValidation, ListOptions, Preconditions, PropagationPolicy, VersionMatch,
@@ -162,13 +163,7 @@ pub(crate) fn write_options(
     let mut errors = ErrorList::default();
     let manager = query.text("fieldManager");
     if let Some(manager) = manager {
-        let path = Path::root("fieldManager");
-        if manager.len() > MAX_MANAGER {
-            errors.too_long(&path, MAX_MANAGER);
-        }
-        if manager.chars().any(char::is_control) {
-            errors.invalid(&path, manager, "should only contain printable characters");
-        }
+        metadata::field_manager(manager, &Path::root("fieldManager"), &mut errors);
     } else if apply {
         errors.required(&Path::root("fieldManager"), "is required for apply patch");
     }
@@ -199,14 +194,14 @@ pub(crate) fn write_options(
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut ErrorList) -> bool {
-    let mut dry_run = false;
-    for value in values {
-        match value {
-            "All" => dry_run = true,
-            other => errors.not_supported(&Path::root("dryRun"), other, &["All"]),
-        }
+    let values: Vec<&str> = values.collect();
+    if values.iter().any(|value| *value != "All") {
+        // As Go shows a list.
+        let shown: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
+        let shown = format!("[]string{{{}}}", shown.join(", "));
+        errors.not_supported(&Path::root("dryRun"), Bare(shown), &["All"]);
     }
-    dry_run
+    !values.is_empty()
 }
 
 /// Who manages fields when a request does not say: the program, as its user agent names it.
@@ -217,14 +212,15 @@ fn manager_of(headers: &HeaderMap) -> String {
     if kept.is_empty() { "unknown".to_owned() } else { kept }
 }
 
-/// How a deletion is to be done, by the request's body or, without one, its parameters.
+/// How a deletion is to be done, by the request's body or, without one, its parameters; and whether
+/// it says in the old way that dependents go, too.
 ///
 /// # Errors
 /// `BadRequest` and `Invalid`.
 pub(crate) fn delete_options(
     query: &Query,
     document: Option<serde_json::Value>,
-) -> Result<DeleteOptions> {
+) -> Result<(DeleteOptions, bool)> {
     let document = match document {
         Some(document) => read_document(document)?,
         None => DeleteDocument {
@@ -247,14 +243,15 @@ pub(crate) fn delete_options(
             errors.invalid(&path, policy, why);
         }
         if propagation.is_none() {
-            errors.not_supported(&path, policy, &["Foreground", "Background", "Orphan"]);
+            errors.not_supported(&path, policy, &["Foreground", "Background", "Orphan", "nil"]);
         }
     }
     checked("DeleteOptions", errors)?;
     let propagation = propagation.or(document.orphan_dependents.map(|orphan| {
         if orphan { PropagationPolicy::Orphan } else { PropagationPolicy::Background }
     }));
-    Ok(DeleteOptions {
+    let cascades = document.orphan_dependents == Some(false);
+    let options = DeleteOptions {
         grace_period_seconds: document.grace_period_seconds,
         propagation,
         preconditions: document.preconditions.map(|wanted| Preconditions {
@@ -263,7 +260,8 @@ pub(crate) fn delete_options(
         }),
         dry_run,
         ..DeleteOptions::default()
-    })
+    };
+    Ok((options, cascades))
 }
 
 fn read_document(document: serde_json::Value) -> Result<DeleteDocument> {
@@ -332,8 +330,12 @@ mod tests {
             let error = read(query, kind, apply).unwrap_err();
             assert_eq!(error.message(), format!("{kind}.meta.k8s.io \"\" is invalid: {expected}"));
         };
-        let message = "dryRun: Unsupported value: \"x\": supported values: \"All\"";
-        refused("dryRun=x", "CreateOptions", false, message);
+        let message =
+            "dryRun: Unsupported value: []string{\"All\", \"x\"}: supported values: \"All\"";
+        refused("dryRun=All&dryRun=x", "CreateOptions", false, message);
+        let message = "fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at \
+                       position 1)";
+        refused("fieldManager=a%0Ab", "CreateOptions", false, message);
         let message = "fieldManager: Required value: is required for apply patch";
         refused("", "PatchOptions", true, message);
         let message = "force: Forbidden: may not be specified for non-apply patch";
@@ -343,11 +345,14 @@ mod tests {
     #[test]
     fn the_body_of_a_deletion_wins_over_its_parameters() {
         let query = Query::parse("gracePeriodSeconds=3&propagationPolicy=Orphan");
-        let from_query = delete_options(&query, None).unwrap();
+        let (from_query, _) = delete_options(&query, None).unwrap();
         assert_eq!(from_query.propagation, Some(PropagationPolicy::Orphan));
         let body = json!({"kind": "DeleteOptions", "gracePeriodSeconds": 0, "dryRun": ["All"]});
-        let from_body = delete_options(&query, Some(body)).unwrap();
+        let (from_body, _) = delete_options(&query, Some(body)).unwrap();
         assert_eq!((from_body.grace_period_seconds, from_body.dry_run), (Some(0), true));
         assert_eq!(from_body.propagation, None);
+        let refused = delete_options(&Query::parse("propagationPolicy=x"), None).unwrap_err();
+        let expected = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+        assert!(refused.message().ends_with(expected), "{refused}");
     }
 }

@@ -114,7 +114,11 @@ async fn paths_and_parameters_that_are_not_what_they_should_be() {
         ("configmaps?labelSelector=a%20in", bad("unable to parse requirement")),
         ("configmaps?labelSelector=-a", bad("")),
         ("configmaps?fieldSelector=a", bad("invalid selector")),
-        ("configmaps?fieldSelector=data.a%3D1", bad("field label not supported: data.a")),
+        (
+            "configmaps?fieldSelector=data.a%3D1",
+            bad("\"data.a\" is not a known field selector: only \"metadata.name\", "),
+        ),
+        ("secrets?fieldSelector=data.a%3D1", bad("field label not supported: data.a")),
         ("configmaps?resourceVersion=x", bad("strconv.ParseUint: parsing \"x\": invalid syntax")),
         ("configmaps?resourceVersion=99999", (504, "Timeout", "Too large resource version: 99999")),
         ("configmaps?watch=1&timeoutSeconds=x", bad("strconv.ParseInt")),

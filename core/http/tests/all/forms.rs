@@ -96,44 +96,133 @@ async fn http_2_answers_the_same() {
 }
 
 #[tokio::test]
-async fn unknown_fields_of_patches_are_told_or_refused() {
+async fn fields_that_are_unknown_or_there_twice_are_dealt_with_as_asked() {
     let world = World::start().await;
     let admin = world.admin();
-    admin.send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await;
-    let body = json!({"datum": {"x": "1"}, "metadata": {"labels": {"a": "b"}}, "$patch": "merge"});
-    for kind in ["merge-patch", "strategic-merge-patch"] {
-        let patch = admin.with("content-type", &format!("application/{kind}+json"));
-        let path = format!("{CONFIG_MAPS}/a?fieldValidation=Strict");
-        let (code, status) = patch.send(Method::PATCH, &path, &body).await;
-        let message = status["message"].as_str().unwrap();
-        assert_eq!(code, 422, "{status}");
-        assert!(message.starts_with(" \"\" is invalid: patch: Invalid value: "), "{message}");
-        let problem = "strict decoding error: unknown field \"datum\"";
-        assert!(message.ends_with(problem), "{message}");
+    let json = r#"{"metadata":{"name":"a"},"data":{"k":"1","k":"2"},"foo":1}"#;
+    let yaml = "metadata: {name: a}\ndata:\n  k: '1'\n  k: '2'\nfoo: 1\n";
+    let fields = ["duplicate field \"data.k\"", "unknown field \"foo\""];
+    let lines = ["line 4: key \"k\" already set in map", "unknown field \"foo\""];
+    let errors = "yaml: unmarshal errors:\n  line 4: key \"k\" already set in map";
+    let whole = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: ";
+    let of_yaml = format!("{whole}strict decoding error: {errors}, {}", lines[1]);
+    let of_json = format!("{whole}strict decoding error: {}", fields.join(", "));
+    let of_patch = format!("strict decoding error: {}", fields.join(", "));
+    let operations = r#"[{"op":"add","path":"/foo","path":"/foo","value":1,"x":1}]"#;
+    let operation = [
+        "json patch duplicate field \"[0].path\"",
+        "json patch unknown field \"[0].x\"",
+        "unknown field \"foo\"",
+    ];
+    let of_operations = format!("strict decoding error: {}", operation.join(", "));
+    let applied =
+        "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\ndata: {k: '1',\n  k: '2'}\n";
+    let again = ["line 5: key \"k\" already set in map"];
+    let of_applied = format!(
+        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+        again[0]
+    );
+    let json_twice = r#"{"metadata":{"name":"a"},"data":{"k":"1","k":"2"}}"#;
+    let (first_line, of_first_line) = (
+        ["line 1: key \"k\" already set in map"],
+        "strict decoding error: yaml: unmarshal errors:\n  line 1: key \"k\" already set in map",
+    );
+    let cases: [(Method, &str, &str, u16, &str, &[&str]); 11] = [
+        (Method::POST, "json", json, 400, &of_json, &fields),
+        (Method::POST, "yaml", yaml, 400, &of_yaml, &lines),
+        (Method::POST, "yaml", json_twice, 400, of_first_line, &first_line),
+        (Method::PUT, "json", json, 400, &of_json, &fields),
+        (Method::PUT, "yaml", yaml, 400, &of_yaml, &lines),
+        (Method::PATCH, "merge-patch+json", json, 422, &of_patch, &fields),
+        (Method::PATCH, "strategic-merge-patch+json", json, 422, &of_patch, &fields),
+        (Method::PATCH, "json-patch+json", operations, 422, &of_operations, &operation),
+        (Method::PATCH, "apply-patch+yaml", applied, 400, &of_applied, &again),
+        // It comes to nothing.
+        (Method::PATCH, "merge-patch+json", r#"{"foo":null}"#, 200, "", &[]),
+        (Method::PATCH, "strategic-merge-patch+json", r#"{"foo":null}"#, 200, "", &[]),
+    ];
+    for (method, form, body, code, message, warnings) in cases {
+        for mode in ["Strict", "Warn", "Ignore", ""] {
+            let object = format!("{CONFIG_MAPS}/a");
+            admin.send(Method::DELETE, &object, &Value::Null).await;
+            let creates = method == Method::POST;
+            if !creates {
+                admin.send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await;
+            }
+            let path = if creates { CONFIG_MAPS } else { &object };
+            let path = format!("{path}?fieldValidation={mode}&fieldManager=me&force=true");
+            let path =
+                if form.starts_with("apply") { path } else { path.replace("&force=true", "") };
+            let client = admin.with("content-type", &format!("application/{form}"));
+            let response = client.open(method.clone(), &path, body.to_owned()).await;
+            let found = response.status().as_u16();
+            let said: Vec<_> = response
+                .headers()
+                .get_all("warning")
+                .iter()
+                .map(|one| one.to_str().unwrap().to_owned())
+                .collect();
+            let told: Vec<_> = warnings
+                .iter()
+                .map(|text| format!("299 - \"{}\"", text.replace('"', "\\\"")))
+                .collect();
+            let refused = mode == "Strict" && code != 200;
+            let warned = matches!(mode, "Warn" | "");
+            assert_eq!(said, if warned { told } else { Vec::new() }, "{method} {form} {mode}");
+            let expected = if refused {
+                code
+            } else if creates {
+                201
+            } else {
+                200
+            };
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let answer: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(found, expected, "{method} {form} {mode}: {answer}");
+            if refused {
+                let text = answer["message"].as_str().unwrap();
+                assert!(text.ends_with(message), "{method} {form} {mode}: {text}");
+            } else if answer["data"].get("k").is_some() {
+                assert_eq!(answer["data"]["k"], "2", "the last one counts: {answer}");
+            }
+        }
     }
-    let patch = admin.with("content-type", "application/merge-patch+json");
-    let path = format!("{CONFIG_MAPS}/a?fieldValidation=Warn");
-    let response = patch.open(Method::PATCH, &path, body.to_string()).await;
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["warning"], "299 - \"unknown field \\\"datum\\\"\"");
 }
 
 #[tokio::test]
-async fn what_is_applied_must_have_the_fields_of_its_kind_once() {
+async fn what_is_applied_must_have_the_fields_of_its_kind() {
     let world = World::start().await;
     let admin = world.admin().with("content-type", "application/apply-patch+yaml");
-    let path = format!("{CONFIG_MAPS}/a?fieldManager=me");
-    let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
-    let cases = [
-        ("datum: {}\n", ".datum: field not declared in schema"),
-        ("data: {}\ndata: {}\n", "line 5: key \"data\" already set in map"),
-    ];
-    for (more, expected) in cases {
-        let response = admin.open(Method::PATCH, &path, format!("{head}{more}")).await;
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert!(status["message"].as_str().unwrap().contains(expected), "{status}");
-    }
+    let path = format!("{CONFIG_MAPS}/a?fieldManager=me&fieldValidation=Ignore");
+    let body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatum: {}\n";
+    let (_, text) = admin.text(Method::PATCH, &path, body).await;
+    assert!(text.contains(".datum: field not declared in schema"), "{text}");
+}
+
+#[tokio::test]
+async fn the_fields_of_a_patched_scale_are_checked() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let set = json!({"metadata": {"name": "a"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}},
+                     "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    assert_eq!(admin.send(Method::POST, sets, &set).await.0, 201);
+    let patch = admin.with("content-type", "application/json-patch+json");
+    let path = format!("{sets}/a/scale?fieldValidation=Strict");
+    let body = json!([{"op": "add", "path": "/spec/foo", "value": 1}]);
+    let (code, status) = patch.send(Method::PATCH, &path, &body).await;
+    let message = status["message"].as_str().unwrap();
+    assert_eq!(code, 422, "{status}");
+    assert!(message.ends_with("strict decoding error: unknown field \"spec.foo\""), "{message}");
+    let body = json!([{"op": "add", "path": "/spec/replicas", "value": -1}]);
+    let (_, status) = patch.send(Method::PATCH, &path, &body).await;
+    let message = status["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Scale.autoscaling \"a\" is invalid: spec.replicas: "),
+        "{message}"
+    );
 }
 
 #[tokio::test]

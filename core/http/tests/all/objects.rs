@@ -68,11 +68,175 @@ async fn a_binding_of_its_own_binds_the_pod_of_its_name() {
 }
 
 #[tokio::test]
+async fn components_are_well_and_what_is_deprecated_is_said_to_be() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let path = "/api/v1/componentstatuses";
+    let (code, list) = admin.get(path).await;
+    let names: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
+    assert_eq!((code, &list["kind"]), (200, &json!("ComponentStatusList")));
+    assert_eq!(names, ["controller-manager", "etcd-0", "scheduler"]);
+    let (_, one) = admin.get(&format!("{path}/etcd-0")).await;
+    assert_eq!(one["conditions"], json!([{"type": "Healthy", "status": "True", "message": "ok"}]));
+    assert_eq!(admin.get(&format!("{path}/none")).await.0, 404);
+    for (path, expected) in [
+        (path, Some("v1 ComponentStatus is deprecated in v1.19+")),
+        (
+            "/api/v1/endpoints",
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ),
+        ("/api/v1/namespaces", None),
+    ] {
+        let response = admin.open(Method::GET, path, "").await;
+        let said = response.headers().get("warning").map(|text| text.to_str().unwrap());
+        let expected = expected.map(|text| format!("299 - \"{text}\""));
+        assert_eq!(said.map(str::to_owned), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn owners_are_there_once() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "u"});
+    let body = |data: &str| {
+        let owners = json!([owner("a"), owner("b"), owner("a")]);
+        json!({"metadata": {"name": "x", "ownerReferences": owners}, "data": {"k": data}})
+    };
+    let object = format!("{CONFIG_MAPS}/x");
+    let merge = admin.with("content-type", "application/merge-patch+json");
+    for (client, method, path, when) in [
+        (&admin, Method::POST, CONFIG_MAPS, ""),
+        (&admin, Method::PUT, &*object, ""),
+        (&merge, Method::PATCH, &*object, " after mutating admission happens"),
+    ] {
+        let response = client.open(method.clone(), path, body(method.as_str()).to_string()).await;
+        let said = response.headers()["warning"].to_str().unwrap().to_owned();
+        let expected = format!(".metadata.ownerReferences contains duplicate entries{when}; API");
+        assert!(said.contains(&expected) && said.ends_with("observed: u\""), "{said}");
+        let stored = admin.get(&object).await.1;
+        assert_eq!(stored["metadata"]["ownerReferences"], json!([owner("a"), owner("b")]));
+    }
+}
+
+#[tokio::test]
+async fn what_goes_later_with_its_dependents_is_accepted() {
+    let world = World::start().await;
+    let admin = world.admin();
+    for (name, finalizers, options, expected) in [
+        ("a", json!(["a.b/c"]), json!({"orphanDependents": false}), 202),
+        ("b", json!(["a.b/c"]), json!({"propagationPolicy": "Background"}), 200),
+        ("c", json!([]), json!({"orphanDependents": false}), 200),
+    ] {
+        let map = json!({"metadata": {"name": name, "finalizers": finalizers}});
+        admin.send(Method::POST, CONFIG_MAPS, &map).await;
+        let path = format!("{CONFIG_MAPS}/{name}");
+        assert_eq!(admin.send(Method::DELETE, &path, &options).await.0, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn objects_are_selected_by_their_fields() {
+    let world = World::start().await;
+    let admin = world.admin();
+    let pod = json!({
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}],
+    });
+    let here = "/api/v1/namespaces/default";
+    for (path, spec, selector) in [
+        (format!("{here}/secrets"), json!({"type": "a/b"}), "type=a/b"),
+        (
+            format!("{here}/services"),
+            json!({"spec": {"type": "ExternalName", "externalName": "e"}}),
+            "spec.type=ExternalName",
+        ),
+        (
+            format!("{here}/events"),
+            json!({"involvedObject": {"namespace": "default", "name": "p"}, "reason": "r"}),
+            "involvedObject.name=p,reason=r",
+        ),
+        (format!("{here}/pods"), json!({"spec": pod}), "spec.restartPolicy=Never"),
+        (
+            "/api/v1/nodes".to_owned(),
+            json!({"spec": {"unschedulable": true}}),
+            "spec.unschedulable=true",
+        ),
+        (
+            "/apis/batch/v1/namespaces/default/jobs".to_owned(),
+            json!({"spec": {"template": {"spec": pod}}}),
+            "status.successful=0",
+        ),
+    ] {
+        let mut body = spec;
+        body["metadata"] = json!({"name": "x"});
+        let (code, made) = admin.send(Method::POST, &path, &body).await;
+        assert_eq!(code, 201, "{made}");
+        for (selector, count) in [(selector.to_owned(), 1), (selector.replacen('=', "!=", 1), 0)] {
+            let query = selector.replace('=', "%3D");
+            let (code, list) = admin.get(&format!("{path}?fieldSelector={query}")).await;
+            assert_eq!(code, 200, "{list}");
+            assert_eq!(list["items"].as_array().map(Vec::len), Some(count), "{path} {selector}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn dry_runs_leave_nothing() {
     let world = World::start().await;
-    let path = format!("{CONFIG_MAPS}?dryRun=All");
-    assert_eq!(world.admin().send(Method::POST, &path, &config_map("a", "1")).await.0, 201);
-    assert_eq!(world.admin().get(&format!("{CONFIG_MAPS}/a")).await.0, 404);
+    let admin = world.admin();
+    let here = "/api/v1/namespaces/default";
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod["spec"]});
+    let set = json!({"metadata": {"name": "s"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let held = json!({"metadata": {"name": "held", "finalizers": ["a.b/c"]}});
+    for (path, body) in [
+        (CONFIG_MAPS, &config_map("a", "1")),
+        (CONFIG_MAPS, &held),
+        (&*format!("{here}/pods"), &pod),
+        (sets, &set),
+    ] {
+        assert_eq!(admin.send(Method::POST, path, body).await.0, 201);
+    }
+    assert_eq!(
+        admin.send(Method::DELETE, &format!("{CONFIG_MAPS}/held"), &Value::Null).await.0,
+        200
+    );
+    let before = world.server.store().revision();
+    let change = json!({"data": {"key": "2"}});
+    let operations = json!([{"op": "replace", "path": "/data/key", "value": "2"}]);
+    let applied = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": "2"}});
+    let scale = json!({"spec": {"replicas": 3}});
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    let eviction = json!({"metadata": {"name": "p"}});
+    let release = json!({"metadata": {"finalizers": null}});
+    let body = json!({"dryRun": ["All"]});
+    let a = format!("{CONFIG_MAPS}/a");
+    for (method, path, form, body, code) in [
+        (Method::POST, CONFIG_MAPS, "json", &config_map("b", "1"), 201),
+        (Method::PUT, &*a, "json", &config_map("a", "2"), 200),
+        (Method::PATCH, &*a, "merge-patch+json", &change, 200),
+        (Method::PATCH, &*a, "strategic-merge-patch+json", &change, 200),
+        (Method::PATCH, &*a, "json-patch+json", &operations, 200),
+        (Method::PATCH, &*a, "apply-patch+yaml", &applied("a"), 200),
+        (Method::PATCH, &*format!("{CONFIG_MAPS}/c"), "apply-patch+yaml", &applied("c"), 201),
+        (Method::PATCH, &*format!("{sets}/s/scale"), "merge-patch+json", &scale, 200),
+        (Method::POST, &*format!("{here}/pods/p/binding"), "json", &binding, 201),
+        (Method::POST, &*format!("{here}/pods/p/eviction"), "json", &eviction, 201),
+        (Method::PATCH, &*format!("{CONFIG_MAPS}/held"), "merge-patch+json", &release, 200),
+        (Method::DELETE, &*a, "json", &body, 200),
+        (Method::DELETE, CONFIG_MAPS, "json", &body, 200),
+    ] {
+        let client = admin.with("content-type", &format!("application/{form}"));
+        let apply = if form.starts_with("apply") { "&fieldManager=me&force=true" } else { "" };
+        let path = format!("{path}?dryRun=All{apply}");
+        let (found, answer) = client.send(method.clone(), &path, body).await;
+        assert_eq!(found, code, "{method} {path} {form}: {answer}");
+        assert_eq!(world.server.store().revision(), before, "{method} {path} {form}");
+    }
 }
 
 #[tokio::test]
@@ -142,6 +306,32 @@ async fn what_does_not_fit_is_refused_in_upstreams_words() {
         "the name of the object (b) does not match the name on the URL (a)",
     )
     .await;
+    check(
+        Method::PUT,
+        object,
+        json!({"data": {}}),
+        400,
+        "the name of the object (a based on URL) was undeterminable: name must be provided",
+    )
+    .await;
+    check(
+        Method::PUT,
+        object,
+        json!({"metadata": {"name": "a", "namespace": "b"}}),
+        400,
+        "the namespace of the provided object does not match the namespace sent on the request",
+    )
+    .await;
+    let class = |change: Value| {
+        let mut class = json!({"metadata": {"name": "c", "namespace": "b"}, "value": 1});
+        class["metadata"]["labels"] = change;
+        class
+    };
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    assert_eq!(admin.send(Method::POST, classes, &class(Value::Null)).await.0, 201);
+    let (code, put) =
+        admin.send(Method::PUT, &format!("{classes}/c"), &class(json!({"a": "b"}))).await;
+    assert_eq!((code, &put["metadata"]["namespace"]), (200, &Value::Null), "it is cleared");
     check(
         Method::GET,
         "/api/v1/namespaces/default/configmaps/..",

@@ -1,5 +1,6 @@
 //! Kinds whose objects are made when they are read: no table holds them, and nobody watches them.
 
+mod components;
 mod metrics;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ impl Wanted<'_> {
 /// How objects of a kind are made; `None` for kinds that are kept.
 fn of(resource: &Resource) -> Option<&'static dyn Computed> {
     match (&*resource.group, &*resource.kind) {
+        ("", "ComponentStatus") => Some(&components::Components),
         (pinnace_api::metrics::GROUP, "NodeMetrics") => Some(&metrics::Nodes),
         (pinnace_api::metrics::GROUP, "PodMetrics") => Some(&metrics::Pods),
         _ => None,

@@ -8,6 +8,7 @@ use super::{params, rules};
 use crate::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::kinds::check::{Json, complain};
+use crate::kinds::metadata::keep_for_status;
 use crate::kinds::names::rules as name_rules;
 use crate::kinds::{conditions, fill, next_generation};
 
@@ -60,6 +61,7 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
         old: &ValidatingAdmissionPolicy,
     ) {
         new.spec.clone_from(&old.spec);
+        keep_for_status(&mut new.metadata, &old.metadata);
     }
 
     fn validate_status_update(

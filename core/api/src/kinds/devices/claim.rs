@@ -41,6 +41,7 @@ impl Strategy for ResourceClaimStrategy {
 
     fn prepare_for_status_update(&self, new: &mut ResourceClaim, old: &ResourceClaim) {
         new.spec = old.spec.clone();
+        metadata::keep_for_status(&mut new.metadata, &old.metadata);
         allocation::forget_released(new, old);
     }
 

@@ -4,6 +4,7 @@ use k8s_openapi::api::flowcontrol::v1::{
 };
 
 use super::super::check::{Json, complain, text};
+use super::super::metadata::keep_for_status;
 use super::super::names::rules;
 use super::super::{fill_number, next_generation};
 use super::validate_conditions;
@@ -46,6 +47,7 @@ impl Strategy for FlowSchemaStrategy {
 
     fn prepare_for_status_update(&self, new: &mut FlowSchema, old: &FlowSchema) {
         new.spec.clone_from(&old.spec);
+        keep_for_status(&mut new.metadata, &old.metadata);
     }
 
     fn validate_status_update(&self, new: &FlowSchema, _: &FlowSchema, errors: &mut ErrorList) {

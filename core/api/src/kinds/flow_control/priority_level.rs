@@ -4,6 +4,7 @@ use k8s_openapi::api::flowcontrol::v1::{
 };
 
 use super::super::check::text;
+use super::super::metadata::keep_for_status;
 use super::super::{fill_number, next_generation};
 use super::validate_conditions;
 use crate::Strategy;
@@ -73,6 +74,7 @@ impl Strategy for PriorityLevelConfigurationStrategy {
         old: &PriorityLevelConfiguration,
     ) {
         new.spec.clone_from(&old.spec);
+        keep_for_status(&mut new.metadata, &old.metadata);
     }
 
     fn validate_status_update(

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR, ServiceCIDRStatus};
 
 use super::super::check::{IMMUTABLE, Json, cidr, complain, immutable, is_dual_stack, text};
+use super::super::metadata::keep_for_status;
 use super::super::names::rules;
 use super::super::{names, next_generation};
 use crate::Strategy;
@@ -109,6 +110,7 @@ impl Strategy for ServiceCidrStrategy {
 
     fn prepare_for_status_update(&self, new: &mut ServiceCIDR, old: &ServiceCIDR) {
         new.spec.clone_from(&old.spec);
+        keep_for_status(&mut new.metadata, &old.metadata);
     }
 }
 

@@ -11,7 +11,9 @@ pub(in crate::kinds) const FIELDS: &[&str] = &[
     "spec.hostNetwork",
     "status.phase",
     "status.podIP",
+    "status.podIPs",
     "status.nominatedNodeName",
+    "spec.host",
 ];
 
 /// The value of such a field.
@@ -19,7 +21,8 @@ pub(super) fn field<'a>(pod: &'a Pod, path: &str) -> Option<Cow<'a, str>> {
     let spec = pod.spec.as_ref();
     let status = pod.status.as_ref();
     let text = match path {
-        "spec.nodeName" => spec.and_then(|spec| spec.node_name.as_deref()),
+        // The other is its name from before v1.
+        "spec.nodeName" | "spec.host" => spec.and_then(|spec| spec.node_name.as_deref()),
         "spec.restartPolicy" => spec.and_then(|spec| spec.restart_policy.as_deref()),
         "spec.schedulerName" => spec.and_then(|spec| spec.scheduler_name.as_deref()),
         "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.as_deref()),
@@ -29,6 +32,8 @@ pub(super) fn field<'a>(pod: &'a Pod, path: &str) -> Option<Cow<'a, str>> {
         }
         "status.phase" => status.and_then(|status| status.phase.as_deref()),
         "status.podIP" => status.and_then(|status| status.pod_ip.as_deref()),
+        // As upstream: it may be asked for, and is never there.
+        "status.podIPs" => None,
         "status.nominatedNodeName" => {
             status.and_then(|status| status.nominated_node_name.as_deref())
         }

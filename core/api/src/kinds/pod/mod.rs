@@ -56,6 +56,7 @@ impl Strategy for PodStrategy {
     }
 
     fn prepare_for_status_update(&self, new: &mut Pod, old: &Pod) {
+        new.metadata.owner_references.clone_from(&old.metadata.owner_references);
         status::prepare(new, old);
     }
 

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
+use pinnace_api::manifest::MAX_VALUES;
 use pinnace_api::schema::{Type, TypeRef};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// How many problems are told.
@@ -16,9 +17,17 @@ pub(super) fn read(
     json: &[u8],
     ty: Option<TypeRef<'_>>,
 ) -> serde_json::Result<(Value, Vec<String>)> {
-    let mut reader = Reader { path: String::new(), found: Vec::new() };
+    read_by(json, ty.map_or(Rules::Once, Rules::Typed))
+}
+
+/// The same for the operations of a JSON patch.
+pub(super) fn read_operations(json: &[u8]) -> serde_json::Result<(Value, Vec<String>)> {
+    read_by(json, Rules::Operations)
+}
+
+fn read_by(json: &[u8], rules: Rules<'_>) -> serde_json::Result<(Value, Vec<String>)> {
+    let mut reader = Reader { path: String::new(), found: Vec::new(), left: MAX_VALUES };
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let rules = ty.map_or(Rules::Once, Rules::Typed);
     let value = Node(&mut reader, rules).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok((value, reader.found))
@@ -27,6 +36,8 @@ pub(super) fn read(
 struct Reader {
     path: String,
     found: Vec<String>,
+    /// How many values there may still be.
+    left: usize,
 }
 
 impl Reader {
@@ -44,6 +55,9 @@ enum Rules<'a> {
     Any,
     Once,
     Typed(TypeRef<'a>),
+    /// A list of operations.
+    Operations,
+    Operation,
 }
 
 impl<'a> Rules<'a> {
@@ -57,6 +71,7 @@ impl<'a> Rules<'a> {
     fn item(self) -> Self {
         match self {
             Self::Typed(ty) => ty.item().map_or(Self::Any, Self::of),
+            Self::Operations => Self::Operation,
             other => other,
         }
     }
@@ -68,6 +83,11 @@ impl<'a> Rules<'a> {
                 ty.field(name).map(Self::of)
             }
             Self::Typed(_) => Some(Self::Any),
+            Self::Operation => match name {
+                "op" | "path" | "from" => Some(Self::Any),
+                "value" => Some(Self::Once),
+                _ => None,
+            },
             other => Some(other),
         }
     }
@@ -78,6 +98,10 @@ struct Node<'a, 't>(&'a mut Reader, Rules<'t>);
 impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.0.left.checked_sub(1) else {
+            return Err(D::Error::custom(format!("more than {MAX_VALUES} values")));
+        };
+        self.0.left = left;
         deserializer.deserialize_any(self)
     }
 }
@@ -161,6 +185,23 @@ mod tests {
         assert_eq!(found, ["duplicate field \"s.l[1].x\"", "duplicate field \"a\""]);
         assert!(read(b"{} {}", None).is_err());
         assert!(read("[".repeat(200).as_bytes(), None).is_err(), "depth is bounded");
+        let list = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert!(read(list(MAX_VALUES - 1).as_bytes(), None).is_ok());
+        let error = read(list(MAX_VALUES).as_bytes(), None).unwrap_err().to_string();
+        assert!(error.starts_with("more than 524288 values at line 1"), "{error}");
+    }
+
+    #[test]
+    fn operations_have_fields_of_their_own() {
+        let text = br#"[{"op": "add", "path": "/a", "value": {"x": 1, "x": 2}, "foo": {"y": 1}},
+            {"op": "test", "path": "/b", "path": "/c", "foo": 1}]"#;
+        let expected = [
+            "duplicate field \"[0].value.x\"",
+            "unknown field \"[0].foo\"",
+            "duplicate field \"[1].path\"",
+            "unknown field \"[1].foo\"",
+        ];
+        assert_eq!(read_operations(text).unwrap().1, expected);
     }
 
     #[test]
