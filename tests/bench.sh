@@ -57,5 +57,7 @@ width = max((len(figure["name"]) for figure in figures), default=0)
 for figure in figures:
     met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
     bound = "" if figure["target"] is None else f"{figure['target']:>12g}"
-    print(f"{figure['name']:<{width}} {figure['value']:>14.3f} {figure['unit']:<6} {bound:>12} {met}")
+    upstream = figure.get("upstream")
+    beside = "" if upstream is None else f"upstream: {upstream:g}"
+    print(f"{figure['name']:<{width}} {figure['value']:>14.3f} {figure['unit']:<6} {bound:>12} {met:<6} {beside}".rstrip())
 PYTHON

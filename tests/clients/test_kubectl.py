@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 
 import pytest
@@ -47,6 +48,19 @@ def test_apply_on_the_server(spaced):
     assert 'conflict with "kubectl"' in other and ".data.x" in other
     spaced(*apply, "--field-manager=other", "--force-conflicts", input=CONFIG % 2)
     assert spaced.get("cm", "a")["data"] == {"x": "2"}
+
+
+def test_what_was_applied_here_is_applied_on_the_server(spaced):
+    """Nobody has to be forced: the server takes what kubectl has owned by its annotation."""
+    spaced("apply", "-f", "-", input=CONFIG.replace("{x:", "{gone: 'soon', x:") % 1)
+    assert spaced("apply", "--server-side", "-f", "-", input=CONFIG % 2) == (
+        "configmap/a serverside-applied\n"
+    )
+    stored = json.loads(spaced("get", "cm", "a", "-o", "json", "--show-managed-fields"))
+    owners = {(one["manager"], one["operation"]) for one in stored["metadata"]["managedFields"]}
+    # The second has the annotation, which kubectl keeps for those who go back.
+    assert owners == {("kubectl", "Apply"), ("kubectl-last-applied", "Apply")}
+    assert stored["data"] == {"x": "2"}
 
 
 @pytest.mark.parametrize(
@@ -270,12 +284,92 @@ def test_cluster_info_dump(web):
 IN_BETA = {"ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io"}
 
 
-def test_describe_every_kind(kubectl):
-    """There is a description of whatever can be listed: with no object, that there is none."""
-    kinds = kubectl("api-resources", "--verbs=list", "-o", "name").split()
-    assert len(kinds) > 50
-    for kind in set(kinds) - IN_BETA:
-        said = kubectl("describe", kind, "-A")
+def test_describe_every_kind(spaced):
+    """What is made here by hand, or is there from the start, is described by its name."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
+    lasting = {"metadata": {"labels": {"a": "b"}}, "spec": {**pod, "restartPolicy": "Always"}}
+    selected = {"selector": {"matchLabels": {"a": "b"}}, "template": lasting}
+    job = {"suspend": True, "template": {"spec": pod}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    bound = {"policyName": "x", "validationActions": ["Deny"]}
+    device = {"name": "d", "exactly": {"deviceClassName": "x"}}
+    made = {
+        "v1": {
+            "ConfigMap": {}, "Secret": {}, "LimitRange": {"spec": {"limits": []}},
+            "Pod": {"spec": {**pod, "nodeName": "nowhere"}}, "PodTemplate": {"template": lasting},
+            "PersistentVolume": {"spec": {
+                "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+                "hostPath": {"path": "/tmp/x"}}},
+            "PersistentVolumeClaim": {"spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}},
+            "ReplicationController": {"spec": {
+                "replicas": 0, "selector": {"a": "b"}, "template": lasting}},
+            "ResourceQuota": {"spec": {"hard": {"pods": "10"}}},
+            "Service": {"spec": {"ports": [{"port": 80}]}},
+        },
+        "apps/v1": {
+            "DaemonSet": {"spec": {**selected, "template": {**lasting, "spec": {
+                **lasting["spec"], "nodeSelector": {"no": "where"}}}}},
+            "Deployment": {"spec": {**selected, "replicas": 0}},
+            "ReplicaSet": {"spec": {**selected, "replicas": 0}},
+            "StatefulSet": {"spec": {**selected, "replicas": 0, "serviceName": "x"}},
+            "ControllerRevision": {"revision": 1, "data": {}},
+        },
+        "autoscaling/v2": {"HorizontalPodAutoscaler": {"spec": {
+            "maxReplicas": 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}}}},
+        "batch/v1": {
+            "Job": {"spec": job},
+            "CronJob": {"spec": {
+                "schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": job}}},
+        },
+        "coordination.k8s.io/v1": {"Lease": {}},
+        "discovery.k8s.io/v1": {"EndpointSlice": {"addressType": "IPv4", "endpoints": []}},
+        "networking.k8s.io/v1": {
+            "Ingress": {"spec": {"defaultBackend": {"service": {
+                "name": "x", "port": {"number": 80}}}}},
+            "IngressClass": {"spec": {"controller": "example.com/x"}},
+            "NetworkPolicy": {"spec": {"podSelector": {}}},
+        },
+        "node.k8s.io/v1": {"RuntimeClass": {"handler": "x"}},
+        "policy/v1": {"PodDisruptionBudget": {"spec": {
+            "minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}}},
+        "rbac.authorization.k8s.io/v1": {"Role": {}, "RoleBinding": {"roleRef": role}},
+        "resource.k8s.io/v1": {
+            "DeviceClass": {"spec": {}},
+            "ResourceClaim": {"spec": {"devices": {"requests": [device]}}},
+            "ResourceClaimTemplate": {"spec": {"spec": {"devices": {"requests": [device]}}}},
+        },
+        "scheduling.k8s.io/v1": {"PriorityClass": {"value": 1}},
+        "storage.k8s.io/v1": {
+            "StorageClass": {"provisioner": "example.com/x"},
+            "CSIDriver": {"spec": {}},
+        },
+        "admissionregistration.k8s.io/v1": {
+            "ValidatingAdmissionPolicyBinding": {"spec": bound},
+            "ValidatingWebhookConfiguration": {}, "MutatingWebhookConfiguration": {},
+        },
+    }
+    objects = [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **rest}
+        for version, kinds in made.items()
+        for kind, rest in kinds.items()
+    ]
+    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+    spaced("apply", "-f", "-", input=json.dumps(listed))
+    names = {f"{one['kind'].lower()}.{one['apiVersion'].rpartition('/')[0]}" for one in objects}
+    for name in names:
+        kind = name.rstrip(".")
+        said = spaced("describe", kind, "x")
+        assert re.search(r"^Name:\s+x$", said, re.M), (kind, said)
+    from_the_start = "namespaces nodes serviceaccounts clusterroles clusterrolebindings services"
+    rest = "flowschemas prioritylevelconfigurations apiservices componentstatuses"
+    for kind in f"{from_the_start} {rest}".split():
+        said = spaced("describe", kind, "-A")
+        assert re.search(r"^Name:\s+\S+$", said, re.M), (kind, said)
+    # Whatever can be listed, if only that there is none of it.
+    for kind in set(spaced("api-resources", "--verbs=list", "-o", "name").split()) - IN_BETA:
+        said = spaced("describe", kind, "-A")
         assert "Name:" in said or "No resources found" in said, (kind, said)
 
 

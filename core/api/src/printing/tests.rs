@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -498,6 +500,41 @@ fn every_kind_prints_an_empty_object() {
         assert_eq!(cells.len(), resource.printer().columns().len(), "{resource:?}");
         assert!(cells.contains(&json!("x")), "{resource:?}");
     }
+}
+
+/// The columns of upstream's printers: `Title type as format at priority`, texts where no type is said.
+/// A kind that is not there has its name and when it was made.
+const COLUMNS: &str = include_str!("columns.txt");
+
+#[test]
+fn every_kind_has_upstreams_columns() {
+    let mut known: BTreeMap<_, _> =
+        COLUMNS.lines().filter_map(|line| line.split_once(": ")).collect();
+    for resource in Catalog::builtin().all() {
+        if resource.is_elsewhere() || &*resource.group == crate::metrics::GROUP {
+            continue;
+        }
+        let printer = resource.printer();
+        let shown = printer.columns().iter().map(|column| {
+            let mut text = column.name.to_string();
+            if column.kind != "string" {
+                text += &format!(" {}", column.kind);
+            }
+            if !column.format.is_empty() {
+                text += &format!(" as {}", column.format);
+            }
+            if column.priority != 0 {
+                text += &format!(" at {}", column.priority);
+            }
+            text
+        });
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        let usual = "Name as name, Created At date";
+        let expected = known.get(&*resource.kind).copied().unwrap_or(usual);
+        assert_eq!(shown, expected, "{resource:?}");
+    }
+    known.retain(|kind, _| !Catalog::builtin().all().iter().any(|one| one.kind == *kind));
+    assert_eq!(known, BTreeMap::new(), "nobody has these kinds");
 }
 
 #[test]

@@ -162,11 +162,7 @@ async fn serve(socket: Socket, session: Session, streams: Streams, protocol: Pro
         }
         tokio::join!(copy(stdout, STDOUT, framing, &send), copy(stderr, STDERR, framing, &send),);
         let end = exit.await;
-        let text = if protocol.status {
-            status_of(&end).to_string()
-        } else {
-            end.err().map(|error| error.to_string()).unwrap_or_default()
-        };
+        let text = text_of(&end, protocol.status);
         if protocol.status || !text.is_empty() {
             drop(send.send(framing.message(ERROR, text.as_bytes())).await);
         }
@@ -234,6 +230,16 @@ pub(super) async fn resize_to(resize: Option<&mpsc::Sender<TerminalSize>>, json:
     if let (Some(width), Some(height)) = (side("Width"), side("Height")) {
         // A process that has ended has no terminal any more.
         let _ = resize.send(TerminalSize { width, height }).await;
+    }
+}
+
+/// What is said at the end of a command: a status, or to older clients why it has failed.
+pub(super) fn text_of(end: &Result<i32>, status: bool) -> String {
+    let document = status_of(end);
+    if status {
+        document.to_string()
+    } else {
+        document["message"].as_str().unwrap_or_default().to_owned()
     }
 }
 

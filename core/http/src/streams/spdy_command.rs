@@ -12,7 +12,7 @@ use pinnace_client::nodes::{Session, Streams};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
-use super::remote_command::{resize_to, status_of};
+use super::remote_command::{resize_to, text_of};
 use super::spdy::{self, SpdyStream};
 use crate::Body;
 
@@ -112,11 +112,7 @@ async fn run(
         };
         tokio::join!(copy(out, stdout), copy(err, stderr));
         let end = exit.await;
-        let text = if status {
-            status_of(&end).to_string()
-        } else {
-            end.err().map(|error| error.to_string()).unwrap_or_default()
-        };
+        let text = text_of(&end, status);
         if let Some(stream) = error {
             stream.outgoing.send(text.as_bytes(), true).await;
         }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use http::Method;
+use pinnace_api::Key;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::world::{CONFIG_MAPS, Client, PATIENCE, World, config_map};
@@ -58,6 +59,65 @@ async fn a_stop_ends_watches_and_joins_everything() {
     tokio::time::timeout(Duration::from_secs(5), world.serving.stop()).await.unwrap();
     assert!(lines.next().await.is_none(), "the watch has ended, and cleanly");
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_finish_that_have_begun() {
+    let world = World::start().await;
+    let server = world.server.clone();
+    let mut stream = world.admin().connect(b"http/1.1").await;
+    let body = config_map("late", "1").to_string();
+    let (first, rest) = body.split_at(10);
+    let length = body.len();
+    let head =
+        format!("POST {CONFIG_MAPS} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{first}").as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    // It has begun for the server once it is counted.
+    let admin = world.admin();
+    let begun = async {
+        while !admin.text(Method::GET, "/metrics", "").await.1.lines().any(|line| {
+            line.starts_with("apiserver_current_inflight_requests")
+                && line.contains("mutating\"")
+                && !line.contains("readOnly")
+                && line.ends_with(" 1")
+        }) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
+    let mut stop = Box::pin(world.serving.stop());
+    let waits = tokio::time::timeout(Duration::from_millis(50), &mut stop).await;
+    assert!(waits.is_err(), "somebody is still saying something");
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let answered = async {
+        let _ = stream.read_to_end(&mut answer).await;
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 201 Created"), "{}", String::from_utf8_lossy(&answer));
+    tokio::time::timeout(PATIENCE, stop).await.unwrap();
+    let snapshot = server.store().snapshot();
+    assert!(snapshot.get("configmaps", &Key::new("default", "late")).is_some());
+}
+
+#[tokio::test]
+async fn large_bodies_in_chunks_are_refused_too() {
+    let world = World::start().await;
+    let mut stream = world.admin().connect(b"http/1.1").await;
+    let head =
+        format!("POST {CONFIG_MAPS} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"100000\r\n".as_slice(), &[b' '; 0x10_0000], b"\r\n"].concat();
+    for _ in 0..4 {
+        // It may have been answered before all is sent.
+        if stream.write_all(&chunk).await.is_err() {
+            break;
+        }
+    }
+    let mut answer = [0; 12];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
 #[cfg(unix)]

@@ -37,7 +37,7 @@ impl NodeConnection for EchoNode {
         _pod: &PodReference,
         _container: &str,
         command: Vec<String>,
-        _streams: Streams,
+        streams: Streams,
     ) -> Result<Session> {
         let (stdin, mut heard) = tokio::io::duplex(1024);
         let (stdout, mut out) = tokio::io::duplex(1024);
@@ -51,7 +51,7 @@ impl NodeConnection for EchoNode {
             let _ = done.send(3);
         });
         Ok(Session {
-            stdin: Some(Box::pin(stdin)),
+            stdin: if streams.stdin { Some(Box::pin(stdin)) } else { None },
             stdout: Some(Box::pin(stdout)),
             stderr: Some(Box::pin(stderr)),
             resize: None,

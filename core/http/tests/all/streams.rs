@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use http::Method;
@@ -114,6 +116,75 @@ async fn a_command_is_run_over_a_web_socket() {
     let status: Value = serde_json::from_str(&channels[2].1).unwrap();
     assert_eq!((channels[2].0, &status["reason"]), (3, &json!("NonZeroExitCode")));
     assert_eq!(status["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
+}
+
+/// A message of a channel, in base64 or not.
+fn framed(base64: bool, channel: u8, data: &str) -> Message {
+    if base64 {
+        Message::Text(format!("{channel}{}", STANDARD.encode(data)).into())
+    } else {
+        message(channel, data)
+    }
+}
+
+/// What a message says, and on which channel.
+fn unframed(base64: bool, message: Message) -> (u8, String) {
+    let data = message.into_data();
+    let (channel, rest) = data.split_first().unwrap();
+    let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+    if base64 {
+        (channel - b'0', text(&STANDARD.decode(rest).unwrap()))
+    } else {
+        (*channel, text(rest))
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_run_by_the_older_protocols() {
+    let world = world().await;
+    for (protocol, base64, says_status) in [
+        ("v4.channel.k8s.io", false, true),
+        ("v4.base64.channel.k8s.io", true, true),
+        ("channel.k8s.io", false, false),
+        ("base64.channel.k8s.io", true, false),
+    ] {
+        let path = format!("{POD}/exec?command=cat&command=-&stdout=1&stderr=1");
+        let mut socket = web_socket(&world.admin(), &path, protocol).await;
+        let mut said = Vec::new();
+        let read = async {
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_close() {
+                    break;
+                }
+                said.push(unframed(base64, message));
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap();
+        said.retain(|(_, text)| !text.is_empty());
+        assert_eq!(said[0], (2, "cat -".to_owned()), "{protocol}");
+        assert_eq!((said.len(), said[1].0), (2, 3), "{protocol}: {said:?}");
+        let status: Option<Value> = serde_json::from_str(&said[1].1).ok();
+        assert_eq!(
+            status.is_some_and(|it| it["reason"] == "NonZeroExitCode"),
+            says_status,
+            "{said:?}"
+        );
+        let why = "command terminated with non-zero exit code: exit status 3";
+        assert!(said[1].1.contains(why), "{said:?}");
+
+        // Nobody can end what these say to a command, but they can say something.
+        let mut socket = web_socket(&world.admin(), &format!("{path}&stdin=1"), protocol).await;
+        socket.send(framed(base64, 0, "hello")).await.unwrap();
+        let echo = async {
+            loop {
+                let (channel, text) = unframed(base64, socket.next().await.unwrap().unwrap());
+                if channel == 1 && !text.is_empty() {
+                    return text;
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(PATIENCE, echo).await.unwrap(), "hello", "{protocol}");
+    }
 }
 
 #[tokio::test]

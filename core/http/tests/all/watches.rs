@@ -67,6 +67,39 @@ async fn tables_tell_their_columns_once() {
 }
 
 #[tokio::test]
+async fn metadata_alone_is_listed_and_watched() {
+    let world = World::start().await;
+    let admin = world.admin();
+    admin.send(Method::POST, CONFIG_MAPS, &config_map("a", "1")).await;
+    let list =
+        admin.with("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    let (code, answer) = list.get(CONFIG_MAPS).await;
+    assert_eq!((code, &answer["kind"]), (200, &json!("PartialObjectMetadataList")), "{answer}");
+    assert_eq!(answer["items"][0]["metadata"]["name"], "a");
+    assert_eq!(answer["items"][0].get("data"), None);
+    let watch =
+        admin.with("accept", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
+    let path = format!("{CONFIG_MAPS}?watch=1&allowWatchBookmarks=1");
+    let mut lines = watch.lines(&path).await;
+    for (event, name) in [("ADDED", "a"), ("BOOKMARK", "")] {
+        let line = lines.next().await.unwrap();
+        assert_eq!(summary(&line), (event, name));
+        let object = &line["object"];
+        assert_eq!(object["kind"], "PartialObjectMetadata");
+        assert_eq!((&object["apiVersion"], object.get("data")), (&json!("meta.k8s.io/v1"), None));
+    }
+    let protobuf =
+        "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    let response = admin.with("accept", protobuf).open(Method::GET, &path, "").await;
+    let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(kind.starts_with("application/vnd.kubernetes.protobuf"), "{kind}");
+    let mut body = http_body_util::BodyDataStream::new(response.into_body());
+    let first = tokio::time::timeout(PATIENCE, body.next()).await.unwrap().unwrap().unwrap();
+    let has = |text: &[u8]| first.windows(text.len()).any(|part| part == text);
+    assert!(has(b"PartialObjectMetadata") && has(b"ADDED") && !has(b"ConfigMap"), "{first:?}");
+}
+
+#[tokio::test]
 async fn events_come_over_a_web_socket_too() {
     let world = World::start().await;
     let admin = world.admin();
