@@ -68,7 +68,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn events(&self) -> broadcast::Receiver<RuntimeEvent>;
 
     /// Makes what the containers of a pod share: namespaces, cgroup, directories. Gives what
-    /// exists when the pod was made before.
+    /// exists when the pod was made before. When that is not [whole](PodState::whole), it is made
+    /// anew, and containers that had it before are removed: others could not share it with them.
     async fn create_pod(&self, config: &PodConfig) -> Result<PodSandbox>;
 
     /// Kills what still runs in the pod and removes everything of it: containers, snapshots,
@@ -101,6 +102,10 @@ pub trait Runtime: Send + Sync + 'static {
     }
 
     /// Makes a container of a pod from an image that is present, without starting it.
+    ///
+    /// # Errors
+    /// [`Error::PodNotFound`] also when the pod is not whole any more; [`Error::ImageNotFound`],
+    /// [`Error::InvalidConfig`], [`Error::Create`].
     async fn create_container(&self, pod: &PodId, config: &ContainerConfig) -> Result<ContainerId>;
 
     /// Starts a created container. When this returns the container's process has been executed.

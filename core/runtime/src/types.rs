@@ -115,6 +115,9 @@ pub struct PodState {
     pub config: PodConfig,
     /// What exists of it.
     pub sandbox: PodSandbox,
+    /// Whether that is still there: a restart of the machine takes it, and whoever unmounts its
+    /// namespaces. [`Runtime::create_pod`](crate::Runtime::create_pod) makes it anew then.
+    pub whole: bool,
     /// Its containers, every attempt that has not been removed.
     pub containers: Vec<ContainerState>,
 }

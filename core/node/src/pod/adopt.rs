@@ -57,7 +57,8 @@ impl Worker {
             self.probe(cx, index);
         }
         let ran = self.records.iter().any(|record| !matches!(record.state, State::Absent));
-        if found.is_none() && ran && !self.is_terminal() {
+        let lost = found.is_none_or(|found| !found.whole);
+        if lost && ran && !self.is_terminal() {
             self.lose_sandbox(cx);
         }
         true

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::future::join_all;
 use pinnace_client::EventType;
 use pinnace_runtime::logs::remove_log;
 use pinnace_runtime::{Acting, ContainerId, Error, Image, Probing};
@@ -57,7 +58,7 @@ impl Worker {
         let created = self.busy(cx, runtime.create_container(&pod, &config)).await;
         let id = match created {
             Ok(id) => id,
-            Err(Error::PodNotFound(_)) => return self.set_up_again(cx),
+            Err(Error::PodNotFound(_)) => return Box::pin(self.set_up_again(cx)).await,
             Err(Error::InvalidConfig(message)) => {
                 return self.refuse(cx, index, "CreateContainerConfigError", message);
             }
@@ -395,8 +396,20 @@ impl Worker {
         }
     }
 
-    /// Begins anew with what the containers share, for the runtime no longer has it.
-    fn set_up_again(&mut self, cx: &Cx) {
+    /// Begins anew with what the containers share, for the runtime no longer has it. Those that
+    /// run yet have time to end.
+    async fn set_up_again(&mut self, cx: &Cx) {
+        let running: Vec<(usize, ContainerId)> = (0..self.records.len())
+            .filter_map(|index| Some((index, self.records[index].running()?.clone())))
+            .collect();
+        let (runtime, grace) = (cx.runtime(), self.spec_grace());
+        let stops = running.iter().map(|(_, id)| runtime.stop_container(id, grace));
+        for error in self.busy(cx, join_all(stops)).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(pod = %cx.slot.key, %error, "container not stopped");
+        }
+        for (index, id) in running {
+            self.observe_one(cx, index, &id).await;
+        }
         self.lose_sandbox(cx);
         self.go_to(Stage::SettingUp);
         self.try_later(cx);

@@ -125,7 +125,8 @@ impl Core {
         let id = container_id(self.connection.namespace(), pod, config);
         let making = self.table.making(pod);
         let _making = making.lock().await;
-        let pod = self.table.pod(pod).ok_or_else(|| Error::PodNotFound(pod.0.clone()))?;
+        let missing = || Error::PodNotFound(pod.0.clone());
+        let pod = self.table.pod(pod).filter(|pod| pod.is_whole()).ok_or_else(missing)?;
         if self.table.container(&id).is_some() {
             return Ok(id);
         }

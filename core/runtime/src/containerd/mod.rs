@@ -265,6 +265,7 @@ impl Runtime for Containerd {
         let states = self.core.table.pods().into_iter().map(|pod| PodState {
             config: pod.config().clone(),
             sandbox: pod.sandbox(),
+            whole: pod.is_whole(),
             containers: self.containers_of(&pod.id()),
         });
         Ok(states.collect())

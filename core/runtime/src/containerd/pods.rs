@@ -77,7 +77,7 @@ impl Pod {
     }
 
     /// Whether all namespaces that the pod should have are there: a reboot takes them.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         let found = namespaces::pinned(&self.paths.namespaces());
         let config = self.config();
         found.network.is_some() != config.host_network
@@ -123,12 +123,21 @@ impl Core {
             return Ok(pod.sandbox());
         }
         self.shim(&config.runtime_handler)?;
+        // What is left of a pod that has lost something lives in what nobody else can join.
+        self.remove_containers(&id).await?;
         let record = PodRecord { config: config.clone(), created_at: self.env.now() };
         let core = self.clone();
         let pod = super::blocking(move || core.make_pod(record)).await?;
         let sandbox = pod.sandbox();
         self.table.insert_pod(pod);
         Ok(sandbox)
+    }
+
+    async fn remove_containers(self: &Arc<Self>, pod: &PodId) -> Result<()> {
+        let containers = self.table.containers_of(pod);
+        let removals =
+            containers.into_iter().map(|container| async move { self.remove(&container).await });
+        join_all(removals).await.into_iter().collect()
     }
 
     /// Blocks for some milliseconds.
@@ -167,12 +176,7 @@ impl Core {
         check_uid(&id.0)?;
         let making = self.table.making(id);
         let _making = making.lock().await;
-        let containers = self.table.containers_of(id);
-        let removals =
-            containers.into_iter().map(|container| async move { self.remove(&container).await });
-        for removed in join_all(removals).await {
-            removed?;
-        }
+        self.remove_containers(id).await?;
         let pod = self.table.pod(id);
         let paths = PodPaths::new(&self.state_dir, &id.0);
         self.unmount_images(&paths).await?;

@@ -91,6 +91,7 @@ impl Runtime for Process {
         let state = |pod: Arc<Pod>| PodState {
             config: pod.record.config.clone(),
             sandbox: pod.sandbox(),
+            whole: true,
             containers: pod.containers.read().values().map(|c| c.state()).collect(),
         };
         Ok(pods.into_iter().map(state).collect())

@@ -230,6 +230,7 @@ impl State {
                 network_namespace: None,
                 created_at: pod.created_at,
             },
+            whole: true,
             containers: pod.containers.iter().filter_map(|id| self.container(id)).collect(),
         })
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pinnace_runtime::{ContainerPhase, Error, Runtime, RuntimeEvent};
+use pinnace_runtime::{ContainerConfig, ContainerPhase, Error, Runtime, RuntimeEvent};
 
 use crate::world::{World, next, script, until};
 
@@ -131,4 +131,31 @@ async fn a_container_killed_behind_the_runtimes_back_is_noticed_at_once() {
     rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
     while !matches!(next(&mut events).await, RuntimeEvent::Exited { .. }) {}
     assert_eq!(world.exit(&id).await.code, 137);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_whose_network_is_lost_is_made_anew_without_its_containers() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(mut world) = World::new().await else { return };
+    let sandbox = world.runtime().create_pod(&world.pod("p1")).await.unwrap();
+    let namespace = sandbox.network_namespace.clone().unwrap();
+    let of_pin = || std::fs::metadata(&namespace).unwrap().ino();
+    let pod = sandbox.id;
+    let old = world.start(&pod, &script("main", "sleep 600")).await;
+    let before = of_pin();
+    rustix::mount::unmount(&namespace, rustix::mount::UnmountFlags::DETACH).unwrap();
+
+    let more = script("more", "true");
+    let error = world.runtime().create_container(&pod, &more).await.unwrap_err();
+    assert!(matches!(error, Error::PodNotFound(_)), "{error}");
+    world.restart_runtime().await;
+    let found = world.runtime().list_pods().await.unwrap().remove(0);
+    assert!(!found.whole && matches!(found.containers[0].phase, ContainerPhase::Running { .. }));
+
+    world.runtime().create_pod(&world.pod("p1")).await.unwrap();
+    assert_ne!(of_pin(), before);
+    assert_eq!(world.runtime().container(&old).await.unwrap(), None);
+    assert!(world.runtime().list_pods().await.unwrap()[0].whole);
+    let again = ContainerConfig { attempt: 1, ..script("main", "readlink /proc/self/ns/net") };
+    assert_eq!(world.output(&pod, again).await.1, format!("net:[{}]\n", of_pin()));
 }
