@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_env::{Clock, Env, Random};
 use pinnace_runtime::{PodConfig, Runtime as _};
 use serde_json::json;
 
@@ -114,4 +116,29 @@ async fn a_container_that_ends_while_the_runtime_is_lost_is_restarted_when_it_is
             container(pod, "c").is_some_and(|c| c.restart_count == 1 && c.ready)
         })
         .await;
+}
+
+/// Whatever the clock of the machine says since the agent was there last.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_changes_nothing_for_those_that_run() {
+    for hours in [-5, 5] {
+        let mut world = World::with_node().await;
+        let probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 5});
+        let one = json!({"name": "c", "image": "i", "livenessProbe": probe});
+        let spec = json!({"containers": [one, {"name": "d", "image": "i"}]});
+        world.pod_with(spec, json!({"pinnace.dev/simulate.d": "run=600s,exit=1"})).await;
+        world.until_phase("Running").await;
+        world.stop_agent().await;
+        let now = world.env.now() + jiff::SignedDuration::from_hours(hours);
+        world.env = Env::new(Clock::following(now), Random::seeded(7));
+        world.start_agent(vec![world.node("n1")]);
+        tokio::time::sleep(Duration::from_secs(500)).await;
+        let restarts = |pod: &Pod, name: &str| container(pod, name).unwrap().restart_count;
+        let pod = world.get().await;
+        assert_eq!((restarts(&pod, "c"), restarts(&pod, "d")), (0, 0));
+        // Its back-off is as long as ever.
+        tokio::time::sleep(Duration::from_secs(130)).await;
+        let pod = world.get().await;
+        assert_eq!((restarts(&pod, "c"), restarts(&pod, "d")), (0, 1));
+    }
 }

@@ -5,6 +5,8 @@
 mod adoption;
 mod connections;
 #[cfg(target_os = "linux")]
+mod containerd;
+#[cfg(target_os = "linux")]
 mod csi;
 mod evicting;
 mod images;

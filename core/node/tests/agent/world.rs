@@ -47,12 +47,19 @@ struct Agent {
 impl World {
     /// An API with its namespaces and a simulated runtime, and no agent yet.
     pub(crate) async fn new() -> Self {
-        let env = Env::simulated(7);
-        let server = Server::builder(Store::memory(), Catalog::builtin(), env.clone()).build();
+        Self::over(Store::memory(), Env::simulated(7)).await
+    }
+
+    /// The same with what is in a store.
+    pub(crate) async fn over(store: Store, env: Env) -> Self {
+        let server = Server::builder(store, Catalog::builtin(), env.clone()).build();
         let client = server.client(User::host());
         for name in ["default", "kube-node-lease"] {
             let namespace: Namespace = from(json!({"metadata": {"name": name}}));
-            client.of::<Namespace>().unwrap().create(namespace).await.unwrap();
+            match client.of::<Namespace>().unwrap().create(namespace).await {
+                Err(error) if error.is_already_exists() => {}
+                made => drop(made.unwrap()),
+            }
         }
         let runtime = Simulated::new(SimulatedConfig::new(env.clone()));
         let history = Arc::new(Mutex::new(Vec::new()));
