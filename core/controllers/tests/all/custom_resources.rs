@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use pinnace_api::custom::definition::is_true;
+use pinnace_api::patch::Patch;
 use pinnace_api::{Draft, DynamicObject, Key, Reason};
 use pinnace_client::{DynamicApi, ListOptions, PropagationPolicy, WriteOptions};
 use serde_json::{Value, json};
@@ -116,7 +117,8 @@ async fn a_namespace_goes_with_its_custom_objects_when_they_are_let_go() {
         "True SomeResourcesRemain Some resources are remaining: shirts.example.com has 1 resource \
          instances"
     );
-    api.update(in_shop("held", &[]), WriteOptions::default()).await.unwrap();
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    api.patch(&Key::new("shop", "held"), free, WriteOptions::default()).await.unwrap();
     cluster.gone::<Namespace>("shop").await;
     let left = api.list(None, ListOptions::default()).await.unwrap().items;
     assert_eq!(left.iter().map(|one| one.name()).collect::<Vec<_>>(), ["elsewhere"]);
@@ -141,7 +143,8 @@ async fn a_definition_goes_when_its_objects_have_gone() {
     assert_eq!(refused.reason(), Reason::MethodNotAllowed, "{refused}");
     let left = api.list(None, ListOptions::default()).await.unwrap().items;
     assert_eq!(left.len(), 1);
-    api.update(object("held", &[]), WriteOptions::default()).await.unwrap();
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    api.patch(&Key::new("default", "held"), free, WriteOptions::default()).await.unwrap();
     cluster.gone::<CustomResourceDefinition>(name).await;
     cluster.pass(1).await;
     assert!(cluster.client.catalog().by_kind("example.com/v1", "Shirt").is_err());

@@ -141,6 +141,8 @@ async fn a_pod_whose_network_is_lost_is_made_anew_without_its_containers() {
     let namespace = sandbox.network_namespace.clone().unwrap();
     let of_pin = || std::fs::metadata(&namespace).unwrap().ino();
     let pod = sandbox.id;
+    // Held open, or the kernel may give its number to the next.
+    let lost = std::fs::File::open(&namespace).unwrap();
     let old = world.start(&pod, &script("main", "sleep 600")).await;
     let before = of_pin();
     rustix::mount::unmount(&namespace, rustix::mount::UnmountFlags::DETACH).unwrap();
@@ -154,6 +156,7 @@ async fn a_pod_whose_network_is_lost_is_made_anew_without_its_containers() {
 
     world.runtime().create_pod(&world.pod("p1")).await.unwrap();
     assert_ne!(of_pin(), before);
+    drop(lost);
     assert_eq!(world.runtime().container(&old).await.unwrap(), None);
     assert!(world.runtime().list_pods().await.unwrap()[0].whole);
     let again = ContainerConfig { attempt: 1, ..script("main", "readlink /proc/self/ns/net") };

@@ -28,7 +28,7 @@ pub(super) async fn of(client: &Client) -> Vec<String> {
     let mut names = BTreeMap::new();
     let mut objects = Vec::new();
     for kind in client.catalog().all() {
-        if TALK.contains(&&*kind.kind) || !kind.is_stored() {
+        if TALK.contains(&&*kind.kind) || !kind.is_stored() || kind.is_computed() {
             continue;
         }
         let list = client.resource(kind).list(None, ListOptions::default()).await;
