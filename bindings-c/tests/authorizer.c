@@ -9,8 +9,10 @@ struct host {
 static void decide(void *user_data, const char *request, size_t request_len,
                    pinnace_authorization_answer_t *answer) {
     struct host *host = user_data;
-    atomic_fetch_add(&host->asked, 1);
     CHECK(strlen(request) == request_len);
+    /* The engine's own parts may ask, too, before they have their roles. */
+    if (strstr(request, "\"resource\":\"pods\"") == NULL) return;
+    atomic_fetch_add(&host->asked, 1);
     if (strstr(request, "\"user\":\"ann\"") == NULL) return;
     if (strstr(request, "\"verb\":\"list\"") != NULL) pinnace_authorization_allow(answer);
     else pinnace_authorization_refuse(answer, "ann only lists");

@@ -23,7 +23,8 @@ class Audit:
 
     >>> import pinnace
     >>> policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [
-    ...     {"level": "Metadata", "users": ["pinnace:host"], "namespaces": ["default"]}]}
+    ...     {"level": "Metadata", "users": ["pinnace:host"], "namespaces": ["default"],
+    ...      "resources": [{"group": "", "resources": ["configmaps"]}]}]}
     >>> events = []
     >>> with pinnace.Engine(runtime="simulated", audit=pinnace.Audit(events.append, policy)) as engine:
     ...     new = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
