@@ -113,6 +113,9 @@ pub(super) enum Macro {
     SortBy,
 }
 
+/// The fields of variables that an expression refers to, as `variable.field`.
+pub(super) type Selected = Vec<Box<str>>;
+
 /// Makes steps of an expression that has been checked, and says which fields of its variables it
 /// refers to, as `variable.field`.
 ///
@@ -122,7 +125,7 @@ pub(super) fn build(
     root: &IdedExpr,
     variables: &[&str],
     composed: &[&str],
-) -> Result<(Step, Vec<Box<str>>), (u64, String)> {
+) -> Result<(Step, Selected), (u64, String)> {
     let mut builder = Builder { variables, composed, locals: Vec::new(), selected: Vec::new() };
     let step = builder.step(root)?;
     Ok((step, builder.selected))
@@ -133,7 +136,7 @@ struct Builder<'a> {
     /// What stands behind `variables.`: further variables, numbered after the others.
     composed: &'a [&'a str],
     locals: Vec<String>,
-    selected: Vec<Box<str>>,
+    selected: Selected,
 }
 
 type Built = Result<Step, (u64, String)>;
